@@ -1,0 +1,169 @@
+// Extract: documents of a range, undecoded, from the source into a spool segment of this host.
+import { createHash, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { finished } from 'node:stream/promises';
+import { deserialize } from 'bson';
+import type { SegmentReference } from '../spool/segment.ts';
+import { keyText, RangeRead } from '../stores/mongodb/source.ts';
+import type { Resources } from './resources.ts';
+
+export interface ExtractOrder {
+  readonly collection: string;
+  readonly source: string;
+  readonly chunk: number;
+  readonly segment: number;
+  /** Key text of the last document already extracted, or where the chunk begins; null is before the first. */
+  readonly after: string | null;
+  readonly upTo: string | null;
+  readonly averageBytes: number;
+  readonly limits: { readonly bytes: number; readonly documents: number };
+}
+
+export interface Extracted {
+  readonly reference: SegmentReference;
+  readonly after: string | null;
+  /** Key text of the last document; equals `after` when there was none. */
+  readonly lastId: string | null;
+  readonly endsChunk: boolean;
+  /** Cluster time of the read, decimal text. */
+  readonly version: string;
+  readonly queues: { readonly host: string; readonly process: string };
+}
+
+/** Where a retry goes on: so many bytes of the draft are complete documents, the last of them with this key. */
+export interface ExtractPosition {
+  readonly draft: string;
+  readonly bytes: number;
+  readonly documents: number;
+  readonly lastId: string;
+  readonly version: string;
+}
+
+export const documentsFile = 'documents.bson';
+const idleMs = 60_000;
+
+/** Ranges being read by this process, so that the next segment goes on where the last ended without the server searching again. */
+export class OpenReads {
+  readonly #reads = new Map<string, { read: RangeRead; after: string | null; rest: Buffer[]; timer: NodeJS.Timeout }>();
+
+  /** The read that stands exactly at `after`, which then belongs to the caller. */
+  async take(key: string, after: string | null): Promise<{ read: RangeRead; rest: Buffer[] } | undefined> {
+    const held = this.#reads.get(key);
+    if (!held) return undefined;
+    this.#reads.delete(key);
+    clearTimeout(held.timer);
+    if (held.after === after) return held;
+    await held.read.close();
+    return undefined;
+  }
+
+  keep(key: string, read: RangeRead, after: string | null, rest: Buffer[]): void {
+    const timer = setTimeout(() => void this.take(key, '\u0000never'), idleMs);
+    timer.unref();
+    this.#reads.set(key, { read, after, rest, timer });
+  }
+
+  async close(): Promise<void> {
+    for (const { read, timer } of this.#reads.values()) {
+      clearTimeout(timer);
+      await read.close();
+    }
+    this.#reads.clear();
+  }
+}
+
+export interface ExtractProgress {
+  readonly heartbeat: (position: ExtractPosition) => void;
+  readonly resumeAt: ExtractPosition | undefined;
+  readonly cancelled: () => boolean;
+}
+
+/** Reads up to the limits and closes the segment. The path ends in a hash of its bytes: another content is another segment. */
+export async function extractSegment(
+  resources: Resources,
+  reads: OpenReads,
+  order: ExtractOrder,
+  progress: ExtractProgress,
+): Promise<Extracted> {
+  const { spool } = resources;
+  const key = `${order.collection}/${order.source}/${order.chunk}`;
+  // A draft of its own for every attempt: one thought dead may still be writing.
+  const draft = `${key}/draft-${order.segment}-${randomUUID()}`;
+  await spool.make(draft);
+  const start = await adopt(resources, draft, progress.resumeAt);
+  let lastId = start?.lastId ?? order.after;
+  const held = await reads.take(key, lastId);
+  const range = { after: lastId, upTo: order.upTo };
+  const read =
+    held?.read ??
+    (await RangeRead.open(resources.source.client, resources.source.db, order.source, range, order.averageBytes));
+  // Documents already in the draft were read no later than this read began: its lower stamp holds for all.
+  const version = start ? minimum(BigInt(start.version), read.version) : read.version;
+
+  const hash = createHash('sha1').update(start?.content ?? '');
+  const file = spool.write(draft, documentsFile);
+  if (start) file.write(start.content);
+  let documents = start?.documents ?? 0;
+  let bytes = start?.bytes ?? 0;
+  let rest = held?.rest ?? [];
+  let ended = false;
+  try {
+    while (bytes < order.limits.bytes && documents < order.limits.documents) {
+      if (progress.cancelled()) throw new DOMException('the extract was cancelled', 'AbortError');
+      if (rest.length === 0) rest = await read.next(order.limits.documents - documents);
+      if (rest.length === 0) {
+        ended = true;
+        break;
+      }
+      const taken = takeWithin(rest, order.limits.bytes - bytes, order.limits.documents - documents);
+      rest = rest.slice(taken.length);
+      const content = Buffer.concat(taken);
+      hash.update(content);
+      if (!file.write(content)) await once(file, 'drain');
+      documents += taken.length;
+      bytes += content.byteLength;
+      lastId = keyText(deserialize(taken.at(-1)!, { promoteValues: false, promoteLongs: false })['_id']);
+      progress.heartbeat({ draft, bytes, documents, lastId, version: version.toString() });
+    }
+    file.end();
+    await finished(file);
+  } catch (error) {
+    file.destroy();
+    await read.close();
+    throw error;
+  }
+  if (ended) await read.close();
+  else reads.keep(key, read, lastId, rest);
+
+  const path = `${key}/${order.segment}-${hash.digest('hex').slice(0, 16)}`;
+  await spool.move(draft, path);
+  return {
+    reference: { path, documents, bytes },
+    after: order.after,
+    lastId,
+    endsChunk: ended,
+    version: version.toString(),
+    queues: resources.queues,
+  };
+}
+
+/** What an earlier attempt on this host had already read, if the host still has it. */
+async function adopt(resources: Resources, draft: string, position: ExtractPosition | undefined) {
+  if (!position || position.draft === draft) return undefined;
+  const content = await resources.spool.bytes(position.draft, documentsFile).catch(() => undefined);
+  await resources.spool.forget(position.draft);
+  return content && content.byteLength >= position.bytes
+    ? { ...position, content: content.subarray(0, position.bytes) }
+    : undefined;
+}
+
+/** At least one document, then as many as fit. */
+function takeWithin(documents: readonly Buffer[], bytes: number, count: number): Buffer[] {
+  let size = 0;
+  let taken = 0;
+  while (taken < documents.length && taken < count && (taken === 0 || size + documents[taken]!.byteLength <= bytes))
+    size += documents[taken++]!.byteLength;
+  return documents.slice(0, taken);
+}
+
+const minimum = (a: bigint, b: bigint): bigint => (a < b ? a : b);

@@ -1,0 +1,43 @@
+// The one place where an activity's errors become Temporal failures: named by class, without a document's content.
+import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
+import { failures, KnownFailure } from '../core/failures.ts';
+
+/** Errors of our own code say nothing of documents; others' messages might quote values, so only their name is kept. */
+const speaksPlainly = new Set(['TypeError', 'RangeError', 'MappingError', 'Error', 'ReferenceError']);
+
+export function asFailure(error: unknown): unknown {
+  if (error instanceof ApplicationFailure || error instanceof CancelledFailure) return error;
+  if (error instanceof KnownFailure) {
+    return ApplicationFailure.create({
+      type: error.type,
+      message: error.message,
+      nonRetryable: !failures[error.type].retryable,
+    });
+  }
+  const name = error instanceof Error ? error.name : typeof error;
+  const code = (error as { code?: unknown } | null)?.code;
+  if (code === 'ENOSPC')
+    return ApplicationFailure.create({ type: 'DiskFull', message: 'The disk of the worker host is full.' });
+  const plain =
+    error instanceof Error && speaksPlainly.has(name) ? `: ${error.message.split('\n', 1)[0]!.slice(0, 300)}` : '';
+  return ApplicationFailure.create({
+    type: 'Defect',
+    message: `${name}${typeof code === 'string' ? ` ${code}` : ''}${plain}`,
+  });
+}
+
+/** Every function of `activities`, its errors classified, a cancellation passed on as such. */
+export function classified<T extends Record<string, (...args: never[]) => Promise<unknown>>>(activities: T): T {
+  const entries = Object.entries(activities).map(([name, run]) => {
+    const wrapped = async (...args: never[]) => {
+      try {
+        return await run(...args);
+      } catch (error) {
+        const { cancellationSignal } = Context.current();
+        throw cancellationSignal.aborted ? cancellationSignal.reason : asFailure(error);
+      }
+    };
+    return [name, wrapped] as const;
+  });
+  return Object.fromEntries(entries) as T;
+}

@@ -1,0 +1,117 @@
+// The steps that touch the world, as Temporal knows them. Workflows import only the types from here.
+import { activityInfo, Context, heartbeat } from '@temporalio/activity';
+import type { Settings } from '../core/settings.ts';
+import { versionOf, millisecondsOf } from '../stores/mongodb/source.ts';
+import { electUnique, losersOf } from './elect.ts';
+import { extractSegment, type ExtractOrder, type ExtractPosition, OpenReads } from './extract.ts';
+import { classified } from './failing.ts';
+import { loadOutside, loadPostgres, type LoadOrder } from './load.ts';
+import { planChunks, planCollections } from './plan.ts';
+import { preflight } from './preflight.ts';
+import { prepareControl, recordAudit, recordCheckpoint, rehearseRollback, undoPreparation } from './record.ts';
+import type { Resources } from './resources.ts';
+import { route, undoCutover, type RouteOrder } from './route.ts';
+import { makeMongo, makePostgres, prepareRedis, settleCollection, undoData, undoSchema } from './targets.ts';
+import { transformSegment, type TransformOrder } from './transform.ts';
+import { validateCollection, type ValidationOrder } from './validate.ts';
+import type { MigrationState } from '../core/state.ts';
+import { estimate } from './estimate.ts';
+
+/** The source's own time, in ms: what "now" means to transforms that are not part of a read. */
+async function sourceTime({ source }: Resources): Promise<number> {
+  const answer = await source.db.command({ ping: 1 });
+  return millisecondsOf(versionOf(answer['operationTime']));
+}
+
+const beat = () => heartbeat();
+
+/** Light work: any worker. */
+export function controlActivities(resources: Resources) {
+  return classified({
+    preflight: (name: string, settings: Settings) => preflight(resources, name, settings),
+    estimateVolume: (settings: Settings) => estimate(resources, settings),
+    prepareControl: (name: string) => prepareControl(resources, name),
+    rehearseRollback: () => rehearseRollback(resources),
+    recordCheckpoint: (name: string, phase: string, state: Partial<MigrationState>) =>
+      recordCheckpoint(resources, name, phase, state),
+    recordAudit: (action: string, detail: Record<string, unknown>) => recordAudit(resources, action, detail),
+    makePostgres: (collections: string[]) => makePostgres(resources, collections),
+    makeMongo: (collections: string[]) => makeMongo(resources, collections),
+    prepareRedis: () => prepareRedis(resources),
+    planCollections: (settings: Settings) => planCollections(resources, settings),
+    planChunks: (collection: string, sources: string[], settings: Settings) =>
+      planChunks(resources, collection, sources, settings, beat),
+    electUnique: async (
+      collection: string,
+      ids: Record<string, number>,
+      settings: Pick<Settings, 'zone' | 'providers'>,
+    ) =>
+      electUnique(
+        resources,
+        collection,
+        new Map(Object.entries(ids)),
+        { ...settings, asOf: await sourceTime(resources) },
+        beat,
+      ),
+    settleCollection: (collection: string, configurationDirectory: string) =>
+      settleCollection(resources, collection, configurationDirectory),
+    validateCollection: async (
+      order: Omit<ValidationOrder, 'transform'> & { transform: Pick<Settings, 'zone' | 'providers'> },
+    ) =>
+      validateCollection(
+        resources,
+        { ...order, transform: { ...order.transform, asOf: await sourceTime(resources) } },
+        beat,
+      ),
+    route: (order: RouteOrder) => route(resources, order),
+    undoPreparation: (name: string) => undoPreparation(resources, name),
+    undoSchema: () => undoSchema(resources),
+    undoData: () => undoData(resources, beat),
+    undoCutover: () => undoCutover(resources),
+  });
+}
+
+/** Reading the source: opens ranges, and keeps them open for the process that serves them. */
+export function extractActivities(resources: Resources, reads: OpenReads) {
+  return classified({
+    extractSegment: (order: ExtractOrder) =>
+      extractSegment(resources, reads, order, {
+        heartbeat: (position) => heartbeat(position),
+        resumeAt: activityInfo().heartbeatDetails as ExtractPosition | undefined,
+        cancelled: () => Context.current().cancellationSignal.aborted,
+      }),
+  });
+}
+
+/** Work on the segments of one host. */
+export function segmentActivities(resources: Resources) {
+  return classified({
+    transformSegment: async (order: TransformOrder) =>
+      transformSegment(resources, order, await losersOf(resources, order.collectionId)),
+  });
+}
+
+/** Loading into one store, from the segments of one host. */
+export function loadActivities(resources: Resources) {
+  return classified({
+    loadDocuments: (order: LoadOrder) => loadOutside(resources, order, 'mongodb', beat),
+    loadKeys: (order: LoadOrder) => loadOutside(resources, order, 'redis', beat),
+    loadRows: (order: LoadOrder) => {
+      const { attempt, workflowExecution, startedTimestampMs } = {
+        ...activityInfo(),
+        startedTimestampMs: activityInfo().currentAttemptScheduledTimestampMs,
+      };
+      return loadPostgres(resources, order, {
+        attempt,
+        runId: workflowExecution?.runId ?? '',
+        startedAt: new Date(startedTimestampMs),
+        heartbeat: beat,
+      });
+    },
+  });
+}
+
+export type Activities = ReturnType<typeof controlActivities> &
+  ReturnType<typeof extractActivities> &
+  ReturnType<typeof segmentActivities> &
+  ReturnType<typeof loadActivities>;

@@ -1,0 +1,149 @@
+// Load: a transformed segment into its targets. Stores that cannot share PostgreSQL's transaction come first, the ledger last.
+import { deserialize } from 'bson';
+import type { Mapping } from '../mappings/mapping.ts';
+import { loadDocuments } from '../stores/mongodb/loader.ts';
+import { copiedOpIndex } from '../stores/postgres/ledger.ts';
+import { loadSegment as loadRows } from '../stores/postgres/loader.ts';
+import type { TableTarget } from '../stores/postgres/target.ts';
+import { loadKeys, type KeyWrite } from '../stores/redis/loader.ts';
+import type { KeysTarget } from '../stores/redis/target.ts';
+import type { Extracted } from './extract.ts';
+import { mappingOf, type Resources } from './resources.ts';
+import { manifestFile, type Manifest } from './transform.ts';
+
+export interface LoadOrder {
+  readonly collection: string;
+  readonly source: string;
+  readonly collectionId: number;
+  readonly chunk: number;
+  readonly segment: number;
+  readonly extracted: Extracted;
+}
+
+export interface Loaded {
+  /** Documents refused because a newer version was there. */
+  readonly stale: number;
+  /** The batch had been loaded before; nothing was changed. */
+  readonly repeated: boolean;
+}
+
+export interface Attempt {
+  readonly attempt: number;
+  readonly runId: string;
+  readonly startedAt: Date;
+  readonly heartbeat: () => void;
+}
+
+const documentsAtOnce = 500;
+const bytesAtOnce = 4 * 1024 * 1024;
+
+/** Everything but PostgreSQL: documents and keys, guarded by their own versions. */
+export async function loadOutside(
+  resources: Resources,
+  order: LoadOrder,
+  store: 'mongodb' | 'redis',
+  heartbeat: () => void,
+): Promise<Loaded> {
+  const path = order.extracted.reference.path;
+  const manifest = await resources.spool.json<Manifest>(path, manifestFile);
+  const version = BigInt(order.extracted.version);
+  const mapping = mappingOf(resources, order.collection);
+  let stale = 0;
+  for (const { file, target } of manifest.files.filter((one) => one.store === store)) {
+    const content = await resources.spool.bytes(path, file);
+    stale +=
+      store === 'mongodb'
+        ? await loadBson(resources, target, content, version, heartbeat)
+        : await loadLines(resources, mapping, target, content, version);
+  }
+  return { stale, repeated: false };
+}
+
+async function loadBson(
+  resources: Resources,
+  collection: string,
+  content: Buffer,
+  version: bigint,
+  heartbeat: () => void,
+): Promise<number> {
+  let stale = 0;
+  let batch: Record<string, unknown>[] = [];
+  let size = 0;
+  const flush = async () => {
+    stale += await loadDocuments(resources.mongodb.db, collection, batch, version, copiedOpIndex);
+    batch = [];
+    size = 0;
+    heartbeat();
+  };
+  for (let at = 0, next = 0; at < content.byteLength; at = next) {
+    next = at + content.readInt32LE(at);
+    batch.push(deserialize(content.subarray(at, next), { promoteValues: false, promoteLongs: false }));
+    size += next - at;
+    if (batch.length >= documentsAtOnce || size >= bytesAtOnce) await flush();
+  }
+  if (batch.length > 0) await flush();
+  return stale;
+}
+
+async function loadLines(
+  resources: Resources,
+  mapping: Mapping,
+  target: string,
+  content: Buffer,
+  version: bigint,
+): Promise<number> {
+  const { prefix } = mapping.targets.find((one) => one.name === target && one.store === 'redis') as KeysTarget;
+  const rows = content
+    .toString('utf8')
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as KeyWrite);
+  const { stale } = await loadKeys(resources.redis, prefix, rows, version.toString().padStart(20, '0'), Date.now());
+  return stale;
+}
+
+/** PostgreSQL rows, the ledger and the batch itself, in one transaction; afterwards the segment's files are no longer needed. */
+export async function loadPostgres(resources: Resources, order: LoadOrder, attempt: Attempt): Promise<Loaded> {
+  const { spool } = resources;
+  const { extracted } = order;
+  const path = extracted.reference.path;
+  const manifest = await spool.json<Manifest>(path, manifestFile);
+  const mapping = mappingOf(resources, order.collection);
+  const text = (file: string) => () => spool.read(path, file);
+  const tables = manifest.files
+    .filter((one) => one.store === 'postgres')
+    .map((one) => ({
+      target: mapping.targets.find(
+        (target) => target.name === one.target && target.store === 'postgres',
+      ) as TableTarget,
+      rows: text(one.file),
+    }));
+  const stale = await loadRows(
+    resources.postgres,
+    {
+      batchId: path,
+      collection: order.collection,
+      collectionId: order.collectionId,
+      chunk: order.chunk,
+      segment: order.segment,
+      afterId: extracted.after,
+      lastId: extracted.lastId,
+      endsChunk: extracted.endsChunk,
+      documents: extracted.reference.documents,
+      loaded: manifest.loaded,
+      quarantined: manifest.quarantined,
+      skipped: manifest.skipped,
+      bytes: extracted.reference.bytes,
+      version: BigInt(extracted.version),
+      ...attempt,
+    },
+    {
+      collectionId: order.collectionId,
+      ledger: text(manifest.ledger),
+      errors: manifest.errors === undefined ? undefined : text(manifest.errors),
+      tables,
+    },
+  );
+  await spool.forget(path);
+  return { stale: stale ?? 0, repeated: stale === undefined };
+}

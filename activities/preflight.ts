@@ -1,0 +1,241 @@
+// Preflight: everything that can be refused before anything is written. Reads only.
+import { deserialize } from 'bson';
+import { statfs } from 'node:fs/promises';
+import { KnownFailure } from '../core/failures.ts';
+import type { Settings } from '../core/settings.ts';
+import { controlSchemaOf } from '../control/schema.ts';
+import { mongo, mongoAddress } from '../stores/mongodb/connection.ts';
+import { headOf } from '../stores/mongodb/source.ts';
+import { collectionNames } from '../stores/mongodb/schema.ts';
+import { addressOf, query } from '../stores/postgres/connection.ts';
+import { created } from '../stores/postgres/created.ts';
+import { foreignTables, hasTimescale } from '../stores/postgres/schema.ts';
+import { redis, redisAddress } from '../stores/redis/connection.ts';
+import { areOurs, scanKeys } from '../stores/redis/loader.ts';
+import type { KeysTarget } from '../stores/redis/target.ts';
+import type { TableTarget } from '../stores/postgres/target.ts';
+import { uncoveredBySample, uncoveredColumns } from './coverage.ts';
+import { mappingOf, type Resources } from './resources.ts';
+import { foreignCollections } from './targets.ts';
+
+export interface PreflightCheck {
+  readonly name: string;
+  readonly status: 'passed' | 'failed' | 'warning';
+  readonly detail: string;
+}
+
+type Check = (
+  resources: Resources,
+  name: string,
+  settings: Settings,
+) => Promise<PreflightCheck['detail'] | { warning: string }>;
+
+/** A check throws with a whole sentence; an unreachable store is told apart, so that it can be retried. */
+const checks: Record<string, Check> = {
+  'source is reachable': async ({ source, addresses }) => {
+    await mongo('reaching the source', () => source.db.command({ ping: 1 })).catch((error: unknown) =>
+      unreachable(error, 'The source MongoDB', mongoAddress(addresses.source), 'SOURCE_MONGODB_URL'),
+    );
+    return mongoAddress(addresses.source);
+  },
+  'target PostgreSQL is reachable': async ({ postgres, addresses }) => {
+    const [row] = await query<{ version: string }>(postgres, 'reaching the target', 'show server_version')
+      .catch((error: unknown) =>
+        unreachable(error, 'The target PostgreSQL', addressOf(addresses.postgres), 'TARGET_POSTGRES_URL'),
+      )
+      .then((rows) => rows.map((one) => ({ version: (one as unknown as { server_version: string }).server_version })));
+    if (Number.parseInt(row!.version) < 15)
+      throw new Error(`The target PostgreSQL is version ${row!.version}; 15 or newer is needed.`);
+    return `version ${row!.version}, ${(await hasTimescale(postgres)) ? 'TimescaleDB: hypertables' : 'no TimescaleDB: native partitions by month'}`;
+  },
+  'target MongoDB is reachable': async ({ mongodb, addresses }) => {
+    await mongo('reaching the target', () => mongodb.db.command({ ping: 1 })).catch((error: unknown) =>
+      unreachable(error, 'The target MongoDB', mongoAddress(addresses.mongodb), 'TARGET_MONGODB_URL'),
+    );
+    return mongoAddress(addresses.mongodb);
+  },
+  'target Redis is reachable': async (resources) => {
+    await redis('reaching it', () => resources.redis.ping()).catch((error: unknown) =>
+      unreachable(error, 'The target Redis', redisAddress(resources.addresses.redis), 'TARGET_REDIS_URL'),
+    );
+    return resources.redis.isCluster ? 'cluster' : 'single server';
+  },
+  'source is a replica set': async ({ source }) => {
+    const hello = await mongo('asking the source', () => source.db.command({ hello: 1 }));
+    if (!hello['setName'] && hello['msg'] !== 'isdbgrid') {
+      throw new Error(
+        'The source MongoDB is not a replica set, so it has no change streams. Start mongod with --replSet and run rs.initiate(), then try again.',
+      );
+    }
+    return `replica set ${hello['setName'] ?? 'behind mongos'}`;
+  },
+  'source has change streams': async ({ source }) => {
+    const stream = source.db.watch([], { maxAwaitTimeMS: 200 });
+    try {
+      await mongo('opening a change stream', () => stream.tryNext());
+    } catch (error) {
+      if (error instanceof KnownFailure && error.type === 'PermissionDenied')
+        throw new Error('The source user may not open a change stream; grant it the role `read` on the database.');
+      throw error;
+    } finally {
+      await stream.close();
+    }
+    return 'a change stream opens';
+  },
+  'source and target are different': async ({ addresses }) => {
+    if (mongoAddress(addresses.source) === mongoAddress(addresses.mongodb))
+      throw new Error(
+        'SOURCE_MONGODB_URL and TARGET_MONGODB_URL name the same database; the target needs one of its own.',
+      );
+    return 'two databases';
+  },
+  'mappings cover their required columns': async (resources, _name, settings) => {
+    const problems: string[] = [];
+    for (const collection of chosen(resources, settings)) {
+      const mapping = mappingOf(resources, collection);
+      problems.push(...uncoveredColumns(mapping));
+      const documents = await firstDocuments(resources, [collection, ...mapping.aliases]);
+      problems.push(
+        ...uncoveredBySample(mapping, documents, {
+          zone: settings.zone,
+          providers: settings.providers,
+          asOf: Date.now(),
+        }),
+      );
+    }
+    if (problems.length > 0) throw new Error(problems.join(' '));
+    return `${chosen(resources, settings).length} mappings`;
+  },
+  'source holds the collections': async (resources, _name, settings) => {
+    const there = new Set(await collectionNames(resources.source.db));
+    const absent = chosen(resources, settings).filter(
+      (collection) => ![collection, ...mappingOf(resources, collection).aliases].some((source) => there.has(source)),
+    );
+    return absent.length === 0 ? 'all of them' : { warning: `the source has no ${absent.join(', ')}, under any name` };
+  },
+  'target database is free': async ({ postgres, ...resources }, name, settings) => {
+    const owner = await controlSchemaOf(postgres, name);
+    if (owner.is === 'foreign') throw new Error(owner.why);
+    const wanted = new Set(
+      chosen(resources as Resources, settings)
+        .flatMap((collection) => mappingOf(resources as Resources, collection).targets)
+        .filter((target) => target.store === 'postgres')
+        .flatMap((target) => [target.name, (target as TableTarget).lifecycle?.daily?.view ?? target.name]),
+    );
+    const foreign = await foreignTables(postgres);
+    const clash = foreign.filter((table) => wanted.has(table));
+    if (clash.length > 0)
+      throw new Error(
+        `The target database already holds ${clash.join(', ')}, which this migration did not make. Rename or move them, or give TARGET_POSTGRES_URL another database.`,
+      );
+    if (foreign.length > 0 && !settings.allowForeignTables) {
+      throw new Error(
+        `The target database holds foreign tables (${foreign.slice(0, 5).join(', ')}). Give TARGET_POSTGRES_URL an empty database, or set allowForeignTables in the configuration if they may stay beside ours.`,
+      );
+    }
+    return owner.is === 'ours' ? 'holds this migration already' : 'empty';
+  },
+  'target privileges suffice': async ({ postgres }) => {
+    const [row] = await query<{ database: boolean; schema: boolean }>(
+      postgres,
+      'reading privileges',
+      `select has_database_privilege(current_database(), 'create') as database, has_schema_privilege('public', 'create') as schema`,
+    );
+    if (!row!.database)
+      throw new Error(
+        'The PostgreSQL user may not create schemas: GRANT CREATE ON DATABASE ... TO the user in TARGET_POSTGRES_URL.',
+      );
+    if (!row!.schema)
+      throw new Error(
+        'The PostgreSQL user may not create tables: GRANT CREATE ON SCHEMA public TO the user in TARGET_POSTGRES_URL.',
+      );
+    return 'may create schemas and tables';
+  },
+  'target collections are free': async (resources, _name, settings) => {
+    const ours = new Set((await created(resources.postgres, 'mongodb')).map((object) => object.name));
+    const there = new Set(await collectionNames(resources.mongodb.db));
+    const wanted = chosen(resources, settings)
+      .flatMap((collection) => mappingOf(resources, collection).targets)
+      .filter((target) => target.store === 'mongodb');
+    const foreign = wanted.map((target) => target.name).filter((target) => there.has(target) && !ours.has(target));
+    if (foreign.length > 0) throw new Error(foreignCollections(foreign));
+    return `${wanted.length} to be made`;
+  },
+  'target keys are free': async (resources, _name, settings) => {
+    for (const target of chosen(resources, settings).flatMap(
+      (collection) => mappingOf(resources, collection).targets,
+    )) {
+      if (target.store !== 'redis') continue;
+      const { prefix } = target as KeysTarget;
+      for await (const keys of scanKeys(resources.redis, prefix)) {
+        const ours = await areOurs(resources.redis, keys);
+        if (ours.includes(false))
+          throw new Error(
+            `The target Redis already holds keys ${prefix}* that this migration did not write. Move them, or give TARGET_REDIS_URL another database.`,
+          );
+      }
+    }
+    return 'no foreign keys';
+  },
+  'spool has room': async ({ spool }) => {
+    const { bavail, bsize } = await statfs(spool.folder).catch(() => statfs('.'));
+    const free = bavail * bsize;
+    const gigabytes = `${(free / 1024 ** 3).toFixed(1)} GiB free`;
+    return free < 1024 ** 3 ? { warning: `${gigabytes}; 1 GiB is advised` } : gigabytes;
+  },
+};
+
+const sampled = 50;
+
+async function firstDocuments(resources: Resources, sources: readonly string[]): Promise<Record<string, unknown>[]> {
+  const documents: Record<string, unknown>[] = [];
+  for (const source of sources) {
+    for await (const raw of headOf(resources.source.db, source, sampled))
+      documents.push(deserialize(raw, { promoteValues: false, promoteLongs: false }));
+  }
+  return documents;
+}
+
+const chosen = (resources: Resources, settings: Settings): string[] =>
+  settings.collections ?? [...resources.mappings.keys()];
+
+function unreachable(error: unknown, what: string, address: string, variable: string): never {
+  if (error instanceof KnownFailure && error.type === 'AuthenticationFailed')
+    throw new KnownFailure(
+      'AuthenticationFailed',
+      `${what} at ${address} refuses the user or password in ${variable}.`,
+    );
+  if (error instanceof KnownFailure && error.type === 'PermissionDenied') throw error;
+  const why = error instanceof Error ? error.message : 'no answer';
+  throw new KnownFailure(
+    'StoreUnreachable',
+    `${what} at ${address} cannot be reached (${why}). Check that it runs and that ${variable} is right.`,
+  );
+}
+
+/** Runs every check; throws StoreUnreachable, AuthenticationFailed or PreflightFailed naming all that failed. */
+export async function preflight(resources: Resources, name: string, settings: Settings): Promise<PreflightCheck[]> {
+  const unknown = (settings.collections ?? []).filter((collection) => !resources.mappings.has(collection));
+  if (unknown.length > 0)
+    throw new KnownFailure(
+      'ConfigurationInvalid',
+      `There is no mapping for ${unknown.join(', ')}. Known: ${[...resources.mappings.keys()].join(', ')}.`,
+    );
+  const results: PreflightCheck[] = [];
+  for (const [check, run] of Object.entries(checks)) {
+    try {
+      const found = await run(resources, name, settings);
+      results.push(
+        typeof found === 'string'
+          ? { name: check, status: 'passed', detail: found }
+          : { name: check, status: 'warning', detail: found.warning },
+      );
+    } catch (error) {
+      if (error instanceof KnownFailure && error.type !== 'PreflightFailed') throw error;
+      results.push({ name: check, status: 'failed', detail: (error as Error).message });
+    }
+  }
+  const failed = results.filter((result) => result.status === 'failed');
+  if (failed.length > 0) throw new KnownFailure('PreflightFailed', failed.map((result) => result.detail).join(' '));
+  return results;
+}

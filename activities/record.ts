@@ -1,0 +1,72 @@
+// What is written down for people and for later: checkpoints, the audit log, and the rehearsal that rollback works here.
+import { randomUUID } from 'node:crypto';
+import type { MigrationState } from '../core/state.ts';
+import { dropControlSchema, makeControlSchema } from '../control/schema.ts';
+import { mongo } from '../stores/mongodb/connection.ts';
+import { inTransaction, query } from '../stores/postgres/connection.ts';
+import { redis } from '../stores/redis/connection.ts';
+import type { Resources } from './resources.ts';
+
+export async function recordCheckpoint(
+  resources: Resources,
+  name: string,
+  phase: string,
+  state: Partial<MigrationState>,
+): Promise<string> {
+  const rows = await query<{ created_at: Date }>(
+    resources.postgres,
+    'recording a checkpoint',
+    `insert into migration_control.rollback_checkpoints (name, phase, state) values ($1, $2, $3)
+     on conflict (name) do update set phase = excluded.phase, state = excluded.state, created_at = now() returning created_at`,
+    [name, phase, JSON.stringify(state)],
+  );
+  return rows[0]!.created_at.toISOString();
+}
+
+/** Where the control schema is not there (yet, or any more), there is nowhere to write, and the workflow's history has it. */
+export async function recordAudit(
+  resources: Resources,
+  action: string,
+  detail: Record<string, unknown>,
+): Promise<void> {
+  const [row] = await query<{ there: boolean }>(
+    resources.postgres,
+    'looking for the audit log',
+    `select to_regclass('migration_control.audit_log') is not null as there`,
+  );
+  if (row!.there)
+    await query(
+      resources.postgres,
+      'writing the audit log',
+      'insert into migration_control.audit_log (action, detail) values ($1, $2)',
+      [action, JSON.stringify(detail)],
+    );
+}
+
+export const prepareControl = (resources: Resources, name: string): Promise<string[]> =>
+  makeControlSchema(resources.postgres, name);
+
+export const undoPreparation = (resources: Resources, name: string): Promise<void> =>
+  dropControlSchema(resources.postgres, name);
+
+/** Makes one thing of each kind and removes it again: compensation needs the same privileges later, when it must not fail. */
+export async function rehearseRollback(resources: Resources): Promise<string[]> {
+  const scratch = `causeway_rehearsal_${randomUUID().replaceAll('-', '')}`;
+  await inTransaction(resources.postgres, 'rehearsing rollback', async (client) => {
+    await client.query(`create table "${scratch}" (id int)`);
+    await client.query(`truncate "${scratch}"`);
+    await client.query(`drop table "${scratch}"`);
+  });
+  const { db } = resources.mongodb;
+  await mongo('rehearsing rollback', async () => {
+    await db.createCollection(scratch);
+    await db.collection(scratch).insertOne({ rehearsal: true });
+    await db.collection(scratch).deleteMany({});
+    await db.collection(scratch).drop();
+  });
+  await redis('rehearsing rollback', async () => {
+    await resources.redis.set(scratch, '1', 'EX', 60);
+    await resources.redis.unlink(scratch);
+  });
+  return ['PostgreSQL', 'MongoDB', 'Redis'];
+}

@@ -1,0 +1,65 @@
+// What every activity of one worker process shares: connections, mappings, spool. Opened once, closed at shutdown.
+import type { Db, MongoClient } from 'mongodb';
+import type pg from 'pg';
+import { loadMappings } from '../mappings/registry.ts';
+import type { Mapping } from '../mappings/mapping.ts';
+import { Spool } from '../spool/segment.ts';
+import { openMongo } from '../stores/mongodb/connection.ts';
+import { openPool } from '../stores/postgres/connection.ts';
+import { openRedis, type RedisConnection } from '../stores/redis/connection.ts';
+
+export interface Addresses {
+  readonly source: string;
+  readonly postgres: string;
+  readonly mongodb: string;
+  readonly redis: string;
+}
+
+export interface Resources {
+  readonly addresses: Addresses;
+  readonly source: { readonly client: MongoClient; readonly db: Db };
+  readonly postgres: pg.Pool;
+  readonly mongodb: { readonly client: MongoClient; readonly db: Db };
+  readonly redis: RedisConnection;
+  readonly mappings: ReadonlyMap<string, Mapping>;
+  readonly spool: Spool;
+  /** Task queues that only this host, or only this process, serves. */
+  readonly queues: { readonly host: string; readonly process: string };
+  close(): Promise<void>;
+}
+
+/** Opens nothing yet: every driver connects on first use, so that a store that is down is reported by the activity that needs it. */
+export async function openResources(
+  addresses: Addresses,
+  spoolFolder: string,
+  queues: Resources['queues'],
+): Promise<Resources> {
+  const source = openMongo(addresses.source);
+  const mongodb = openMongo(addresses.mongodb);
+  const postgres = openPool(addresses.postgres);
+  const redis = openRedis(addresses.redis);
+  return {
+    addresses,
+    source,
+    postgres,
+    mongodb,
+    redis,
+    mappings: await loadMappings(),
+    spool: new Spool(spoolFolder),
+    queues,
+    async close() {
+      redis.disconnect();
+      await Promise.allSettled([source.client.close(), mongodb.client.close(), postgres.end()]);
+    },
+  };
+}
+
+/** The mapping of a collection. A missing one means that workers run other code than the migration was started with. */
+export function mappingOf(resources: Resources, collection: string): Mapping {
+  const mapping = resources.mappings.get(collection);
+  if (!mapping)
+    throw new RangeError(
+      `no mapping for ${collection} in this worker; start it with the same mappings as the migration`,
+    );
+  return mapping;
+}

@@ -1,0 +1,76 @@
+// Routing rows: one transaction per change, the epoch raised, audited, and listeners told.
+import type { Route, WriteMode } from '../core/state.ts';
+import { inTransaction, query } from '../stores/postgres/connection.ts';
+import type { Resources } from './resources.ts';
+
+export interface RouteOrder {
+  /** The collections to change; all of `collections` when an operator names none. */
+  readonly collections: readonly string[];
+  readonly percentage: number;
+  /** undefined leaves the write mode as it is. */
+  readonly writeMode?: WriteMode | undefined;
+  readonly reason: string;
+}
+
+/** The channel that routers LISTEN on. */
+export const routingChannel = 'causeway_routing';
+
+/** Asking for what already is changes nothing, so that a retry does not raise the epoch again. */
+export async function route(resources: Resources, order: RouteOrder): Promise<Record<string, Route>> {
+  return inTransaction(resources.postgres, 'changing the routing', async (client) => {
+    const { rows: changed } = await client.query<{ collection: string }>(
+      `insert into migration_control.routing as r (collection, percentage, write_mode, epoch)
+       select collection, $2, coalesce($3, 'old'), 1 from unnest($1::text[]) collection
+       on conflict (collection) do update set percentage = excluded.percentage, write_mode = coalesce($3, r.write_mode), epoch = r.epoch + 1, updated_at = clock_timestamp()
+       where (r.percentage, r.write_mode) is distinct from (excluded.percentage, coalesce($3, r.write_mode))
+       returning collection`,
+      [order.collections, order.percentage, order.writeMode ?? null],
+    );
+    if (changed.length > 0) {
+      const detail = { ...order, collections: changed.map((row) => row.collection) };
+      await client.query(`insert into migration_control.audit_log (action, detail) values ('route', $1)`, [
+        JSON.stringify(detail),
+      ]);
+      await client.query('select pg_notify($1, $2)', [routingChannel, JSON.stringify(detail.collections)]);
+    }
+    const { rows } = await client.query<{
+      collection: string;
+      percentage: number;
+      write_mode: WriteMode;
+      epoch: string;
+    }>('select collection, percentage, write_mode, epoch from migration_control.routing order by collection');
+    return Object.fromEntries(
+      rows.map((row) => [
+        row.collection,
+        { percentage: row.percentage, writeMode: row.write_mode, epoch: Number(row.epoch) },
+      ]),
+    );
+  });
+}
+
+/** Sends everything back to the old system; where there is no routing there is nothing to undo. */
+export async function undoCutover(resources: Resources): Promise<Record<string, Route>> {
+  const [row] = await query<{ there: boolean }>(
+    resources.postgres,
+    'looking for the routing',
+    `select to_regclass('migration_control.routing') is not null as there`,
+  );
+  if (!row!.there) return {};
+  const collections = await query<{ collection: string }>(
+    resources.postgres,
+    'reading the routing',
+    'select collection from migration_control.routing',
+  );
+  const routes = await route(resources, {
+    collections: collections.map((one) => one.collection),
+    percentage: 0,
+    writeMode: 'old',
+    reason: 'cutover undone',
+  });
+  await query(
+    resources.postgres,
+    'forgetting checkpoints',
+    `delete from migration_control.rollback_checkpoints where phase = 'cutover'`,
+  );
+  return routes;
+}

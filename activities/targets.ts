@@ -1,0 +1,182 @@
+// Making, emptying and removing targets in every store: what a phase made, its compensation removes, and nothing else.
+import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { CollectionTarget } from '../stores/mongodb/target.ts';
+import { collectionNames, dropCollection, emptyCollection, makeCollection } from '../stores/mongodb/schema.ts';
+import { KnownFailure } from '../core/failures.ts';
+import { inTransaction, query } from '../stores/postgres/connection.ts';
+import { created, forget, remember } from '../stores/postgres/created.ts';
+import { dropTables, emptyTables, hasTimescale, makeTables, monthsAround } from '../stores/postgres/schema.ts';
+import type { TableTarget } from '../stores/postgres/target.ts';
+import { fileName, writeFileAtomically } from '../stores/files/loader.ts';
+import type { FilesTarget } from '../stores/files/target.ts';
+import { removeKeys } from '../stores/redis/loader.ts';
+import { redis } from '../stores/redis/connection.ts';
+import type { KeysTarget } from '../stores/redis/target.ts';
+import type { Target } from '../stores/store.ts';
+import { mappingOf, type Resources } from './resources.ts';
+
+const targetsOf = <T extends Target>(resources: Resources, collections: readonly string[], store: T['store']): T[] =>
+  collections
+    .flatMap((collection) => mappingOf(resources, collection).targets)
+    .filter((target): target is T => target.store === store);
+
+/** PostgreSQL tables, hypertables where the server can. Returns what was made and which of the two. */
+export async function makePostgres(
+  resources: Resources,
+  collections: readonly string[],
+): Promise<{ made: string[]; timescale: boolean }> {
+  const targets = targetsOf<TableTarget>(resources, collections, 'postgres');
+  const made = await makeTables(resources.postgres, targets, monthsAround(new Date(), 26, 12));
+  return { made, timescale: await hasTimescale(resources.postgres) };
+}
+
+/** Collections with validators and indexes. One that is there and not ours is refused before anything is touched. */
+export async function makeMongo(resources: Resources, collections: readonly string[]): Promise<string[]> {
+  const { db } = resources.mongodb;
+  const targets = targetsOf<CollectionTarget>(resources, collections, 'mongodb');
+  const ours = new Set((await created(resources.postgres, 'mongodb')).map((object) => object.name));
+  const there = new Set(await collectionNames(db));
+  const foreign = targets.filter((target) => there.has(target.name) && !ours.has(target.name));
+  if (foreign.length > 0)
+    throw new KnownFailure('PreflightFailed', foreignCollections(foreign.map((target) => target.name)));
+  for (const target of targets) {
+    await remember(resources.postgres, 'schema', 'mongodb', 'collection', target.name);
+    await makeCollection(db, target);
+  }
+  return targets.map((target) => target.name);
+}
+
+export const foreignCollections = (names: readonly string[]): string =>
+  `The target MongoDB already holds ${names.join(', ')}, which this migration did not make. Rename or move them, or give TARGET_MONGODB_URL another database.`;
+
+/** Redis needs no schema; what could lose keys behind the migration's back is said. */
+export async function prepareRedis(resources: Resources): Promise<{ mode: 'single' | 'cluster'; warnings: string[] }> {
+  const connection = resources.redis;
+  const warnings: string[] = [];
+  await redis('looking at its settings', () => connection.ping());
+  const answer = (await connection.config('GET', 'maxmemory-policy').catch(() => [])) as string[];
+  if (answer[1] && answer[1] !== 'noeviction')
+    warnings.push(`maxmemory-policy is ${answer[1]}: sessions may be evicted; the durable copy is in PostgreSQL.`);
+  return { mode: connection.isCluster ? 'cluster' : 'single', warnings };
+}
+
+/** After a collection's copy: statistics, foreign keys validated, files rendered from their table. Safe to repeat. */
+export async function settleCollection(
+  resources: Resources,
+  collection: string,
+  configurationDirectory: string,
+): Promise<string[]> {
+  const done: string[] = [];
+  for (const target of targetsOf<TableTarget>(resources, [collection], 'postgres')) {
+    for (const [column, its] of Object.entries(target.columns))
+      if (its.references) await addForeignKey(resources, target, column, its.references.table);
+    await query(resources.postgres, `analysing ${target.name}`, `analyze "${target.name}"`);
+    done.push(`analysed ${target.name}`);
+  }
+  for (const target of targetsOf<FilesTarget>(resources, [collection], 'files'))
+    done.push(...(await renderFiles(resources, target, configurationDirectory)));
+  return done;
+}
+
+/** Added after the load, when it is checked once instead of row by row. */
+async function addForeignKey(resources: Resources, target: TableTarget, column: string, parent: string): Promise<void> {
+  const constraint = `${target.name}_${column}_fkey`;
+  await inTransaction(resources.postgres, `adding ${constraint}`, async (client) => {
+    const { rowCount } = await client.query(
+      'select 1 from pg_constraint where conname = $1 and conrelid = $2::regclass',
+      [constraint, `"${target.name}"`],
+    );
+    const parents = await client.query<{ there: boolean }>('select to_regclass($1) is not null as there', [
+      `"${parent}"`,
+    ]);
+    if (rowCount === 0 && parents.rows[0]!.there)
+      await client.query(
+        `alter table "${target.name}" add constraint "${constraint}" foreign key ("${column}") references "${parent}" (id) on delete set null`,
+      );
+  });
+}
+
+async function renderFiles(resources: Resources, target: FilesTarget, directory: string): Promise<string[]> {
+  const rows = await query<{ category: string; values: Record<string, unknown> }>(
+    resources.postgres,
+    `reading ${target.table}`,
+    `select "${target.category}" as category, jsonb_object_agg("${target.key}", "${target.value}") as values from "${target.table}" group by 1 order by 1`,
+  );
+  const ours = new Set((await created(resources.postgres, 'files')).map((object) => object.name));
+  const written: string[] = [];
+  for (const { category, values } of rows) {
+    const file = resolve(directory, fileName(category));
+    if (!ours.has(file) && existsSync(file)) {
+      throw new KnownFailure(
+        'PreflightFailed',
+        `${file} was not written by this migration and stays as it is; move it, or set another configurationDirectory.`,
+      );
+    }
+    await remember(resources.postgres, 'data', 'files', 'file', file);
+    await writeFileAtomically(file, values);
+    written.push(file);
+  }
+  return written;
+}
+
+/** Undoes the data phase: keys, files and documents first, then rows with ledger, batches and plan, in one transaction. */
+export async function undoData(resources: Resources, heartbeat: () => void): Promise<void> {
+  if (!(await hasControl(resources))) return;
+  const mappings = [...resources.mappings.keys()];
+  for (const target of targetsOf<KeysTarget>(resources, mappings, 'redis')) {
+    await removeKeys(resources.redis, target.prefix);
+    heartbeat();
+  }
+  for (const object of await created(resources.postgres, 'files')) {
+    await rm(object.name, { force: true });
+    await forget(resources.postgres, 'files', object.kind, object.name);
+  }
+  const there = new Set(await collectionNames(resources.mongodb.db));
+  for (const object of await created(resources.postgres, 'mongodb')) {
+    if (there.has(object.name)) await emptyCollection(resources.mongodb.db, object.name);
+    heartbeat();
+  }
+  await inTransaction(resources.postgres, 'undoing the data phase', async (client) => {
+    await emptyTables(client);
+    const { rows } = await client.query<{ id: number }>('select id from migration_control.collections');
+    for (const { id } of rows) await client.query(`drop table if exists migration_control.ledger_${id}`);
+    await client.query(`delete from migration_control.rollback_checkpoints where phase in ('data', 'cutover')`);
+    const tables = [
+      'collections',
+      'chunks',
+      'elections',
+      'migration_batches',
+      'migration_errors',
+      'validation_results',
+    ];
+    await client.query(`truncate ${tables.map((table) => `migration_control.${table}`).join(', ')} restart identity`);
+  });
+  await resources.spool.clear();
+}
+
+/** Undoes the schema phase: exactly the tables and collections recorded as made by it. */
+export async function undoSchema(resources: Resources): Promise<void> {
+  if (!(await hasControl(resources))) return;
+  const there = new Set(await collectionNames(resources.mongodb.db));
+  for (const object of await created(resources.postgres, 'mongodb')) {
+    if (there.has(object.name)) await dropCollection(resources.mongodb.db, object.name);
+    await forget(resources.postgres, 'mongodb', object.kind, object.name);
+  }
+  await dropTables(resources.postgres);
+  await query(
+    resources.postgres,
+    'forgetting checkpoints',
+    `delete from migration_control.rollback_checkpoints where phase in ('schema', 'data', 'cutover')`,
+  );
+}
+
+async function hasControl(resources: Resources): Promise<boolean> {
+  const [row] = await query<{ there: boolean }>(
+    resources.postgres,
+    'looking for the control schema',
+    `select to_regclass('migration_control.created_objects') is not null as there`,
+  );
+  return row!.there;
+}

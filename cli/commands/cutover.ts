@@ -1,0 +1,37 @@
+// causeway cutover set: moves reads, now.
+import { Command } from 'commander';
+import { setCutoverPercentageUpdate } from '../../workflows/contract.ts';
+import { checkName, handleOf, withTemporal } from '../connect.ts';
+import { UsageError } from '../errors.ts';
+import { print, printJson, table } from '../output.ts';
+import { common } from './orders.ts';
+
+export function cutover(): Command {
+  const command = new Command('cutover').description('move traffic between the old system and the new');
+  common(
+    command
+      .command('set')
+      .description('send this share of reads to the new system; the running stage follows')
+      .argument('<percent>', '0 to 100'),
+  )
+    .option('--collection <name>', 'only this collection')
+    .action((percent: string, options: { migration: string; json?: boolean; collection?: string }) =>
+      withTemporal(async (session) => {
+        const percentage = Number(percent);
+        if (!Number.isInteger(percentage) || percentage < 0 || percentage > 100)
+          throw new UsageError(`The percentage must be a whole number from 0 to 100, not "${percent}".`);
+        const order = { percentage, ...(options.collection !== undefined && { collection: options.collection }) };
+        const routes = await handleOf(session, checkName(options.migration)).executeUpdate(setCutoverPercentageUpdate, {
+          args: [order],
+        });
+        if (options.json) return printJson(routes);
+        print(
+          table(
+            ['collection', 'reads on new, %', 'writes', 'epoch'],
+            Object.entries(routes).map(([name, its]) => [name, its.percentage, its.writeMode, its.epoch]),
+          ),
+        );
+      }),
+    );
+  return command;
+}

@@ -1,0 +1,172 @@
+// causeway demo: the whole migration on made-up data, from nothing to the last stage, with a report at the end.
+import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { MongoClient } from 'mongodb';
+import { seedSource } from '../../seed/index.ts';
+import { down, environment as stackEnvironment, reset, status as stackStatus, up } from '../../stack/index.ts';
+import { checkout } from '../../stack/home.ts';
+import { controlQueue, rootId, type MigrationInput } from '../../workflows/contract.ts';
+import type { migration } from '../../workflows/migration.ts';
+import { readSettings } from '../../core/settings.ts';
+import { home, withTemporal } from '../connect.ts';
+import { UsageError } from '../errors.ts';
+import { follow } from '../follow.ts';
+import { print } from '../output.ts';
+import { finalReport } from '../report.ts';
+
+interface Options {
+  readonly documents: string;
+  readonly dirty: string;
+  readonly seed: string;
+  readonly soak: string;
+  readonly keep?: boolean;
+}
+
+export const demo = (): Command =>
+  new Command('demo')
+    .description(
+      'start the embedded stack, seed a source, migrate it through all four phases, report, and leave nothing running',
+    )
+    .option('--documents <n>', 'documents to seed', '20000')
+    .option('--dirty <share>', 'share of dirty documents', '0.02')
+    .option('--seed <n>', 'what the documents are derived from', '1')
+    .option('--soak <seconds>', 'how long each cutover stage is watched', '2')
+    .option('--keep', 'leave stack and data as they are at the end, to look around')
+    .action((options: Options) => run(options));
+
+async function run(options: Options): Promise<void> {
+  const [documents, dirty, seed, soak] = [options.documents, options.dirty, options.seed, options.soak].map(Number) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  if (
+    !Number.isInteger(documents) ||
+    documents < 1000 ||
+    !(dirty >= 0 && dirty <= 1) ||
+    !Number.isInteger(seed) ||
+    !(soak >= 0)
+  ) {
+    throw new UsageError(
+      '--documents is a whole number from 1000, --dirty a share from 0 to 1, --seed a whole number, --soak a number of seconds.',
+    );
+  }
+  print('Causeway demo: MongoDB -> PostgreSQL, optimised MongoDB, Redis');
+  const wasUp = (await stackStatus()).some((service) => service.state === 'running');
+  print('1. The embedded stack');
+  const servers = await up((message) => print(`  ${message}`));
+  print(`  Temporal web UI: ${servers.TEMPORAL_UI_URL}`);
+  const stopping = stopOnSignal(wasUp || options.keep === true);
+  try {
+    await clearEarlierDemo(servers.SOURCE_MONGODB_URL);
+    print(`2. Seeding ${documents} documents, ${dirty * 100} % of them dirty`);
+    const summary = await seedSource({
+      url: (await stackEnvironment()).SOURCE_MONGODB_URL!,
+      documents,
+      dirty,
+      seed,
+      plantedFile: join(home(), 'planted.jsonl'),
+    });
+    print(`  ${Object.keys(summary.collections).length} collections in ${summary.seconds.toFixed(1)} s`);
+    print('3. The migration');
+    const worker = await startWorkerProcess();
+    try {
+      await migrate(soak);
+    } finally {
+      worker.kill('SIGTERM');
+      if (worker.exitCode === null) await once(worker, 'exit');
+    }
+  } finally {
+    stopping.release();
+    if (options.keep || wasUp)
+      print(
+        '\nThe stack stays up. `causeway worker` carries on, `causeway status` asks, `causeway stack down` stops it.',
+      );
+    else await down();
+  }
+}
+
+async function migrate(soak: number): Promise<void> {
+  const stages = [
+    { name: 'phase_1_reads', percentage: 10, soakSeconds: soak },
+    { name: 'phase_2_reads', percentage: 50, soakSeconds: soak },
+    { name: 'phase_3_reads', percentage: 90, soakSeconds: soak },
+    { name: 'phase_4_writes', percentage: 100, writes: 'new_system', soakSeconds: soak },
+  ];
+  const read = readSettings({ stages, configurationDirectory: join(home(), 'configuration') });
+  if ('problems' in read) throw new UsageError(read.problems.join('; '));
+  const started = Date.now();
+  await withTemporal(async (session) => {
+    const input: MigrationInput = { name: 'default', settings: read.settings, until: 'cutover' };
+    await session.client.workflow.start<typeof migration>('migration', {
+      workflowId: rootId('default'),
+      taskQueue: controlQueue,
+      args: [input],
+      staticSummary: 'migration default',
+    });
+    const status = await follow(session, 'default', { json: false, silent: false });
+    print(await finalReport(status, Date.now() - started));
+  });
+}
+
+/** Only what an earlier demo or seed left in the embedded stack is removed; a source outside it is never touched. */
+async function clearEarlierDemo(url: string): Promise<void> {
+  const outside = [
+    'SOURCE_MONGODB_URL',
+    'TARGET_POSTGRES_URL',
+    'TARGET_MONGODB_URL',
+    'TARGET_REDIS_URL',
+    'TEMPORAL_ADDRESS',
+  ].filter((name) => process.env[name]);
+  if (outside.length > 0)
+    throw new UsageError(`The demo uses the embedded stack only; unset ${outside.join(', ')} first.`);
+  const client = new MongoClient(url);
+  const holds = await client
+    .db()
+    .listCollections({}, { nameOnly: true })
+    .toArray()
+    .finally(() => client.close());
+  if (holds.length === 0) return;
+  if (!existsSync(join(home(), 'planted.jsonl')))
+    throw new UsageError(
+      'The embedded source holds data that neither the demo nor `causeway seed` made. Run `causeway stack reset --yes`, then try again.',
+    );
+  print('  removing what the last demo left');
+  await reset();
+  await rm(join(home(), 'planted.jsonl'), { force: true });
+  await up();
+}
+
+/** The worker is a process of its own, as it would be in earnest. */
+async function startWorkerProcess() {
+  const worker = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), 'worker'], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  await new Promise<void>((resolve, reject) => {
+    let said = '';
+    worker.stderr.on('data', (part: Buffer) => {
+      said = (said + part.toString('utf8')).slice(-2000);
+      if (said.includes('polling')) resolve();
+    });
+    worker.once('exit', (code) => reject(new Error(`the worker ended with exit code ${code}: ${said.trim()}`)));
+  });
+  return worker;
+}
+
+/** Ctrl-C stops what the demo started. */
+function stopOnSignal(stays: boolean): { release(): void } {
+  const stop = () => void (stays ? Promise.resolve() : down()).finally(() => process.exit(130));
+  process.once('SIGINT', stop);
+  process.once('SIGTERM', stop);
+  return {
+    release() {
+      process.removeListener('SIGINT', stop);
+      process.removeListener('SIGTERM', stop);
+    },
+  };
+}

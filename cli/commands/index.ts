@@ -1,0 +1,36 @@
+// Every command, in the order of --help. Adding one is a file here and a line below.
+import type { Command } from 'commander';
+//TMP import { assess } from './assess.ts';
+import { approve } from './approve.ts';
+import { abort, pause, resume, retry, rollback } from './orders.ts';
+import { cutover } from './cutover.ts';
+import { demo } from './demo.ts';
+import { quarantine } from './quarantine.ts';
+import { replay } from './replay.ts';
+import { seed } from './seed.ts';
+import { stack } from './stack.ts';
+import { start } from './start.ts';
+import { status } from './status.ts';
+import { validate } from './validate.ts';
+import { watch } from './watch.ts';
+import { worker } from './worker.ts';
+
+export const commands = (): Command[] => [
+  demo(),
+  stack(),
+  seed(),
+  worker(),
+  start(),
+  status(),
+  watch(),
+  pause(),
+  resume(),
+  retry(),
+  approve(),
+  cutover(),
+  abort(),
+  rollback(),
+  validate(),
+  quarantine(),
+  replay(),
+];

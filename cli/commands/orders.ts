@@ -1,0 +1,106 @@
+// causeway pause, resume, retry, abort, rollback: orders to a running migration, answered by it.
+import { Command } from 'commander';
+import { isOver, type Status } from '../../core/state.ts';
+import * as contract from '../../workflows/contract.ts';
+import { rollback as rollbackWorkflow } from '../../workflows/children/rollback.ts';
+import { phases } from '../../core/story.ts';
+import { checkName, handleOf, withTemporal, type TemporalSession } from '../connect.ts';
+import { UsageError } from '../errors.ts';
+import { print, printJson } from '../output.ts';
+
+interface Common {
+  readonly migration: string;
+  readonly json?: boolean;
+}
+
+export const common = (command: Command): Command =>
+  command.option('--migration <name>', 'which migration', 'default').option('--json', 'print the answer as JSON');
+
+function tell(options: Common, status: Status, done: string): void {
+  if (options.json) printJson(status);
+  else
+    print(
+      `${done} The migration is in ${status.phase}, ${status.state}${status.waitingFor ? `; it waits for: ${status.waitingFor}` : ''}.`,
+    );
+}
+
+type Plain = typeof contract.pauseUpdate;
+
+const plain = (name: string, description: string, update: Plain, done: string): Command =>
+  common(new Command(name).description(description)).action((options: Common) =>
+    withTemporal(async (session) =>
+      tell(options, await handleOf(session, checkName(options.migration)).executeUpdate(update), done),
+    ),
+  );
+
+export const pause = (): Command =>
+  plain('pause', 'stop at the next safe place; nothing is undone', contract.pauseUpdate, 'Paused.');
+export const resume = (): Command => plain('resume', 'go on after a pause', contract.resumeUpdate, 'Resumed.');
+export const retry = (): Command => plain('retry', 'try a parked step again', contract.retryUpdate, 'Trying again.');
+
+export const abort = (): Command =>
+  common(new Command('abort').description('undo everything this migration made, newest first, and end it'))
+    .requiredOption('--reason <text>', 'why, for the audit log')
+    .action((options: Common & { reason: string }) =>
+      withTemporal(async (session) =>
+        tell(
+          options,
+          await handleOf(session, checkName(options.migration)).executeUpdate(contract.abortUpdate, {
+            args: [{ reason: options.reason }],
+          }),
+          'Aborting.',
+        ),
+      ),
+    );
+
+export const rollback = (): Command =>
+  common(new Command('rollback').description('undo, newest first, to a checkpoint, or altogether'))
+    .option('--to <checkpoint>', `name of a checkpoint: ${phases.join(', ')}; without it everything is undone`)
+    .option('--reason <text>', 'why, for the audit log', 'asked at the command line')
+    .option('--dry-run', 'only print what would be undone')
+    .action((options: Common & { to?: string; reason: string; dryRun?: boolean }) =>
+      withTemporal(async (session) => {
+        const handle = handleOf(session, checkName(options.migration));
+        const status = await handle.query(contract.statusQuery);
+        const steps = stepsFor(status, options.to);
+        if (options.dryRun)
+          return options.json
+            ? printJson({ undo: steps })
+            : print(
+                steps.length === 0 ? 'Nothing would be undone.' : `Would undo, in this order: ${steps.join(', ')}.`,
+              );
+        if (isOver(status.state)) return rollbackEnded(session, options, steps);
+        const order = { ...(options.to !== undefined && { to: options.to }), reason: options.reason };
+        tell(options, await handle.executeUpdate(contract.rollbackUpdate, { args: [order] }), 'Rolling back.');
+      }),
+    );
+
+/** Phases that were begun, newest first, back to the end of `to`. */
+function stepsFor(status: Status, to: string | undefined): string[] {
+  const target =
+    to === undefined ? -1 : phases.indexOf((status.checkpoints.find((one) => one.name === to)?.phase ?? '') as never);
+  if (to !== undefined && target < 0)
+    throw new UsageError(
+      `There is no checkpoint ${to}. Known: ${status.checkpoints.map((one) => one.name).join(', ') || 'none'}.`,
+    );
+  return phases.slice(target + 1, phases.indexOf(status.phase) + 1).reverse();
+}
+
+/** A migration that has ended has nobody to take orders: compensation is started by itself. */
+async function rollbackEnded(session: TemporalSession, options: Common, steps: readonly string[]): Promise<void> {
+  const workflowId = `${contract.rootId(options.migration)}/rollback`;
+  const args: Parameters<typeof rollbackWorkflow> = [options.migration, steps.map((undo) => ({ undo }) as never)];
+  const result = await session.client.workflow.execute<typeof rollbackWorkflow>('rollback', {
+    workflowId,
+    taskQueue: contract.controlQueue,
+    args,
+  });
+  if (options.json) printJson(result);
+  else
+    print(
+      result.failed
+        ? `Undone: ${result.undone.map((one) => one.undo).join(', ') || 'nothing'}. ${result.failed.step.undo} could not be undone: ${result.failed.reason.message}`
+        : `Undone: ${result.undone.map((one) => one.undo).join(', ')}.`,
+    );
+  if (result.failed) process.exitCode = 1;
+}

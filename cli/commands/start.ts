@@ -1,0 +1,148 @@
+// causeway start: begins a migration, or goes on where an earlier run stopped.
+import { readFile } from 'node:fs/promises';
+import { Command } from 'commander';
+import { WorkflowIdConflictPolicy } from '@temporalio/client';
+import { openResources } from '../../activities/resources.ts';
+import { planCollections } from '../../activities/plan.ts';
+import { preflight } from '../../activities/preflight.ts';
+import { isPhase, phases, type Phase } from '../../core/story.ts';
+import { readSettings, type Settings } from '../../core/settings.ts';
+import { migrationName, migrationPhase } from '../../workflows/lib/attributes.ts';
+import { controlQueue, rootId, type MigrationInput } from '../../workflows/contract.ts';
+import type { migration } from '../../workflows/migration.ts';
+import { checkName, readAddresses, withTemporal } from '../connect.ts';
+import { UsageError } from '../errors.ts';
+import { follow } from '../follow.ts';
+import { print, printJson, table } from '../output.ts';
+import { common } from './orders.ts';
+
+interface Options {
+  readonly migration: string;
+  readonly config?: string;
+  readonly until?: string;
+  readonly dryRun?: boolean;
+  readonly wait?: boolean;
+  readonly json?: boolean;
+}
+
+export const start = (): Command =>
+  common(new Command('start').description('begin a migration; run again after it ended, it goes on from what is there'))
+    .option('--config <file>', 'JSON file with settings; see docs/settings.md')
+    .option('--until <phase>', `last phase to run: ${phases.join(', ')}`, 'cutover')
+    .option('--dry-run', 'check everything and print what would be done; write nothing')
+    .option('--wait', 'follow to the end; the exit code is the outcome')
+    .action((options: Options) => run(options));
+
+async function run(options: Options): Promise<void> {
+  const name = checkName(options.migration);
+  const settings = await settingsFrom(options.config);
+  if (!isPhase(options.until))
+    throw new UsageError(`--until must be one of ${phases.join(', ')}, not "${options.until}".`);
+  await check(name, settings, options.until, options);
+  if (options.dryRun) return;
+  await withTemporal(async (session) => {
+    const input: MigrationInput = { name, settings, until: options.until as Phase };
+    const handle = await session.client.workflow
+      .start<typeof migration>('migration', {
+        workflowId: rootId(name),
+        taskQueue: controlQueue,
+        args: [input],
+        workflowIdConflictPolicy: WorkflowIdConflictPolicy.FAIL,
+        staticSummary: `migration ${name}`,
+        typedSearchAttributes: [
+          { key: migrationName, value: name },
+          { key: migrationPhase, value: 'preparation' },
+        ],
+      })
+      .catch((error: Error) => {
+        if (error.name === 'WorkflowExecutionAlreadyStartedError')
+          throw new UsageError(
+            `The migration ${name} is running already. See \`causeway status\`; \`causeway abort\` ends it, \`causeway retry\` goes on after a failure.`,
+          );
+        throw error;
+      });
+    if (options.wait) return follow(session, name, { json: options.json === true });
+    if (options.json) printJson({ migration: name, workflowId: rootId(name), runId: handle.firstExecutionRunId });
+    else print(`Started ${rootId(name)}. Follow it with \`causeway watch\`; a \`causeway worker\` must be running.`);
+  });
+}
+
+/** Defaults without a file. Throws UsageError with a sentence per problem. */
+export async function settingsFrom(file: string | undefined): Promise<Settings> {
+  const text =
+    file === undefined
+      ? '{}'
+      : await readFile(file, 'utf8').catch(() =>
+          Promise.reject(new UsageError(`The configuration file ${file} cannot be read.`)),
+        );
+  let input: unknown;
+  try {
+    input = JSON.parse(text);
+  } catch (error) {
+    throw new UsageError(`The configuration file ${file} is no JSON: ${(error as Error).message}`);
+  }
+  const read = readSettings(input);
+  if ('problems' in read)
+    throw new UsageError(
+      `The configuration ${file} is refused: ${read.problems.join('; ')}. Known settings are in docs/settings.md.`,
+    );
+  return read.settings;
+}
+
+/** The workers check again; here the answer is at once, and nothing is started that must fail. */
+async function check(name: string, settings: Settings, until: Phase, options: Options): Promise<void> {
+  const resources = await openResources((await readAddresses()).addresses, '.', { host: '', process: '' });
+  try {
+    const checks = await preflight(resources, name, settings);
+    if (!options.dryRun) return;
+    const plans = await planCollections(resources, settings);
+    if (options.json)
+      return printJson({
+        dryRun: true,
+        checks,
+        phases: phases.slice(0, phases.indexOf(until) + 1),
+        collections: plans,
+        stages: settings.stages,
+      });
+    print(
+      table(
+        ['check', 'result', ''],
+        checks.map((one) => [one.name, one.status, one.detail]),
+      ),
+    );
+    print('\nWould be copied, in this order:');
+    print(
+      table(
+        ['collection', 'class', 'from', 'documents', 'to'],
+        plans.map((plan) => [
+          plan.collection,
+          plan.class,
+          plan.sources.join(', '),
+          plan.documents,
+          resources.mappings
+            .get(plan.collection)!
+            .targets.map((target) => `${target.store}:${target.name}`)
+            .join(', '),
+        ]),
+      ),
+    );
+    if (until === 'cutover') {
+      print('\nThen, stage by stage:');
+      print(
+        table(
+          ['stage', 'reads on new, %', 'writes', 'soak, s', 'approval'],
+          settings.stages.map((stage) => [
+            stage.name,
+            stage.percentage,
+            stage.writes,
+            stage.soakSeconds,
+            stage.approve ? 'waits for it' : 'none',
+          ]),
+        ),
+      );
+    }
+    print('\nNothing was written. Without --dry-run it begins.');
+  } finally {
+    await resources.close();
+  }
+}

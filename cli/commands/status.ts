@@ -1,0 +1,41 @@
+// causeway status: where the migration stands, what it waits for, and which order answers it.
+import { Command } from 'commander';
+import type { CollectionProgress, Status } from '../../core/state.ts';
+import { progressOf } from '../../control/progress.ts';
+import { openPool } from '../../stores/postgres/connection.ts';
+import { statusQuery } from '../../workflows/contract.ts';
+import { checkName, handleOf, readAddresses, withTemporal } from '../connect.ts';
+import { print, printJson } from '../output.ts';
+import { statusText } from '../status-text.ts';
+import { common } from './orders.ts';
+
+export const status = (): Command =>
+  common(new Command('status').description('where the migration stands, and what it waits for')).action(
+    (options: { migration: string; json?: boolean }) =>
+      withTemporal(async (session) => {
+        const found = await withLiveCounts(await handleOf(session, checkName(options.migration)).query(statusQuery));
+        if (options.json) printJson(found);
+        else print(statusText(found));
+      }),
+  );
+
+/** The workflow hears of progress in steps; the batches in the target tell it to the document. Where they cannot be read, the steps do. */
+export async function withLiveCounts(status: Status): Promise<Status> {
+  if (status.phase !== 'data' || status.state !== 'running') return status;
+  const pool = openPool((await readAddresses()).addresses.postgres, 1);
+  try {
+    const rows = new Map((await progressOf(pool)).map((row) => [row.collection, row]));
+    const collections: Record<string, CollectionProgress> = {};
+    for (const [name, its] of Object.entries(status.collections)) {
+      const row = rows.get(name);
+      collections[name] = row
+        ? { ...its, loaded: row.loaded, quarantined: row.quarantined, skipped: row.skipped }
+        : its;
+    }
+    return { ...status, collections };
+  } catch {
+    return status;
+  } finally {
+    await pool.end();
+  }
+}

@@ -1,0 +1,86 @@
+// causeway validate: runs the validation again, now.
+import { Command } from 'commander';
+import { openPool, query } from '../../stores/postgres/connection.ts';
+import { statusQuery, controlQueue, rootId } from '../../workflows/contract.ts';
+import type { validation } from '../../workflows/children/validation.ts';
+import { checkName, handleOf, readAddresses, withTemporal } from '../connect.ts';
+import { UsageError } from '../errors.ts';
+import { print, printJson, table } from '../output.ts';
+import { common } from './orders.ts';
+import { settingsFrom } from './start.ts';
+
+interface Options {
+  readonly migration: string;
+  readonly json?: boolean;
+  readonly collection?: string;
+  readonly config?: string;
+}
+
+interface Stored {
+  readonly collection: string;
+  readonly overall_status: string;
+  readonly individual_results: Record<string, { status: string; details?: unknown; error?: string }>;
+  readonly timestamp: Date;
+  readonly batch_id: string;
+}
+
+export const validate = (): Command =>
+  common(
+    new Command('validate').description(
+      'accounting by key, sample comparison and business rules; results are stored in validation_results',
+    ),
+  )
+    .option('--collection <name>', 'only this collection')
+    .option('--config <file>', 'the settings the migration was started with, if it had a file')
+    .action((options: Options) => run(options));
+
+async function run(options: Options): Promise<void> {
+  const name = checkName(options.migration);
+  const settings = await settingsFrom(options.config);
+  const results = await withTemporal(async (session) => {
+    const known = Object.keys((await handleOf(session, name).query(statusQuery)).collections);
+    if (options.collection !== undefined && !known.includes(options.collection))
+      throw new UsageError(
+        `The migration ${name} has no collection ${options.collection}. It has: ${known.join(', ') || 'none yet'}.`,
+      );
+    const collections = options.collection === undefined ? known : [options.collection];
+    const handle = await session.client.workflow.start<typeof validation>('validation', {
+      workflowId: `${rootId(name)}/validation`,
+      taskQueue: controlQueue,
+      args: [name, collections, settings],
+    });
+    await handle.result().catch(() => undefined);
+    return stored(`${handle.workflowId}/${handle.firstExecutionRunId}/`);
+  });
+  const failed = results.filter((result) => result.overall_status !== 'passed');
+  if (results.length === 0 || failed.length > 0) process.exitCode = 1;
+  if (options.json) return printJson(results);
+  print(table(['collection', 'result', 'count', 'sample', 'rules'], results.map(rowOf)));
+  for (const one of failed)
+    print(
+      `\n${one.collection}: ${JSON.stringify(Object.fromEntries(Object.entries(one.individual_results).filter(([, its]) => its.status !== 'passed')), null, 2)}`,
+    );
+  if (results.length === 0) print('No result was stored; look at the validation workflow in the web UI.');
+}
+
+const rowOf = (result: Stored) => [
+  result.collection,
+  result.overall_status,
+  ...['count_validation', 'sample_validation', 'business_rule_validation'].map(
+    (check) => result.individual_results[check]?.status ?? '',
+  ),
+];
+
+async function stored(prefix: string): Promise<Stored[]> {
+  const pool = openPool((await readAddresses()).addresses.postgres, 1);
+  try {
+    return await query<Stored>(
+      pool,
+      'reading results',
+      `select collection, overall_status, individual_results, "timestamp", batch_id from migration_control.validation_results where starts_with(batch_id, $1) order by id`,
+      [prefix],
+    );
+  } finally {
+    await pool.end();
+  }
+}

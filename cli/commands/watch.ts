@@ -1,0 +1,34 @@
+// causeway watch: the same as status, live, until the migration ends or needs a person.
+import { Command } from 'commander';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isOver } from '../../core/state.ts';
+import { statusQuery } from '../../workflows/contract.ts';
+import { checkName, handleOf, withTemporal } from '../connect.ts';
+import { liveView } from '../follow.ts';
+import { print, printJson } from '../output.ts';
+import { statusText } from '../status-text.ts';
+import { common } from './orders.ts';
+import { withLiveCounts } from './status.ts';
+
+export const watch = (): Command =>
+  common(new Command('watch').description('follow a migration with bars; --json prints a line per second')).action(
+    (options: { migration: string; json?: boolean }) =>
+      withTemporal(async (session) => {
+        const handle = handleOf(session, checkName(options.migration));
+        const view = options.json ? undefined : liveView();
+        const read = async () => withLiveCounts(await handle.query(statusQuery));
+        let status = await read();
+        try {
+          for (; !isOver(status.state) && status.state !== 'parked'; status = await read()) {
+            if (options.json) print(JSON.stringify(status));
+            view?.show(status);
+            await sleep(1000);
+          }
+          view?.show(status);
+        } finally {
+          view?.close();
+        }
+        if (options.json) printJson(status);
+        else print(statusText(status));
+      }),
+  );

@@ -1,0 +1,32 @@
+// causeway worker: does the work. Several may run, on one host or many.
+import { Command } from 'commander';
+import { DefaultLogger, Runtime } from '@temporalio/worker';
+import { startWorker } from '../../workers/worker.ts';
+import { home, readAddresses } from '../connect.ts';
+import { UnreachableError } from '../errors.ts';
+
+export function worker(): Command {
+  return new Command('worker')
+    .description('run a worker: it carries out workflows and activities until it is stopped (SIGINT, SIGTERM)')
+    .option('--verbose', 'log what the worker does, not only warnings')
+    .action(async (options: { verbose?: boolean }) => {
+      const environment = await readAddresses();
+      Runtime.install({ logger: new DefaultLogger(options.verbose ? 'INFO' : 'WARN'), shutdownSignals: [] });
+      const running = await startWorker(environment, home(), (line) =>
+        process.stderr.write(`worker ${process.pid}: ${line}\n`),
+      ).catch((error: Error) => {
+        if (/connect|transport|Connection/i.test(error.message))
+          throw new UnreachableError(
+            `Temporal at ${environment.temporal.address} cannot be reached. Try \`causeway stack status\`, or check TEMPORAL_ADDRESS.`,
+          );
+        throw error;
+      });
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+        process.once(signal, () => {
+          process.stderr.write(`worker ${process.pid}: finishing what it holds, then stopping\n`);
+          running.stop();
+        });
+      }
+      await running.stopped;
+    });
+}

@@ -1,0 +1,56 @@
+// Reaching Temporal and the stores from a command: the environment over the embedded stack, and clear words when there is nobody.
+import { Client, Connection, type WorkflowHandleWithSignaledRunId } from '@temporalio/client';
+import { environment as stackEnvironment, homeOf } from '../stack/index.ts';
+import { readEnvironment, type Environment } from '../workers/environment.ts';
+import { rootId } from '../workflows/contract.ts';
+import type { migration } from '../workflows/migration.ts';
+import { UnreachableError, UsageError } from './errors.ts';
+
+export async function readAddresses(): Promise<Environment> {
+  const values = { ...(await stackEnvironment()) };
+  return readEnvironment({ ...process.env, ...values });
+}
+
+export interface TemporalSession {
+  readonly client: Client;
+  readonly connection: Connection;
+}
+
+/** Runs `work` with a client and closes it. */
+export async function withTemporal<T>(work: (session: TemporalSession) => Promise<T>): Promise<T> {
+  const values: Record<string, string | undefined> = { ...process.env, ...(await stackEnvironment()) };
+  const address = values['TEMPORAL_ADDRESS'];
+  if (!address)
+    throw new UnreachableError(
+      'There is no Temporal server: TEMPORAL_ADDRESS is not set and the embedded stack is not running. Try `causeway stack up`.',
+    );
+  const connection = await Connection.connect({ address, connectTimeout: '5s' }).catch((error: Error) => {
+    throw new UnreachableError(
+      `Temporal at ${address} cannot be reached (${error.message.split('\n', 1)[0]}). Try \`causeway stack status\`, or check TEMPORAL_ADDRESS.`,
+    );
+  });
+  try {
+    return await work({
+      connection,
+      client: new Client({ connection, namespace: values['TEMPORAL_NAMESPACE'] ?? 'default' }),
+    });
+  } finally {
+    await connection.close();
+  }
+}
+
+export const handleOf = ({ client }: TemporalSession, name: string) =>
+  client.workflow.getHandle<typeof migration>(rootId(name));
+export type MigrationHandle = ReturnType<typeof handleOf> | WorkflowHandleWithSignaledRunId<typeof migration>;
+
+export const home = (): string => homeOf().folder;
+
+const migrationName = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$/;
+
+export function checkName(name: string): string {
+  if (!migrationName.test(name))
+    throw new UsageError(
+      `"${name}" cannot be a migration's name: letters, digits, dots, dashes and underscores, beginning with a letter or digit.`,
+    );
+  return name;
+}

@@ -1,0 +1,45 @@
+// Errors as an operator reads them, and the exit code each means: 1 a check failed, 2 usage, 3 a service cannot be reached.
+import { ServiceError, WorkflowNotFoundError, WorkflowUpdateFailedError, isGrpcServiceError } from '@temporalio/client';
+import { KnownFailure } from '../core/failures.ts';
+
+/** Something only the caller can put right. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+export class UnreachableError extends Error {
+  override readonly name = 'UnreachableError';
+}
+
+export function explain(error: unknown): { message: string; code: 1 | 2 | 3 } {
+  if (!(error instanceof Error)) return { message: String(error), code: 1 };
+  if (
+    error instanceof UsageError ||
+    error.name === 'EnvironmentError' ||
+    error.name === 'MappingError' ||
+    error.name === 'SeedError'
+  )
+    return { message: error.message, code: 2 };
+  if (error instanceof UnreachableError) return { message: error.message, code: 3 };
+  if (error instanceof KnownFailure) {
+    if (error.type === 'StoreUnreachable' || error.type === 'AuthenticationFailed')
+      return { message: error.message, code: 3 };
+    return { message: error.message, code: error.type === 'ConfigurationInvalid' ? 2 : 1 };
+  }
+  if (error instanceof WorkflowUpdateFailedError)
+    return { message: `refused: ${error.cause?.message ?? error.message}`, code: 1 };
+  if (error instanceof WorkflowNotFoundError)
+    return {
+      message: 'No such migration is known to Temporal. `causeway start` begins one; `--migration NAME` names another.',
+      code: 1,
+    };
+  if (error instanceof ServiceError || isGrpcServiceError(error)) {
+    const cause = error.cause as { code?: number; details?: string } | undefined;
+    const details = cause?.details ?? error.message;
+    // 14: unavailable, 4: deadline exceeded.
+    if (cause?.code === 14 || cause?.code === 4)
+      return { message: `Temporal does not answer (${details}). Check that the server and a worker run.`, code: 3 };
+    return { message: details, code: 1 };
+  }
+  return { message: error.message, code: 1 };
+}

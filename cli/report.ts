@@ -1,0 +1,73 @@
+// The report at the end of a migration: what arrived, what was checked, where traffic goes, where to look.
+import { progressOf } from '../control/progress.ts';
+import { rulesOf } from '../control/quarantine.ts';
+import type { Status } from '../core/state.ts';
+import { environment } from '../stack/index.ts';
+import { openPool, query } from '../stores/postgres/connection.ts';
+import { readAddresses } from './connect.ts';
+import { table } from './output.ts';
+
+interface Validated {
+  readonly collection: string;
+  readonly individual_results: Record<
+    string,
+    { status: string; details?: { total_samples?: number; successful_validations?: number } }
+  >;
+}
+
+export async function finalReport(status: Status, elapsedMs: number): Promise<string> {
+  const pool = openPool((await readAddresses()).addresses.postgres, 1);
+  try {
+    const rows = new Map((await progressOf(pool)).map((row) => [row.collection, row]));
+    const copied = Object.entries(status.collections).map(([name, its]) => {
+      const seconds = rows.get(name)?.seconds ?? 0;
+      return [
+        name,
+        its.source,
+        its.loaded,
+        its.quarantined,
+        its.skipped,
+        seconds > 0 ? Math.round((its.loaded + its.quarantined + its.skipped) / seconds) : null,
+      ];
+    });
+    const validated = await query<Validated>(
+      pool,
+      'reading results',
+      'select distinct on (collection) collection, individual_results from migration_control.validation_results order by collection, id desc',
+    );
+    const checks = validated.map(({ collection, individual_results: results }) => {
+      const sample = results['sample_validation']?.details;
+      return [
+        collection,
+        results['count_validation']?.status,
+        `${results['sample_validation']?.status} (${sample?.successful_validations ?? 0} of ${sample?.total_samples ?? 0})`,
+        results['business_rule_validation']?.status,
+      ];
+    });
+    const quarantined = (await rulesOf(pool))
+      .slice(0, 12)
+      .map((one) => [one.collection, one.rule, one.path, one.documents]);
+    const stages = await query<{ at: Date; detail: { reason: string; percentage: number; writeMode?: string } }>(
+      pool,
+      'reading the audit log',
+      `select at, detail from migration_control.audit_log where action = 'route' order by id`,
+    );
+    const ui = (await environment()).TEMPORAL_UI_URL;
+    return [
+      `\n=== Report: migration ${status.migration} ${status.state} in ${(elapsedMs / 1000).toFixed(1)} s ===`,
+      table(['collection', 'source', 'loaded', 'quarantined', 'skipped', 'documents/s'], copied),
+      table(['checks', 'accounting by key', 'sample', 'business rules'], checks),
+      quarantined.length === 0
+        ? 'Nothing was quarantined.'
+        : table(['quarantined', 'rule', 'path', 'documents'], quarantined),
+      table(
+        ['stage', 'reads on new, %', 'writes', 'at'],
+        stages.map(({ at, detail }) => [detail.reason, detail.percentage, detail.writeMode ?? '', at.toISOString()]),
+      ),
+      `Checkpoints: ${status.checkpoints.map((one) => one.name).join(', ')}`,
+      `Web UI: ${ui ?? 'not known'}/namespaces/default/workflows/migration%2F${status.migration}`,
+    ].join('\n\n');
+  } finally {
+    await pool.end();
+  }
+}

@@ -1,0 +1,42 @@
+// A migration's status as a person reads it.
+import type { Status } from '../core/state.ts';
+import { table } from './output.ts';
+
+export function statusText(status: Status): string {
+  const parts = [`Migration ${status.migration}: ${status.phase}, ${status.state}.`];
+  if (status.lastError)
+    parts.push(
+      `Last error, in ${status.lastError.phase} (${status.lastError.type}): ${status.lastError.message}\nWhat to do: ${status.lastError.advice}`,
+    );
+  if (status.waitingFor) parts.push(`Waits for: ${status.waitingFor}`);
+  const collections = Object.entries(status.collections);
+  if (collections.length > 0) {
+    const rows = collections.map(([name, its]) => [
+      name,
+      its.source,
+      its.loaded,
+      its.quarantined,
+      its.skipped,
+      `${its.chunksDone}/${its.chunksTotal}`,
+    ]);
+    parts.push(table(['collection', 'source', 'loaded', 'quarantined', 'skipped', 'chunks'], rows));
+  }
+  const routes = Object.entries(status.routing);
+  if (routes.length > 0)
+    parts.push(
+      table(
+        ['routing', 'reads on new, %', 'writes', 'epoch'],
+        routes.map(([name, its]) => [name, its.percentage, its.writeMode, its.epoch]),
+      ),
+    );
+  if (status.checkpoints.length > 0)
+    parts.push(`Checkpoints: ${status.checkpoints.map((one) => `${one.name} (${one.at})`).join(', ')}`);
+  if (status.refused.length > 0)
+    parts.push(
+      `Refused orders:\n${status.refused
+        .slice(-5)
+        .map((one) => `  ${one.at} ${one.order}: ${one.reason}`)
+        .join('\n')}`,
+    );
+  return parts.join('\n\n');
+}

@@ -1,0 +1,67 @@
+// The control schema: numbered SQL files, each applied once, in order, under a lock.
+import { readdir, readFile } from 'node:fs/promises';
+import type pg from 'pg';
+import { KnownFailure } from '../core/failures.ts';
+import { inTransaction, query } from '../stores/postgres/connection.ts';
+
+const folder = new URL('./sql/', import.meta.url);
+
+/** Brings `migration_control` up to date and claims the database for `migration`. Returns the names of the files applied now. */
+export async function makeControlSchema(pool: pg.Pool, migration: string): Promise<string[]> {
+  const files = (await readdir(folder)).filter((file) => file.endsWith('.sql')).sort();
+  return inTransaction(pool, 'making the control schema', async (client) => {
+    await client.query(`select pg_advisory_xact_lock(hashtext('causeway control schema'))`);
+    await client.query('create schema if not exists migration_control');
+    await client.query(
+      'create table if not exists migration_control.schema_versions (file text primary key, applied_at timestamptz not null default now())',
+    );
+    const { rows } = await client.query<{ file: string }>('select file from migration_control.schema_versions');
+    const applied = new Set(rows.map((row) => row.file));
+    const missing = files.filter((file) => !applied.has(file));
+    for (const file of missing) {
+      await client.query(await readFile(new URL(file, folder), 'utf8'));
+      await client.query('insert into migration_control.schema_versions (file) values ($1)', [file]);
+    }
+    await claim(client, migration);
+    return missing;
+  });
+}
+
+async function claim(client: pg.ClientBase, migration: string): Promise<void> {
+  const { rows } = await client.query<{ name: string }>('select name from migration_control.migration');
+  if (rows.length === 0) await client.query('insert into migration_control.migration (name) values ($1)', [migration]);
+  else if (rows[0]!.name !== migration) throw new KnownFailure('PreflightFailed', ownerMessage(rows[0]!.name));
+}
+
+const ownerMessage = (owner: string): string =>
+  `The target database belongs to the migration "${owner}". Use \`--migration ${owner}\`, or give TARGET_POSTGRES_URL another database.`;
+
+/** What stands in the target database's `migration_control`: nothing, this migration's schema, or somebody else's. Reads only. */
+export async function controlSchemaOf(
+  pool: pg.Pool,
+  migration: string,
+): Promise<{ is: 'none' | 'ours' } | { is: 'foreign'; why: string }> {
+  const [there] = await query<{ schema: boolean; table: boolean }>(
+    pool,
+    'looking for the control schema',
+    `select to_regnamespace('migration_control') is not null as schema, to_regclass('migration_control.migration') is not null as table`,
+  );
+  if (!there!.schema) return { is: 'none' };
+  if (!there!.table)
+    return {
+      is: 'foreign',
+      why: 'The target database has a schema migration_control that Causeway did not make. Rename it, or use another database.',
+    };
+  const [owner] = await query<{ name: string }>(
+    pool,
+    'reading the owner',
+    'select name from migration_control.migration',
+  );
+  return !owner || owner.name === migration ? { is: 'ours' } : { is: 'foreign', why: ownerMessage(owner.name) };
+}
+
+/** Removes the control schema with everything in it. Only preparation's compensation calls this, last of all. */
+export async function dropControlSchema(pool: pg.Pool, migration: string): Promise<void> {
+  if ((await controlSchemaOf(pool, migration)).is !== 'ours') return;
+  await query(pool, 'dropping the control schema', 'drop schema migration_control cascade');
+}

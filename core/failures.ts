@@ -1,0 +1,108 @@
+// Every way an activity may fail: whether trying again helps, and what a person should do. One table; everything else derives from it.
+
+export interface FailureClass {
+  /** Temporal tries again by itself. */
+  readonly retryable: boolean;
+  /** What the migration does when it cannot go on: wait for a person, or undo the phase that failed. */
+  readonly then: 'park' | 'compensate';
+  readonly advice: string;
+}
+
+export const failures = {
+  StoreUnreachable: {
+    retryable: true,
+    then: 'park',
+    advice: 'Check that the server is up and reachable from the workers, then `causeway retry`.',
+  },
+  StoreBusy: {
+    retryable: true,
+    then: 'park',
+    advice: 'The store refused the work for now; look at its load, then `causeway retry`.',
+  },
+  SpoolLost: {
+    retryable: false,
+    then: 'park',
+    advice: 'The host that held the spooled documents is gone; the chunk is read again on `causeway retry`.',
+  },
+  PermissionDenied: {
+    retryable: false,
+    then: 'compensate',
+    advice: 'Grant the missing privilege to the user in the store URL, then `causeway retry`.',
+  },
+  AuthenticationFailed: {
+    retryable: false,
+    then: 'park',
+    advice: 'Correct the user or password in the store URL of the workers, restart them, then `causeway retry`.',
+  },
+  PreflightFailed: {
+    retryable: false,
+    then: 'compensate',
+    advice: 'Nothing was written. Correct what the message names, then `causeway retry`.',
+  },
+  ConfigurationInvalid: {
+    retryable: false,
+    then: 'compensate',
+    advice: 'Correct the configuration, then `causeway abort` and start again.',
+  },
+  TargetConflict: {
+    retryable: false,
+    then: 'compensate',
+    advice: 'A row breaks a constraint of the target; see the message, then `causeway retry`.',
+  },
+  ValueRefused: {
+    retryable: false,
+    then: 'park',
+    advice:
+      'A mapping gave a value that its column cannot hold: correct the mapping, restart the workers, then `causeway retry`.',
+  },
+  DiskFull: {
+    retryable: true,
+    then: 'park',
+    advice: 'Free space on the server or the worker host, then `causeway retry`.',
+  },
+  ChunksFailed: {
+    retryable: false,
+    then: 'park',
+    advice: 'Correct the cause named above, then `causeway retry`: finished chunks are not copied again.',
+  },
+  ValidationFailed: {
+    retryable: false,
+    then: 'park',
+    advice:
+      'See `causeway status` and validation_results; correct the cause, then `causeway retry` or `causeway abort`.',
+  },
+  ApprovalTimedOut: {
+    retryable: false,
+    then: 'park',
+    advice: '`causeway retry` asks again, `causeway abort` undoes the migration.',
+  },
+  CompensationFailed: {
+    retryable: false,
+    then: 'park',
+    advice: 'Correct the cause, then `causeway retry` goes on undoing.',
+  },
+  Defect: {
+    retryable: true,
+    then: 'park',
+    advice:
+      'This is a defect of Causeway or of a mapping: `causeway replay` the workflow; correct it, restart the workers, then `causeway retry`.',
+  },
+} as const satisfies Record<string, FailureClass>;
+
+export type FailureType = keyof typeof failures;
+
+export const isFailureType = (type: unknown): type is FailureType =>
+  typeof type === 'string' && Object.hasOwn(failures, type);
+
+/** What Temporal must not retry, for every retry policy. */
+export const notRetryable = (Object.keys(failures) as FailureType[]).filter((type) => !failures[type].retryable);
+
+/** An error whose class is known. `message` names the thing and the place, and never a document's content. */
+export class KnownFailure extends Error {
+  readonly type: FailureType;
+  constructor(type: FailureType, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = type;
+    this.type = type;
+  }
+}

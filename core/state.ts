@@ -1,0 +1,113 @@
+// What a migration's workflow knows of itself: its argument at continue-as-new, and the source of every answer it gives.
+import type { Phase, UndoStep } from './story.ts';
+
+export type MigrationStateName =
+  'running' | 'paused' | 'parked' | 'compensating' | 'completed' | 'aborted' | 'rolled-back';
+export type WriteMode = 'old' | 'dual_write' | 'new_system';
+
+export interface CollectionProgress {
+  readonly source: number;
+  readonly loaded: number;
+  readonly quarantined: number;
+  readonly skipped: number;
+  readonly chunksDone: number;
+  readonly chunksTotal: number;
+}
+
+export interface Route {
+  readonly percentage: number;
+  readonly writeMode: WriteMode;
+  readonly epoch: number;
+}
+
+export interface CheckpointEntry {
+  readonly name: string;
+  readonly phase: string;
+  readonly at: string;
+}
+
+export interface DecisionEntry {
+  readonly at: string;
+  readonly decision: string;
+  readonly reason: string;
+}
+
+export interface MigrationState {
+  readonly v: 1;
+  readonly migration: string;
+  phase: Phase;
+  /** Index of the cutover stage that comes next; stages before it passed. */
+  stage: number;
+  state: MigrationStateName;
+  /** What the migration waits for, as a person would send it; null when it waits for nobody. */
+  waitingFor: string | null;
+  collections: Record<string, CollectionProgress>;
+  routing: Record<string, Route>;
+  undo: UndoStep[];
+  checkpoints: CheckpointEntry[];
+  decisions: DecisionEntry[];
+  /** The last few orders that were refused, with the reason. */
+  refused: { readonly at: string; readonly order: string; readonly reason: string }[];
+  lastError: {
+    readonly phase: string;
+    readonly type: string;
+    readonly message: string;
+    readonly advice: string;
+  } | null;
+  estimate: string | null;
+  /** Search attributes as last set; each change is an event in history. */
+  shown: string;
+  runs: number;
+}
+
+export const begin = (migration: string): MigrationState => ({
+  v: 1,
+  migration,
+  phase: 'preparation',
+  stage: 0,
+  state: 'running',
+  waitingFor: null,
+  collections: {},
+  routing: {},
+  undo: [],
+  checkpoints: [],
+  decisions: [],
+  refused: [],
+  lastError: null,
+  estimate: null,
+  shown: '',
+  runs: 1,
+});
+
+export interface Status {
+  readonly migration: string;
+  readonly phase: Phase;
+  readonly state: MigrationStateName;
+  readonly waitingFor: string | null;
+  readonly collections: Record<string, CollectionProgress>;
+  readonly capture: { readonly position: string | null; readonly lagMs: number | null };
+  readonly routing: Record<string, Route>;
+  readonly stage: number;
+  readonly checkpoints: readonly CheckpointEntry[];
+  readonly refused: MigrationState['refused'];
+  readonly lastError: MigrationState['lastError'];
+}
+
+/** The answer of the `status` query. */
+export const statusOf = (state: MigrationState): Status => ({
+  migration: state.migration,
+  phase: state.phase,
+  state: state.state,
+  waitingFor: state.waitingFor,
+  collections: state.collections,
+  capture: { position: null, lagMs: null },
+  routing: state.routing,
+  stage: state.stage,
+  checkpoints: state.checkpoints,
+  refused: state.refused,
+  lastError: state.lastError,
+});
+
+/** Whether the migration has come to its end, good or bad. */
+export const isOver = (state: MigrationStateName): boolean =>
+  state === 'completed' || state === 'aborted' || state === 'rolled-back';

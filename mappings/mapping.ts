@@ -1,0 +1,70 @@
+// defineMapping(): everything Causeway knows about one source collection, in one file.
+import type { z } from 'zod';
+import type { Target } from '../stores/store.ts';
+import type { Row } from '../stores/postgres/target.ts';
+import type { KeyRow } from '../stores/redis/target.ts';
+import type { Notes } from './notes.ts';
+import type { TransformSettings } from './settings.ts';
+
+/** A source document as decoded without promotion: Int32, Double, Long, Decimal128, ObjectId and Date keep their types. */
+export type Document = Record<string, unknown>;
+
+/** What one document becomes: rows per table, a document per collection, keys per Redis target, by target name. */
+export type Outcome = Record<string, readonly (Row | KeyRow | Document)[]>;
+
+/** Documents that may not share `key`. The highest `rank` (then source id) stays, the others are quarantined under `rule`. */
+export interface UniqueRule {
+  readonly rule: string;
+  readonly path: string;
+  /** undefined: this document takes no part. */
+  key(document: Document): string | undefined;
+  rank(document: Document): string;
+}
+
+/** A condition on the target after the copy: `sql` counts the rows that break it. */
+export interface BusinessRule {
+  readonly name: string;
+  readonly sql: string;
+}
+
+export interface Mapping {
+  /** The name everything goes by: status, accounting, quarantine. Also the source collection's first name. */
+  readonly collection: string;
+  /** Other names the source collection has had; each that exists is copied too. */
+  readonly aliases: readonly string[];
+  /** Static is copied first, active last. */
+  readonly class: 'static' | 'historical' | 'active';
+  /** Raised by its author whenever `transform` gives other rows. */
+  readonly version: number;
+  /** The source's fields and the BSON types they are met with; what is not named here is carried over as it is and reported by `assess`. */
+  readonly shape: z.ZodObject;
+  /** Other spellings of fields: `{ inputTokens: 'input_tokens' }`. Two spellings that disagree quarantine the document (aliases_agree). */
+  readonly otherNames: Readonly<Record<string, string>>;
+  readonly targets: readonly Target[];
+  /** Collections (by mapping name) that must be loaded before this one, because rows refer to them. */
+  readonly after: readonly string[];
+  readonly unique: readonly UniqueRule[];
+  /** A rule name if the document is not data (a marker, a sample) and is to be counted as skipped. */
+  skip(document: Document): string | undefined;
+  /** Pure: no clock, no randomness, no look-ups. `document` has its fields under their first names. Throws Quarantined. */
+  transform(document: Document, notes: Notes, settings: TransformSettings): Outcome;
+  readonly rules: readonly BusinessRule[];
+  /** Queries the application runs on this collection, for `assess` when the server cannot tell. */
+  readonly accessPatterns: readonly string[];
+}
+
+type Optional = 'aliases' | 'otherNames' | 'after' | 'unique' | 'skip' | 'rules' | 'accessPatterns' | 'version';
+export type MappingDefinition = Omit<Mapping, Optional> & Partial<Pick<Mapping, Optional>>;
+
+/** Fills in what a simple mapping may leave out. */
+export const defineMapping = (definition: MappingDefinition): Mapping => ({
+  aliases: [],
+  otherNames: {},
+  after: [],
+  unique: [],
+  rules: [],
+  accessPatterns: [],
+  version: 1,
+  skip: () => undefined,
+  ...definition,
+});

@@ -1,0 +1,44 @@
+// Makes and removes the collections that mappings declare, with validator and indexes.
+import type { Db } from 'mongodb';
+import { mongo } from './connection.ts';
+import type { CollectionTarget } from './target.ts';
+
+/** The version guard that stands in every document we write. */
+export const guardField = '_causeway';
+
+export async function collectionNames(db: Db): Promise<string[]> {
+  return mongo('listing collections', async () => {
+    const found = await db.listCollections({}, { nameOnly: true }).toArray();
+    return found
+      .map((collection) => String(collection.name))
+      .filter((collection) => !collection.startsWith('system.'))
+      .sort();
+  });
+}
+
+/** Makes the collection, or brings validator and indexes of an existing one up to date. */
+export async function makeCollection(db: Db, target: CollectionTarget): Promise<void> {
+  await mongo(`making ${target.name}`, async () => {
+    const options = {
+      validator: { $jsonSchema: withGuard(target.schema) },
+      validationLevel: 'strict' as const,
+      validationAction: 'error' as const,
+    };
+    if ((await collectionNames(db)).includes(target.name)) await db.command({ collMod: target.name, ...options });
+    else await db.createCollection(target.name, options);
+    for (const index of target.indexes) await db.collection(target.name).createIndex(index);
+  });
+}
+
+export async function dropCollection(db: Db, collection: string): Promise<void> {
+  await mongo(`dropping ${collection}`, () => db.collection(collection).drop());
+}
+
+export async function emptyCollection(db: Db, collection: string): Promise<void> {
+  await mongo(`emptying ${collection}`, () => db.collection(collection).deleteMany({}));
+}
+
+function withGuard(schema: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const properties = (schema['properties'] as Record<string, unknown> | undefined) ?? {};
+  return { ...schema, properties: { ...properties, [guardField]: { bsonType: 'object' } } };
+}

@@ -1,0 +1,150 @@
+// Reading a source collection: a range of keys in key order, undecoded, stamped with a cluster time taken before the read.
+import { EJSON } from 'bson';
+import type { ClientSession, Collection, Db, FindCursor, Filter, MongoClient, Timestamp } from 'mongodb';
+import { mongo } from './connection.ts';
+
+/** Keys after `after` up to and including `upTo`, as canonical Extended JSON of `_id`; null is before the first, after the last. */
+export interface KeyRange {
+  readonly after: string | null;
+  readonly upTo: string | null;
+}
+
+export const keyText = (id: unknown): string => EJSON.stringify(id, { relaxed: false });
+export const keyValue = (text: string): unknown => EJSON.parse(text, { relaxed: false });
+
+/** Compares across BSON types as the server sorts them; `find({_id: {$gt}})` would skip every other type (docs/decisions/0005-chunks.md). */
+export function rangeFilter(range: KeyRange): Filter<Record<string, unknown>> {
+  const bounds = [
+    ...(range.after === null ? [] : [{ $gt: ['$_id', { $literal: keyValue(range.after) }] }]),
+    ...(range.upTo === null ? [] : [{ $lte: ['$_id', { $literal: keyValue(range.upTo) }] }]),
+  ];
+  return bounds.length === 0 ? {} : { $expr: bounds.length === 1 ? bounds[0]! : { $and: bounds } };
+}
+
+/** seconds * 2^32 + increment: a cluster time as one number that sorts. */
+export const versionOf = (time: Timestamp): bigint =>
+  (BigInt(time.getHighBitsUnsigned()) << 32n) | BigInt(time.getLowBitsUnsigned());
+export const millisecondsOf = (version: bigint): number => Number(version >> 32n) * 1000;
+
+/** An open read of one range. `version` holds for every document it returns: none is older. */
+export class RangeRead {
+  readonly version: bigint;
+  readonly #session: ClientSession;
+  readonly #cursor: FindCursor<Buffer>;
+
+  private constructor(version: bigint, session: ClientSession, cursor: FindCursor<Buffer>) {
+    this.version = version;
+    this.#session = session;
+    this.#cursor = cursor;
+  }
+
+  /** `batchBytes` bounds what the driver holds at once; `averageBytes` is what a document of the collection weighs. */
+  static open(
+    client: MongoClient,
+    db: Db,
+    collection: string,
+    range: KeyRange,
+    averageBytes: number,
+    batchBytes = 1024 * 1024,
+  ): Promise<RangeRead> {
+    return mongo(`opening ${collection}`, async () => {
+      const session = client.startSession({ causalConsistency: true });
+      await db.command({ ping: 1 }, { session });
+      const version = versionOf(session.operationTime!);
+      const batchSize = Math.max(1, Math.min(5000, Math.floor(batchBytes / Math.max(1, averageBytes))));
+      const source = db.collection(collection) as unknown as Collection<Record<string, unknown>>;
+      const cursor = source
+        .find(rangeFilter(range), { session, raw: true, batchSize, readConcern: { level: 'majority' } })
+        .sort({ _id: 1 })
+        .hint({ _id: 1 });
+      return new RangeRead(version, session, cursor as unknown as FindCursor<Buffer>);
+    });
+  }
+
+  /** The next documents, undecoded: all that the driver holds, or one server round trip's worth. Empty at the end of the range. */
+  async next(most: number): Promise<Buffer[]> {
+    return mongo('reading documents', async () => {
+      if (this.#cursor.bufferedCount() === 0) {
+        const first = await this.#cursor.next();
+        return first === null ? [] : [first, ...this.#cursor.readBufferedDocuments(Math.max(0, most - 1))];
+      }
+      return this.#cursor.readBufferedDocuments(most);
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#cursor.close().catch(() => undefined);
+    await this.#session.endSession().catch(() => undefined);
+  }
+}
+
+interface Batches {
+  next(): Promise<Buffer | null>;
+  readBufferedDocuments(): Buffer[];
+  close(): Promise<void>;
+}
+
+/** A whole collection, undecoded, a server batch at a time. */
+export async function* batchesOf(
+  db: Db,
+  collection: string,
+  projection?: Record<string, 1>,
+  filter: Filter<Record<string, unknown>> = {},
+  batchSize = 1000,
+): AsyncGenerator<Buffer[]> {
+  const options = {
+    raw: true,
+    batchSize,
+    readConcern: { level: 'majority' as const },
+    ...(projection && { projection }),
+  };
+  const cursor = db.collection<Record<string, unknown>>(collection).find(filter, options) as unknown as Batches;
+  const next = () =>
+    mongo(`reading ${collection}`, async () => {
+      const first = await cursor.next();
+      return first === null ? [] : [first, ...cursor.readBufferedDocuments()];
+    });
+  try {
+    for (let batch = await next(); batch.length > 0; batch = await next()) yield batch;
+  } finally {
+    await cursor.close();
+  }
+}
+
+/** Those of `ids` that the collection has. */
+export async function idsAmong(db: Db, collection: string, ids: readonly unknown[]): Promise<unknown[]> {
+  const filter = { _id: { $in: ids } } as Filter<Record<string, unknown>>;
+  return mongo(`looking up ids in ${collection}`, async () =>
+    (
+      await db
+        .collection<Record<string, unknown>>(collection)
+        .find(filter, { projection: { _id: 1 } })
+        .toArray()
+    ).map((found) => found['_id']),
+  );
+}
+
+/** Random documents, undecoded. */
+export async function* sampleOf(db: Db, collection: string, size: number): AsyncGenerator<Buffer> {
+  const cursor = db
+    .collection(collection)
+    .aggregate<Buffer>([{ $sample: { size } }], { raw: true, batchSize: 200, readConcern: { level: 'majority' } });
+  try {
+    for (
+      let raw = await mongo(`sampling ${collection}`, () => cursor.next());
+      raw !== null;
+      raw = await mongo(`sampling ${collection}`, () => cursor.next())
+    )
+      yield raw;
+  } finally {
+    await cursor.close();
+  }
+}
+
+/** The first documents in the order the server keeps them, undecoded. */
+export async function* headOf(db: Db, collection: string, count: number): AsyncGenerator<Buffer> {
+  const found = await mongo(`reading ${collection}`, () =>
+    db.collection(collection).find<Buffer>({}, { raw: true }).limit(count).toArray(),
+  );
+  yield* found as Buffer[];
+}

@@ -1,0 +1,99 @@
+// Opening PostgreSQL: one pool per process, errors turned into known failures at this one place.
+import pg from 'pg';
+import { KnownFailure, type FailureType } from '../../core/failures.ts';
+
+/** Safe for a person to read: the address without user, password or options. */
+export function addressOf(url: string): string {
+  try {
+    const { host, pathname } = new URL(url);
+    return `${host}${pathname}`;
+  } catch {
+    return 'an address that is no URL';
+  }
+}
+
+export function openPool(url: string, connections = 12): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: connections,
+    connectionTimeoutMillis: 10_000,
+    application_name: 'causeway',
+    keepAlive: true,
+  });
+  // An idle connection that the server closed is replaced on the next use; without a listener it would end the process.
+  pool.on('error', () => undefined);
+  return pool;
+}
+
+const byCode: Record<string, FailureType> = {
+  '42501': 'PermissionDenied',
+  '28P01': 'AuthenticationFailed',
+  '28000': 'AuthenticationFailed',
+  '53100': 'DiskFull',
+  '57014': 'StoreBusy',
+  '40001': 'StoreBusy',
+  '40P01': 'StoreBusy',
+  '55P03': 'StoreBusy',
+  '3D000': 'PreflightFailed',
+};
+const unreachable =
+  /ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|terminated|timeout|Connection ended|not queryable/i;
+
+/** A driver error as a known failure. Keeps code, table and constraint; leaves out `detail`, which holds values. */
+export function postgresFailure(error: unknown, doing: string): unknown {
+  if (!(error instanceof Error) || error instanceof KnownFailure) return error;
+  const { code, table, constraint } = error as pg.DatabaseError;
+  const place = [table && `table ${table}`, constraint && `constraint ${constraint}`].filter(Boolean).join(', ');
+  const say = (type: FailureType, what: string) =>
+    new KnownFailure(type, `PostgreSQL, ${doing}: ${what}${place && ` (${place})`}`);
+  if (code && byCode[code]) return say(byCode[code], firstLine(error.message));
+  if (code?.startsWith('08') || code?.startsWith('57P') || unreachable.test(`${code} ${error.message}`))
+    return say('StoreUnreachable', 'the server cannot be reached or closed the connection');
+  if (code?.startsWith('53')) return say('StoreBusy', firstLine(error.message));
+  if (code?.startsWith('23')) return say('TargetConflict', `a constraint is broken, code ${code}`);
+  // Class 22 messages quote the value they could not read.
+  if (code?.startsWith('22')) return say('ValueRefused', `a value does not fit its column, code ${code}`);
+  return say('Defect', code ? `${firstLine(error.message)}, code ${code}` : firstLine(error.message));
+}
+
+const firstLine = (text: string) => text.split('\n', 1)[0]!;
+
+/** Runs `work` in one transaction on one connection; a failure rolls back and is a known failure. */
+export async function inTransaction<T>(
+  pool: pg.Pool,
+  doing: string,
+  work: (client: pg.PoolClient) => Promise<T>,
+): Promise<T> {
+  let client: pg.PoolClient | undefined;
+  let broken: Error | undefined;
+  try {
+    client = await pool.connect();
+    await client.query('begin');
+    const result = await work(client);
+    await client.query('commit');
+    return result;
+  } catch (error) {
+    await client?.query('rollback').catch((lost: Error) => (broken = lost));
+    throw postgresFailure(error, doing);
+  } finally {
+    client?.release(broken);
+  }
+}
+
+export async function query<R extends pg.QueryResultRow>(
+  pool: pg.Pool,
+  doing: string,
+  sql: string,
+  values: unknown[] = [],
+): Promise<R[]> {
+  try {
+    return (await pool.query<R>(sql, values)).rows;
+  } catch (error) {
+    throw postgresFailure(error, doing);
+  }
+}
+
+/** A quoted identifier. */
+export const name = (identifier: string): string => `"${identifier.replaceAll('"', '""')}"`;
+/** A quoted string constant. */
+export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;

@@ -1,0 +1,91 @@
+// Rows as COPY text: one compiled encoder per table, so that the loader only moves bytes.
+import { quarantine } from '../../core/quarantine.ts';
+import type { Column, Row, TableTarget } from './target.ts';
+
+/** A row's line, columns in the order of `columnsOf`, ending in a newline. */
+export type Encode = (sourceId: string, row: Row) => string;
+
+/** The columns a COPY of the target names: its key first. A child's rows carry the source id of the row they belong to. */
+export const columnsOf = (target: TableTarget): string[] => ['source_id', ...Object.keys(target.columns)];
+
+export function encoderOf(target: TableTarget): Encode {
+  const columns = Object.entries(target.columns).map(
+    ([column, its]) => [column, encodeAs(its, `${target.name}.${column}`), its.notNull === true] as const,
+  );
+  return (sourceId, row) => {
+    let line = escape(sourceId);
+    let met = 0;
+    for (const [column, encode, required] of columns) {
+      const value = row[column];
+      if (value !== undefined) met++;
+      if (value !== null && value !== undefined) line += `\t${encode(value)}`;
+      else if (required) quarantine(`${column}_not_null`, column, `${target.name}.${column} must have a value`);
+      else line += '\t\\N';
+    }
+    refuseUnknown(target, row, met);
+    return `${line}\n`;
+  };
+}
+
+/** A value for a column that is not there would be dropped silently. */
+function refuseUnknown(target: TableTarget, row: Row, met: number): void {
+  let given = 0;
+  for (const column in row) if (row[column] !== undefined) given++;
+  if (given === met) return;
+  const unknown = Object.keys(row).find((column) => !(column in target.columns));
+  throw new TypeError(`${target.name} has no column ${unknown}`);
+}
+
+/** What encodes a value of each type. Throws TypeError, naming the column, on a value the mapping should not have produced. */
+function encodeAs(column: Column, place: string): (value: unknown) => string {
+  const wrong = (value: unknown) => new TypeError(`${place} (${column.type}) was given a ${typeof value}`);
+  switch (column.type) {
+    case 'text':
+      return (value) => {
+        if (typeof value !== 'string') throw wrong(value);
+        return escape(value);
+      };
+    case 'jsonb':
+      return (value) => {
+        const json = JSON.stringify(value);
+        if (json.includes('\\u0000') && nulEscape.test(json))
+          throw new TypeError(`${place} was given text with U+0000, which jsonb does not take`);
+        return escape(json);
+      };
+    case 'timestamptz':
+      return (value) => {
+        if (typeof value !== 'number') throw wrong(value);
+        return microsText(value);
+      };
+    case 'boolean':
+      return (value) => (value === true ? 't' : 'f');
+    case 'bigint':
+    case 'integer':
+      return (value) => {
+        if (typeof value !== 'number' && typeof value !== 'bigint') throw wrong(value);
+        return value.toString();
+      };
+    default:
+      return (value) => {
+        if (typeof value !== 'number' && typeof value !== 'string') throw wrong(value);
+        return escape(String(value));
+      };
+  }
+}
+
+/** An escaped NUL, and not an escaped backslash followed by `u0000`. */
+const nulEscape = /(?<!\\)(?:\\\\)*\\u0000/;
+const special = /[\\\n\r\t]/;
+const specials = /[\\\n\r\t]/g;
+const escapes: Record<string, string> = { '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' };
+
+/** A value as COPY's text format writes it. */
+export const escape = (text: string): string =>
+  special.test(text) ? text.replace(specials, (character) => escapes[character]!) : text;
+
+/** Microseconds since 1970 as `2025-10-20T06:03:22.417803Z`. */
+export function microsText(micros: number): string {
+  const seconds = Math.floor(micros / 1e6);
+  const fraction = micros - seconds * 1e6;
+  return `${new Date(seconds * 1000).toISOString().slice(0, 19)}.${String(fraction).padStart(6, '0')}Z`;
+}

@@ -1,0 +1,105 @@
+// Loading a segment: rows, ledger, quarantine and the batch's own row in one transaction; the newest version of a document wins.
+import type pg from 'pg';
+import { inTransaction, name } from './connection.ts';
+import { columnsOf } from './copy.ts';
+import { errorColumns, ledgerColumns } from './ledger.ts';
+import { merge } from './merge.ts';
+import { copy, insertChildren, stageTable, type CopyText } from './stage.ts';
+import type { TableTarget } from './target.ts';
+
+export interface SegmentRows {
+  readonly collectionId: number;
+  readonly ledger: CopyText;
+  readonly errors: CopyText | undefined;
+  readonly tables: readonly { readonly target: TableTarget; readonly rows: CopyText }[];
+}
+
+export interface Batch {
+  readonly batchId: string;
+  readonly collection: string;
+  readonly collectionId: number;
+  readonly chunk: number;
+  readonly segment: number;
+  readonly afterId: string | null;
+  readonly lastId: string | null;
+  readonly endsChunk: boolean;
+  readonly documents: number;
+  readonly loaded: number;
+  readonly quarantined: number;
+  readonly skipped: number;
+  readonly bytes: number;
+  readonly version: bigint;
+  readonly startedAt: Date;
+  readonly attempt: number;
+  readonly runId: string;
+}
+
+const uniqueViolation = '23505';
+
+/**
+ * Loads once: a batch whose row is there already changes nothing. Everything is new in almost every batch, so rows go straight into
+ * their tables; when one key is already there, the batch is loaded again through staging tables, where versions are compared.
+ * Returns the number of stale documents, or undefined when the batch had been loaded before.
+ */
+export async function loadSegment(pool: pg.Pool, batch: Batch, rows: SegmentRows): Promise<number | undefined> {
+  return inTransaction(pool, `loading batch ${batch.batchId}`, async (client) => {
+    if (!(await claimBatch(client, batch))) return undefined;
+    const children = rows.tables.some((table) => table.target.child);
+    await client.query('savepoint straight');
+    try {
+      await copy(client, `migration_control.${name(`ledger_${rows.collectionId}`)}`, ledgerColumns, rows.ledger);
+      for (const { target, rows: text } of rows.tables.filter((table) => !table.target.child))
+        await copy(client, name(target.name), columnsOf(target), text);
+      if (rows.errors) await copy(client, 'migration_control.migration_errors', errorColumns, rows.errors);
+      if (children) await copyChildren(client, rows);
+      return 0;
+    } catch (error) {
+      if ((error as pg.DatabaseError).code !== uniqueViolation) throw error;
+      await client.query('rollback to savepoint straight');
+    }
+    const stale = await merge(client, rows);
+    if (stale > 0)
+      await client.query('update migration_control.migration_batches set stale = $2 where batch_id = $1', [
+        batch.batchId,
+        stale,
+      ]);
+    return stale;
+  });
+}
+
+async function claimBatch(client: pg.ClientBase, batch: Batch): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `insert into migration_control.migration_batches (batch_id, collection, collection_id, chunk, segment, after_id, last_id, ends_chunk, status,
+       documents, loaded, quarantined, skipped, bytes, version, started_at, attempt, run_id)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, 'loaded', $9, $10, $11, $12, $13, $14, $15, $16, $17) on conflict do nothing`,
+    [
+      batch.batchId,
+      batch.collection,
+      batch.collectionId,
+      batch.chunk,
+      batch.segment,
+      batch.afterId,
+      batch.lastId,
+      batch.endsChunk,
+      batch.documents,
+      batch.loaded,
+      batch.quarantined,
+      batch.skipped,
+      batch.bytes,
+      batch.version.toString(),
+      batch.startedAt,
+      batch.attempt,
+      batch.runId,
+    ],
+  );
+  return rowCount === 1;
+}
+
+/** Children get their parent's id by its source id. */
+async function copyChildren(client: pg.ClientBase, rows: SegmentRows): Promise<void> {
+  for (const { target, rows: text } of rows.tables.filter((table) => table.target.child)) {
+    const stage = await stageTable(client, target);
+    await copy(client, stage, columnsOf(target), text);
+    await insertChildren(client, target, stage);
+  }
+}

@@ -1,0 +1,40 @@
+// COPY into a table, and staging tables for rows that cannot go straight into theirs.
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type pg from 'pg';
+import { from as copyFrom } from 'pg-copy-streams';
+import { name } from './connection.ts';
+import type { TableTarget } from './target.ts';
+
+/** COPY text to load, opened anew each time it is read. */
+export type CopyText = () => Readable;
+
+export async function copy(
+  client: pg.ClientBase,
+  table: string,
+  columns: readonly string[],
+  text: CopyText,
+): Promise<void> {
+  await pipeline(text(), client.query(copyFrom(`copy ${table} (${columns.map(name).join(', ')}) from stdin`)));
+}
+
+/** A temporary table with the columns of a COPY and no constraints. */
+export async function stageTable(client: pg.ClientBase, target: TableTarget): Promise<string> {
+  const stage = name(`stage_${target.name}`);
+  const columns = Object.entries(target.columns).map(([column, its]) => `${name(column)} ${its.type}`);
+  await client.query(
+    `create temporary table ${stage} (source_id text collate "C", ${columns.join(', ')}) on commit drop`,
+  );
+  return stage;
+}
+
+export async function insertChildren(client: pg.ClientBase, target: TableTarget, stage: string): Promise<void> {
+  const columns = Object.keys(target.columns).map(name).join(', ');
+  await client.query(
+    `insert into ${name(target.name)} (${name(target.child!.column)}, ${columns})
+     select parent.id, ${Object.keys(target.columns)
+       .map((column) => `child.${name(column)}`)
+       .join(', ')}
+     from ${stage} child join ${name(target.child!.of)} parent using (source_id)`,
+  );
+}

@@ -1,0 +1,81 @@
+// Writing keys: a pipelined Lua compare-and-set, so that of two writers in any order the same one wins.
+import { mastersOf, redis, type RedisConnection } from './connection.ts';
+import { guardField } from './script.ts';
+import type { KeyRow } from './target.ts';
+
+export interface KeyWrite extends KeyRow {
+  readonly sourceId: string;
+}
+
+const pipelineSize = 500;
+
+/** Writes the rows that have not expired at `now` (ms). Returns how many were written, stale and expired. */
+export async function loadKeys(
+  connection: RedisConnection,
+  prefix: string,
+  rows: readonly KeyWrite[],
+  version: string,
+  now: number,
+) {
+  const live = rows.filter((row) => row.expiresAt > now);
+  let written = 0;
+  await redis('loading keys', async () => {
+    for (let i = 0; i < live.length; i += pipelineSize) {
+      const replies = await Promise.all(
+        live.slice(i, i + pipelineSize).map((row) => write(connection, prefix, row, version)),
+      );
+      written += replies.filter((reply) => reply === 1).length;
+    }
+  });
+  return { written, stale: live.length - written, expired: rows.length - live.length };
+}
+
+type WithScript = RedisConnection & { causewaySet(key: string, ...args: (string | number)[]): Promise<unknown> };
+
+/** ioredis sends what is queued in one tick as one pipeline, and in a cluster each command to its node. */
+function write(connection: RedisConnection, prefix: string, row: KeyWrite, version: string): Promise<unknown> {
+  const value = JSON.stringify({ ...row.value, [guardField]: { s: row.sourceId, r: row.rank, v: version } });
+  return (connection as WithScript).causewaySet(
+    prefix + row.key,
+    value,
+    row.expiresAt,
+    row.sourceId,
+    row.rank,
+    version,
+  );
+}
+
+/** Keys of a prefix, node by node, in batches; nothing is held for long. */
+export async function* scanKeys(connection: RedisConnection, prefix: string): AsyncGenerator<string[]> {
+  if (connection.status === 'wait') await redis('connecting', () => connection.connect());
+  for (const node of mastersOf(connection)) {
+    let cursor = '0';
+    do {
+      const [next, found] = await redis('scanning keys', () =>
+        node.scan(cursor, 'MATCH', `${prefix.replace(/[\\*?[\]]/g, '\\$&')}*`, 'COUNT', 1000),
+      );
+      cursor = next;
+      if (found.length > 0) yield found;
+    } while (cursor !== '0');
+  }
+}
+
+/** Whether each key's value was written by this migration. */
+export async function areOurs(connection: RedisConnection, keys: readonly string[]): Promise<boolean[]> {
+  const values = await redis('reading keys', () =>
+    Promise.all(keys.map((key) => connection.get(key).catch(() => null))),
+  );
+  return values.map((value) => value === null || value.includes(`"${guardField}":{"s":`));
+}
+
+/** Removes the keys of a prefix that this migration wrote, and no other. Returns how many. */
+export async function removeKeys(connection: RedisConnection, prefix: string): Promise<number> {
+  let removed = 0;
+  for await (const keys of scanKeys(connection, prefix)) {
+    const ours = await areOurs(connection, keys);
+    const mine = keys.filter((_, i) => ours[i]);
+    await redis('removing keys', () => Promise.all(mine.map((key) => connection.unlink(key))));
+    removed += mine.length;
+  }
+  return removed;
+}

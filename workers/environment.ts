@@ -1,0 +1,54 @@
+// Where everything is: the environment's values, checked once at process start. Secrets come from here only.
+import { z } from 'zod';
+import type { Addresses } from '../activities/resources.ts';
+
+const url = (protocols: readonly string[], example: string) =>
+  z
+    .string()
+    .refine(
+      (text) => protocols.some((protocol) => text.startsWith(`${protocol}://`)),
+      `must begin with ${protocols.map((protocol) => `${protocol}://`).join(' or ')}, as in ${example}`,
+    );
+
+const schema = z.object({
+  TEMPORAL_ADDRESS: z.string().min(1),
+  TEMPORAL_NAMESPACE: z.string().min(1).default('default'),
+  SOURCE_MONGODB_URL: url(['mongodb', 'mongodb+srv'], 'mongodb://host:27017/tradingagents'),
+  TARGET_POSTGRES_URL: url(['postgres', 'postgresql'], 'postgres://user:password@host:5432/tradingagents'),
+  TARGET_MONGODB_URL: url(['mongodb', 'mongodb+srv'], 'mongodb://host:27018/tradingagents'),
+  TARGET_REDIS_URL: url(['redis', 'rediss'], 'redis://host:6379/0, or nodes of a cluster separated by commas'),
+});
+
+export interface Environment {
+  readonly temporal: { readonly address: string; readonly namespace: string };
+  readonly addresses: Addresses;
+}
+
+export class EnvironmentError extends Error {
+  override readonly name = 'EnvironmentError';
+}
+
+/** Throws EnvironmentError with a sentence per variable that is missing or malformed; values are not repeated, they may hold passwords. */
+export function readEnvironment(values: Record<string, string | undefined>): Environment {
+  const read = schema.safeParse(values);
+  if (!read.success) {
+    const problems = read.error.issues.map((issue) =>
+      values[String(issue.path[0])] === undefined
+        ? `${String(issue.path[0])} is not set`
+        : `${String(issue.path[0])} ${issue.message}`,
+    );
+    throw new EnvironmentError(
+      `${problems.join('; ')}. \`causeway stack up\` starts an embedded stack that sets them all.`,
+    );
+  }
+  const { data } = read;
+  return {
+    temporal: { address: data.TEMPORAL_ADDRESS, namespace: data.TEMPORAL_NAMESPACE },
+    addresses: {
+      source: data.SOURCE_MONGODB_URL,
+      postgres: data.TARGET_POSTGRES_URL,
+      mongodb: data.TARGET_MONGODB_URL,
+      redis: data.TARGET_REDIS_URL,
+    },
+  };
+}

@@ -1,0 +1,100 @@
+// One worker process: workflows and light activities, reading the source, and the work on the segments of this host.
+import { createHash } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join, resolve } from 'node:path';
+import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
+import { controlActivities, extractActivities, loadActivities, segmentActivities } from '../activities/index.ts';
+import { OpenReads } from '../activities/extract.ts';
+import { openResources } from '../activities/resources.ts';
+import { controlQueue, extractQueue } from '../workflows/contract.ts';
+import { workflowBundle } from './bundle.ts';
+import type { Environment } from './environment.ts';
+
+export interface RunningWorker {
+  /** Ends when the worker has stopped, by `stop` or by itself. */
+  readonly stopped: Promise<void>;
+  readonly queues: { readonly host: string; readonly process: string };
+  stop(): void;
+}
+
+const shared = {
+  shutdownGraceTime: '10s',
+  shutdownForceTime: '30s',
+  maxHeartbeatThrottleInterval: '2s',
+  defaultHeartbeatThrottleInterval: '2s',
+} satisfies Partial<WorkerOptions>;
+
+/** Starts polling and returns. `home`: where spool and bundle live; hosts with one spool folder in common share their segments' queues. */
+export async function startWorker(
+  environment: Environment,
+  home: string,
+  log: (line: string) => void = () => undefined,
+): Promise<RunningWorker> {
+  const spool = resolve(home, 'spool');
+  await mkdir(spool, { recursive: true });
+  const bundle = await workflowBundle(join(home, 'bundle'));
+  const host = `causeway-host-${hostname()}-${createHash('sha256').update(spool).digest('hex').slice(0, 8)}`;
+  const queues = { host, process: `${host}-${process.pid}` };
+  const resources = await openResources(environment.addresses, spool, queues);
+  const reads = new OpenReads();
+  const { address, namespace } = environment.temporal;
+  const connection = await NativeConnection.connect({ address });
+
+  const options = { connection, namespace, ...shared };
+  const workers = await Promise.all([
+    Worker.create({
+      ...options,
+      taskQueue: controlQueue,
+      workflowBundle: { codePath: bundle },
+      activities: controlActivities(resources),
+      maxCachedWorkflows: 50,
+      reuseV8Context: true,
+      maxConcurrentActivityTaskExecutions: 8,
+    }),
+    Worker.create({
+      ...options,
+      taskQueue: extractQueue,
+      activities: extractActivities(resources, reads),
+      maxConcurrentActivityTaskExecutions: 4,
+    }),
+    Worker.create({
+      ...options,
+      taskQueue: queues.process,
+      activities: extractActivities(resources, reads),
+      maxConcurrentActivityTaskExecutions: 4,
+    }),
+    Worker.create({
+      ...options,
+      taskQueue: host,
+      activities: segmentActivities(resources),
+      maxConcurrentActivityTaskExecutions: 2,
+    }),
+    ...['mongodb', 'postgres', 'redis'].map((store) =>
+      Worker.create({
+        ...options,
+        taskQueue: `${host}-${store}`,
+        activities: loadActivities(resources),
+        maxConcurrentActivityTaskExecutions: 3,
+      }),
+    ),
+  ]);
+  log(`polling ${controlQueue}, ${extractQueue} and the queues of ${host}`);
+
+  const stopped = Promise.all(workers.map((worker) => worker.run()))
+    .then(() => undefined)
+    .finally(async () => {
+      await reads.close();
+      await resources.close();
+      await connection.close();
+    });
+  // Each caller awaits `stopped` when it is ready to; until then a failure must not end the process unexplained.
+  stopped.catch(() => undefined);
+  return {
+    stopped,
+    queues,
+    stop: () => {
+      for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+    },
+  };
+}

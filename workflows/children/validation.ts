@@ -1,0 +1,44 @@
+// Validation of what was copied: every collection's checks run, however the others end, and the results are stored.
+import { workflowInfo } from '@temporalio/workflow';
+import type { Settings } from '../../core/settings.ts';
+import { failure } from '../lib/reason.ts';
+import { introduce } from '../lib/report.ts';
+import { long } from '../proxies.ts';
+
+export interface ValidationSummary {
+  readonly collection: string;
+  readonly overall_status: 'passed' | 'failed';
+  readonly failed: readonly string[];
+}
+
+/** Throws ValidationFailed, naming collections and checks, when one check did not pass. */
+export async function validation(
+  migration: string,
+  collections: readonly string[],
+  settings: Settings,
+): Promise<ValidationSummary[]> {
+  introduce(migration, 'data', `Validating ${collections.join(', ')}`);
+  const summaries: ValidationSummary[] = [];
+  const { zone, providers, sampleRate, sampleMinimum, sampleMaximum, quarantineBudget } = settings;
+  for (const collection of collections) {
+    const result = await long.validateCollection.executeWithOptions({ summary: collection }, [
+      {
+        collection,
+        batchId: `${workflowInfo().workflowId}/${workflowInfo().runId}/${collection}`,
+        settings: { sampleRate, sampleMinimum, sampleMaximum, quarantineBudget },
+        transform: { zone, providers },
+      },
+    ]);
+    const failed = Object.entries(result.individual_results)
+      .filter(([, check]) => check.status !== 'passed')
+      .map(([check]) => check);
+    summaries.push({ collection, overall_status: result.overall_status, failed });
+  }
+  const bad = summaries.filter((summary) => summary.overall_status === 'failed');
+  if (bad.length > 0)
+    throw failure({
+      type: 'ValidationFailed',
+      message: `Validation failed: ${bad.map((one) => `${one.collection} (${one.failed.join(', ')})`).join('; ')}.`,
+    });
+  return summaries;
+}

@@ -1,0 +1,59 @@
+// The public face of the workflows: signals, updates, queries, inputs and results. A client needs no other file.
+import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { CheckpointEntry, DecisionEntry, MigrationState, Route, Status } from '../core/state.ts';
+import type { Phase } from '../core/story.ts';
+import type { Settings } from '../core/settings.ts';
+
+/** Ids, names and settings only: addresses and passwords are the workers'. */
+export interface MigrationInput {
+  readonly name: string;
+  readonly settings: Settings;
+  /** The last phase to run. */
+  readonly until: Phase;
+}
+
+export interface MigrationOutcome {
+  readonly state: MigrationState['state'];
+  readonly phase: Phase;
+  readonly lastError: MigrationState['lastError'];
+}
+
+export const rootId = (migration: string): string => `migration/${migration}`;
+export const controlQueue = 'causeway';
+/** Extraction of a range that no worker has open: any host may take it. */
+export const extractQueue = 'causeway-mongodb';
+
+export const setCutoverPercentageSignal = defineSignal<[unknown]>('setCutoverPercentage');
+export const pauseSignal = defineSignal('pause');
+export const resumeSignal = defineSignal('resume');
+export const retrySignal = defineSignal('retry');
+export const approveSignal = defineSignal<[unknown]>('approve');
+export const advanceStageSignal = defineSignal('advanceStage');
+export const rollbackSignal = defineSignal<[unknown]>('rollback');
+export const abortSignal = defineSignal<[unknown]>('abort');
+export const reportIncidentSignal = defineSignal<[unknown]>('reportIncident');
+/** From the copy children, at whole percents: never one per segment. */
+export const progressSignal = defineSignal<[string, MigrationState['collections'][string]]>('progress');
+
+/** From the cutover phase: what it waits for, the stages passed, and the routing it set. */
+export interface StageProgress {
+  readonly stage: number;
+  readonly waitingFor: string | null;
+  readonly routing: Record<string, Route>;
+}
+export const stageProgressSignal = defineSignal<[StageProgress]>('stageProgress');
+
+// The same as updates, for a caller that wants an answer: validated before anything is recorded, answered when done.
+export const setCutoverPercentageUpdate = defineUpdate<Record<string, Route>, [unknown]>('setCutoverPercentage');
+export const pauseUpdate = defineUpdate<Status>('pause');
+export const resumeUpdate = defineUpdate<Status>('resume');
+export const retryUpdate = defineUpdate<Status>('retry');
+export const approveUpdate = defineUpdate<Status, [unknown]>('approve');
+export const advanceStageUpdate = defineUpdate<Status>('advanceStage');
+export const abortUpdate = defineUpdate<Status, [unknown]>('abort');
+export const rollbackUpdate = defineUpdate<Status, [unknown]>('rollback');
+
+export const statusQuery = defineQuery<Status>('status');
+export const routingQuery = defineQuery<Record<string, Route>>('routing');
+export const checkpointsQuery = defineQuery<readonly CheckpointEntry[]>('checkpoints');
+export const decisionsQuery = defineQuery<readonly DecisionEntry[]>('decisions');

@@ -1,0 +1,266 @@
+// Where orders arrive: handlers only write here, synchronously; the migration's story is the one reader.
+import { ApplicationFailure, condition, log, setHandler } from '@temporalio/workflow';
+import {
+  abortOrder,
+  approveOrder,
+  cutoverOrder,
+  incidentOrder,
+  readOrder,
+  rollbackOrder,
+  type AbortOrder,
+  type CutoverOrder,
+  type RollbackOrder,
+} from '../../core/orders.ts';
+import { isOver, statusOf, type MigrationState } from '../../core/state.ts';
+import * as contract from '../contract.ts';
+
+export interface Desk {
+  paused: boolean;
+  retries: number;
+  advances: number;
+  approvals: string[];
+  cutovers: CutoverOrder[];
+  /** Cutover orders taken from the desk and carried out. */
+  carriedOut: number;
+  rollback: RollbackOrder | undefined;
+  abort: AbortOrder | undefined;
+}
+
+const examples = {
+  setCutoverPercentage: '{"percentage": 50}',
+  approve: '{"gate": "phase_4_writes"}',
+  rollback: '{"to": "data", "reason": "latency"}',
+  abort: '{"reason": "postponed"}',
+  reportIncident: '{"kind": "data_corruption", "detail": "..."}',
+};
+const refusedKept = 20;
+
+/** A bad payload is refused with a reason that shows in `status`; as an update it is refused to the caller, and leaves no history. */
+export function openDesk(state: MigrationState, now: () => string): Desk {
+  const desk: Desk = {
+    paused: state.state === 'paused',
+    retries: 0,
+    advances: 0,
+    approvals: [],
+    cutovers: [],
+    carriedOut: 0,
+    rollback: undefined,
+    abort: undefined,
+  };
+  const refuse = (order: string, reason: string) => {
+    log.warn('order refused', { order, reason });
+    state.refused = [...state.refused, { at: now(), order, reason }].slice(-refusedKept);
+  };
+  const take = <T>(order: string, read: { order: T } | { refusal: string }, use: (order: T) => string | undefined) => {
+    const refusal = 'refusal' in read ? read.refusal : use(read.order);
+    if (refusal !== undefined) refuse(order, refusal);
+  };
+
+  const refuseCutover = (order: CutoverOrder): string | undefined => {
+    if (state.phase !== 'cutover' || isOver(state.state))
+      return `Traffic can be moved only in the cutover phase; the migration is in ${state.phase}, ${state.state}.`;
+    if (order.collection !== undefined && !(order.collection in state.collections))
+      return `collection: there is no ${order.collection}; known are ${Object.keys(state.collections).join(', ')}.`;
+    return undefined;
+  };
+  const cutover = (order: CutoverOrder) => refuseCutover(order) ?? void desk.cutovers.push(order);
+  const refuseGate = (gate: string): string | undefined =>
+    state.waitingFor?.includes(`"${gate}"`)
+      ? undefined
+      : `gate: nothing waits for "${gate}" now${state.waitingFor ? `; the migration waits for ${state.waitingFor}` : ''}.`;
+  const refuseRetry = (): string | undefined =>
+    state.state === 'parked' ? undefined : `Nothing is parked; the migration is ${state.state}.`;
+  const refuseRollback = (order: RollbackOrder): string | undefined =>
+    order.to === undefined || state.checkpoints.some((checkpoint) => checkpoint.name === order.to)
+      ? undefined
+      : `to: there is no checkpoint ${order.to}; known are ${state.checkpoints.map((checkpoint) => checkpoint.name).join(', ') || 'none'}.`;
+
+  setHandler(contract.statusQuery, () => statusOf(state), {
+    description: 'Where the migration stands, and what it waits for',
+  });
+  setHandler(contract.routingQuery, () => state.routing, {
+    description: 'Where reads and writes of each collection go',
+  });
+  setHandler(contract.checkpointsQuery, () => state.checkpoints, { description: 'Points to roll back to' });
+  setHandler(contract.decisionsQuery, () => state.decisions, { description: 'What was decided, and why' });
+
+  setHandler(contract.pauseSignal, () => void (desk.paused = true), {
+    description: 'Stop at the next safe place; resume goes on from there',
+  });
+  setHandler(contract.resumeSignal, () => void (desk.paused = false), { description: 'Go on after a pause' });
+  setHandler(
+    contract.retrySignal,
+    () => take('retry', { order: undefined }, () => refuseRetry() ?? void desk.retries++),
+    { description: 'Try the parked step again' },
+  );
+  setHandler(contract.advanceStageSignal, () => void desk.advances++, {
+    description: 'End the soak of this cutover stage now',
+  });
+  setHandler(
+    contract.setCutoverPercentageSignal,
+    (payload) => take('setCutoverPercentage', readOrder(cutoverOrder, payload, examples.setCutoverPercentage), cutover),
+    {
+      description: `Send a share of reads to the new system: ${examples.setCutoverPercentage}`,
+    },
+  );
+  setHandler(
+    contract.approveSignal,
+    (payload) =>
+      take(
+        'approve',
+        readOrder(approveOrder, payload, examples.approve),
+        ({ gate }) => refuseGate(gate) ?? void desk.approvals.push(gate),
+      ),
+    {
+      description: `Open a gate: ${examples.approve}`,
+    },
+  );
+  setHandler(
+    contract.rollbackSignal,
+    (payload) =>
+      take(
+        'rollback',
+        readOrder(rollbackOrder, payload, examples.rollback),
+        (order) => refuseRollback(order) ?? void (desk.rollback = order),
+      ),
+    {
+      description: `Undo, newest first, to a checkpoint or altogether: ${examples.rollback}`,
+    },
+  );
+  setHandler(
+    contract.abortSignal,
+    (payload) => take('abort', readOrder(abortOrder, payload, examples.abort), (order) => void (desk.abort = order)),
+    {
+      description: `Undo everything and end: ${examples.abort}`,
+    },
+  );
+  setHandler(
+    contract.reportIncidentSignal,
+    (payload) =>
+      take('reportIncident', readOrder(incidentOrder, payload, examples.reportIncident), (order) => {
+        state.decisions = [
+          ...state.decisions,
+          { at: now(), decision: `incident reported: ${order.kind}`, reason: order.detail },
+        ];
+        desk.paused = true;
+        return undefined;
+      }),
+    { description: `Report an incident; the migration pauses: ${examples.reportIncident}` },
+  );
+  setHandler(contract.progressSignal, (collection, progress) => void (state.collections[collection] = progress!));
+
+  setHandler(contract.stageProgressSignal, ({ stage, waitingFor, routing }) => {
+    state.stage = Math.max(state.stage, stage);
+    state.waitingFor = waitingFor;
+    for (const [collection, its] of Object.entries(routing)) {
+      const known = state.routing[collection];
+      if (!known || known.epoch < its.epoch) state.routing[collection] = its;
+    }
+  });
+
+  // Updates, because a caller at a terminal wants the refusal as an answer and the effect before it returns.
+  const validated = (refusal: string | undefined) => {
+    if (refusal !== undefined) throw ApplicationFailure.nonRetryable(refusal, 'OrderRefused');
+  };
+  const check = <T>(read: { order: T } | { refusal: string }, use: (order: T) => string | undefined) =>
+    validated('refusal' in read ? read.refusal : use(read.order));
+  setHandler(
+    contract.setCutoverPercentageUpdate,
+    async (payload) => {
+      const turn = desk.carriedOut + desk.cutovers.push(cutoverOrder.parse(payload));
+      await condition(() => desk.carriedOut >= turn);
+      return state.routing;
+    },
+    {
+      validator: (payload) => check(readOrder(cutoverOrder, payload, examples.setCutoverPercentage), refuseCutover),
+      description: 'Send a share of reads to the new system, and wait until it is so',
+    },
+  );
+  setHandler(
+    contract.pauseUpdate,
+    async () => {
+      desk.paused = true;
+      await condition(() => state.state !== 'running');
+      return statusOf(state);
+    },
+    {
+      validator: () => validated(isOver(state.state) ? `The migration is ${state.state}.` : undefined),
+      description: 'Stop at the next safe place, and wait until it stands',
+    },
+  );
+  setHandler(
+    contract.resumeUpdate,
+    async () => {
+      desk.paused = false;
+      await condition(() => state.state !== 'paused');
+      return statusOf(state);
+    },
+    {
+      validator: () =>
+        validated(state.state === 'paused' ? undefined : `Nothing is paused; the migration is ${state.state}.`),
+      description: 'Go on after a pause',
+    },
+  );
+  setHandler(
+    contract.retryUpdate,
+    async () => {
+      desk.retries++;
+      await condition(() => state.state !== 'parked');
+      return statusOf(state);
+    },
+    { validator: () => validated(refuseRetry()), description: 'Try the parked step again' },
+  );
+  setHandler(
+    contract.approveUpdate,
+    (payload) => {
+      desk.approvals.push(approveOrder.parse(payload).gate);
+      return statusOf(state);
+    },
+    {
+      validator: (payload) => check(readOrder(approveOrder, payload, examples.approve), ({ gate }) => refuseGate(gate)),
+      description: 'Open a gate',
+    },
+  );
+  setHandler(
+    contract.advanceStageUpdate,
+    () => {
+      desk.advances++;
+      return statusOf(state);
+    },
+    {
+      validator: () =>
+        validated(
+          state.phase === 'cutover' && state.state === 'running'
+            ? undefined
+            : `No stage is soaking; the migration is in ${state.phase}, ${state.state}.`,
+        ),
+      description: 'End the soak of this cutover stage now',
+    },
+  );
+  setHandler(
+    contract.rollbackUpdate,
+    (payload) => {
+      desk.rollback = rollbackOrder.parse(payload ?? {});
+      return statusOf(state);
+    },
+    {
+      validator: (payload) => check(readOrder(rollbackOrder, payload, examples.rollback), refuseRollback),
+      description: 'Undo, to a checkpoint or altogether',
+    },
+  );
+  setHandler(
+    contract.abortUpdate,
+    (payload) => {
+      desk.abort = abortOrder.parse(payload);
+      return statusOf(state);
+    },
+    {
+      validator: (payload) => check(readOrder(abortOrder, payload, examples.abort), () => undefined),
+      description: 'Undo everything and end',
+    },
+  );
+  return desk;
+}
+
+/** Whether the running phase has to stop for an order. */
+export const wantsOut = (desk: Desk): boolean => desk.paused || desk.rollback !== undefined || desk.abort !== undefined;

@@ -1,0 +1,215 @@
+// The whole migration of one application, as a story: four phases, each with a checkpoint after it and an undo written down before it.
+import {
+  allHandlersFinished,
+  condition,
+  continueAsNew,
+  executeChild,
+  getExternalWorkflowHandle,
+  workflowInfo,
+} from '@temporalio/workflow';
+import { failures } from '../core/failures.ts';
+import { begin, isOver, type MigrationState } from '../core/state.ts';
+import { after, stepsBackTo, writeAhead, type Phase, type UndoStep } from '../core/story.ts';
+import { checkpoint } from './children/checkpoint.ts';
+import { rollback } from './children/rollback.ts';
+import { advanceStageSignal, approveSignal, type MigrationInput, type MigrationOutcome } from './contract.ts';
+import { openDesk, wantsOut, type Desk } from './lib/desk.ts';
+import { interruptible } from './lib/interruptible.ts';
+import { adviceFor, type Reason } from './lib/reason.ts';
+import { report } from './lib/report.ts';
+import { runPhase } from './phases/index.ts';
+import { control, routing } from './proxies.ts';
+
+const now = (): string => new Date().toISOString();
+
+/** Never fails: a step that cannot go on parks and says what to do, or is undone. Ends when it is done, aborted, or rolled back. */
+export async function migration(input: MigrationInput, saved?: MigrationState): Promise<MigrationOutcome> {
+  const state = saved ?? begin(input.name);
+  const desk = openDesk(state, now);
+  void serveCutover(state, desk);
+
+  while (!isOver(state.state)) {
+    report(state);
+    await pauseIfAsked(state, desk);
+    if (desk.abort || desk.rollback) await goBack(state, desk, input);
+    else await goOn(state, desk, input);
+    if (!isOver(state.state) && workflowInfo().continueAsNewSuggested && (await quiet(desk))) {
+      await continueAsNew<typeof migration>(input, { ...state, runs: state.runs + 1 });
+    }
+  }
+  report(state);
+  await condition(allHandlersFinished);
+  return { state: state.state, phase: state.phase, lastError: state.lastError };
+}
+
+async function pauseIfAsked(state: MigrationState, desk: Desk): Promise<void> {
+  if (!desk.paused) return;
+  enter(state, 'paused', 'resume');
+  await condition(() => !desk.paused || desk.abort !== undefined || desk.rollback !== undefined);
+  enter(state, 'running', null);
+}
+
+/** Runs the phase that is due, and takes the step its end calls for. */
+async function goOn(state: MigrationState, desk: Desk, input: MigrationInput): Promise<void> {
+  const here = state.phase;
+  state.undo = writeAhead(state.undo, here);
+  const outcome = await interruptible(
+    () => runPhase(here, state, input),
+    () => wantsOut(desk),
+  );
+  if (outcome.is === 'stopped') {
+    // Nobody asked: the workflow itself was cancelled, which means what an abort means.
+    if (!wantsOut(desk)) desk.abort = { reason: 'the workflow was cancelled' };
+    return;
+  }
+  if (outcome.is === 'failed') return fail(state, desk, outcome.reason, input);
+  state.lastError = null;
+  await executeChild(checkpoint, {
+    workflowId: `${workflowInfo().workflowId}/checkpoint/${here}`,
+    args: [state, here, here],
+  }).then((entry) => {
+    state.checkpoints = [...state.checkpoints.filter((one) => one.name !== entry.name), entry];
+  });
+  const next = here === input.until ? undefined : after(here);
+  if (next) state.phase = next;
+  else enter(state, 'completed', null);
+}
+
+/** Where trying again by hand can help, the migration waits as it is; what cannot be retried is undone first. */
+async function fail(state: MigrationState, desk: Desk, reason: Reason, input: MigrationInput): Promise<void> {
+  const { then } = failures[reason.type];
+  state.lastError = { phase: state.phase, type: reason.type, message: reason.message, advice: adviceFor(reason) };
+  decide(state, then === 'compensate' ? `undo ${state.phase}` : 'park', `${reason.type}: ${reason.message}`);
+  if (then === 'compensate') await undo(state, desk, [{ undo: state.phase }], input);
+  if (then === 'compensate' && !isOver(state.state)) {
+    state.lastError = {
+      ...state.lastError,
+      message: `${reason.message} What the ${state.phase} phase had made was removed.`,
+    };
+  }
+  await park(state, desk);
+}
+
+async function park(state: MigrationState, desk: Desk): Promise<void> {
+  const seen = desk.retries;
+  enter(state, 'parked', 'retry, abort or rollback');
+  await condition(() => desk.retries > seen || desk.abort !== undefined || desk.rollback !== undefined);
+  enter(state, 'running', null);
+}
+
+async function goBack(state: MigrationState, desk: Desk, input: MigrationInput): Promise<void> {
+  const order = desk.abort
+    ? { kind: 'abort' as const, to: undefined, reason: desk.abort.reason }
+    : { kind: 'rollback' as const, to: desk.rollback?.to, reason: desk.rollback?.reason ?? 'asked by an operator' };
+  desk.rollback = undefined;
+  decide(state, order.to === undefined ? order.kind : `rollback to ${order.to}`, order.reason);
+  const to = state.checkpoints.find((entry) => entry.name === order.to)?.phase as Phase | undefined;
+  await undo(state, desk, stepsBackTo(state.undo, to), input);
+  if (to === undefined) {
+    enter(state, order.kind === 'abort' ? 'aborted' : 'rolled-back', null);
+    return;
+  }
+  state.phase = after(to) ?? to;
+  state.stage = 0;
+  await park(state, desk);
+}
+
+/** Compensation runs as a workflow of its own. A step that fails parks, and is tried again; none is skipped. */
+async function undo(
+  state: MigrationState,
+  desk: Desk,
+  steps: readonly UndoStep[],
+  input: MigrationInput,
+): Promise<void> {
+  enter(state, 'compensating', null);
+  for (let left = [...steps]; left.length > 0;) {
+    const result = await executeChild(rollback, {
+      workflowId: `${workflowInfo().workflowId}/rollback`,
+      args: [input.name, left],
+      cancellationType: 'ABANDON',
+    });
+    for (const step of result.undone) forgetPhase(state, step.undo);
+    left = left.filter((step) => !result.undone.some((done) => done.undo === step.undo));
+    if (!result.failed) continue;
+    state.lastError = {
+      phase: `rollback of ${result.failed.step.undo}`,
+      type: 'CompensationFailed',
+      message: result.failed.reason.message,
+      advice: failures.CompensationFailed.advice,
+    };
+    const seen = desk.retries;
+    enter(state, 'parked', 'retry');
+    await condition(() => desk.retries > seen);
+    enter(state, 'compensating', null);
+  }
+}
+
+function forgetPhase(state: MigrationState, phase: Phase): void {
+  state.undo = state.undo.filter((step) => step.undo !== phase);
+  state.checkpoints = state.checkpoints.filter((entry) => entry.phase !== phase);
+  if (phase === 'data') state.collections = {};
+  if (phase === 'cutover') {
+    state.stage = 0;
+    for (const [collection, its] of Object.entries(state.routing))
+      state.routing[collection] = { ...its, percentage: 0, writeMode: 'old' };
+  }
+}
+
+/** Carries out cutover orders the moment they come, whatever the phase's own workflow is doing, and passes on what is meant for it. */
+async function serveCutover(state: MigrationState, desk: Desk): Promise<void> {
+  const stages = () => getExternalWorkflowHandle(`${workflowInfo().workflowId}/cutover`);
+  for (;;) {
+    await condition(() => desk.cutovers.length > 0 || desk.approvals.length > 0 || desk.advances > 0);
+    const order = desk.cutovers.shift();
+    if (order) {
+      const collections = order.collection === undefined ? Object.keys(state.collections) : [order.collection];
+      const routes = await routing.route
+        .executeWithOptions({ summary: `${order.percentage} % ${order.collection ?? ''}` }, [
+          { collections, percentage: order.percentage, reason: 'operator' },
+        ])
+        .catch(() => undefined);
+      if (routes) Object.assign(state.routing, routes);
+      else
+        state.refused = [
+          ...state.refused,
+          {
+            at: now(),
+            order: 'setCutoverPercentage',
+            reason: 'The routing could not be changed: PostgreSQL did not take it. Send the order again.',
+          },
+        ];
+      if (routes)
+        decide(state, `reads to ${order.percentage} %`, `operator${order.collection ? `, ${order.collection}` : ''}`);
+      desk.carriedOut++;
+      report(state);
+    }
+    const gate = desk.approvals.shift();
+    if (gate !== undefined)
+      await stages()
+        .signal(approveSignal, { gate })
+        .catch(() => undefined);
+    if (desk.advances > 0) {
+      desk.advances--;
+      await stages()
+        .signal(advanceStageSignal)
+        .catch(() => undefined);
+    }
+  }
+}
+
+function enter(state: MigrationState, name: MigrationState['state'], waitingFor: string | null): void {
+  state.state = name;
+  state.waitingFor = waitingFor;
+  report(state);
+}
+
+function decide(state: MigrationState, decision: string, reason: string): void {
+  state.decisions = [...state.decisions, { at: now(), decision, reason }].slice(-200);
+  void control.recordAudit('decision', { decision, reason }).catch(() => undefined);
+}
+
+/** Renewal waits until no order is pending and no handler is running. */
+async function quiet(desk: Desk): Promise<boolean> {
+  await condition(allHandlersFinished);
+  return !wantsOut(desk) && desk.cutovers.length + desk.approvals.length + desk.advances === 0;
+}

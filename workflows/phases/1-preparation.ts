@@ -1,0 +1,31 @@
+// Phase 1: refuse early, estimate, make the control schema, and rehearse that rollback works here.
+import type { MigrationInput } from '../contract.ts';
+import { introduce } from '../lib/report.ts';
+import { control } from '../proxies.ts';
+
+export interface Prepared {
+  readonly documents: Record<string, number>;
+  readonly estimate: string;
+}
+
+export async function preparationPhase(input: MigrationInput): Promise<Prepared> {
+  introduce(input.name, 'preparation', 'Checking sources and targets');
+  const checks = await control.preflight(input.name, input.settings);
+  introduce(
+    input.name,
+    'preparation',
+    [
+      '| check | | |',
+      '|---|---|---|',
+      ...checks.map((check) => `| ${check.name} | ${check.status} | ${check.detail} |`),
+    ].join('\n'),
+  );
+  const estimate = await control.estimateVolume(input.settings);
+  await control.prepareControl(input.name);
+  await control.rehearseRollback();
+  const { total_documents, recommended_window } = estimate;
+  return {
+    documents: estimate.documents,
+    estimate: `${total_documents} documents, at the strategy's speed a window of ${recommended_window}`,
+  };
+}

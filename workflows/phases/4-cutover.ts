@@ -1,0 +1,53 @@
+// Phase 4: reads move step by step, then writes.
+import { executeChild, getExternalWorkflowHandle, setHandler, workflowInfo } from '@temporalio/workflow';
+import { advanceStageSignal, approveSignal, stageProgressSignal, rootId, type MigrationInput } from '../contract.ts';
+import { cutoverStage } from '../children/cutover-stage.ts';
+import { introduce } from '../lib/report.ts';
+
+/** `from`: the first stage that has not passed yet. */
+export async function cutoverPhase(input: MigrationInput, collections: readonly string[], from: number): Promise<void> {
+  const root = rootId(input.name);
+  const { stages, approvalSeconds } = input.settings;
+  let current: string | undefined;
+  // Orders come to the root; it passes on what the running stage must hear.
+  const pass = () => (current === undefined ? undefined : getExternalWorkflowHandle(current));
+  setHandler(
+    approveSignal,
+    async (payload) =>
+      void (await pass()
+        ?.signal(approveSignal, payload)
+        .catch(() => undefined)),
+  );
+  setHandler(
+    advanceStageSignal,
+    async () =>
+      void (await pass()
+        ?.signal(advanceStageSignal)
+        .catch(() => undefined)),
+  );
+
+  for (const [index, stage] of stages.entries()) {
+    if (index < from) continue;
+    introduce(
+      input.name,
+      'cutover',
+      stages
+        .map(
+          (one, i) =>
+            `${i < index ? '✓' : i === index ? '**→**' : '·'} ${one.name}: ${one.percentage} %, writes ${one.writes}`,
+        )
+        .join('\n\n'),
+    );
+    current = `${workflowInfo().workflowId}/${stage.name}`;
+    await executeChild(cutoverStage, {
+      workflowId: current,
+      args: [{ migration: input.name, root, index, stage, collections, approvalSeconds }],
+      staticSummary: stage.name,
+    });
+    await getExternalWorkflowHandle(root).signal(stageProgressSignal, {
+      stage: index + 1,
+      waitingFor: null,
+      routing: {},
+    });
+  }
+}

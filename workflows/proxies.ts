@@ -1,0 +1,54 @@
+// Activities grouped by time budget and queue. Retry policies derive from the table of failures.
+import { proxyActivities, type ActivityOptions } from '@temporalio/workflow';
+import type { Activities } from '../activities/index.ts';
+import { notRetryable } from '../core/failures.ts';
+import { controlQueue, extractQueue } from './contract.ts';
+
+/** About a minute of trying; then the migration parks and says why, instead of retrying where nobody looks. */
+const retry = {
+  initialInterval: '500ms',
+  backoffCoefficient: 2,
+  maximumInterval: '15s',
+  maximumAttempts: 8,
+  nonRetryableErrorTypes: [...notRetryable],
+};
+
+export const control = proxyActivities<Activities>({
+  taskQueue: controlQueue,
+  startToCloseTimeout: '2 minutes',
+  retry,
+});
+/** Scans of whole collections and DDL: they heartbeat, so a dead worker is noticed long before the time-out. */
+export const long = proxyActivities<Activities>({
+  taskQueue: controlQueue,
+  startToCloseTimeout: '12 hours',
+  heartbeatTimeout: '1 minute',
+  retry,
+});
+export const ddl = proxyActivities<Activities>({ taskQueue: controlQueue, startToCloseTimeout: '1 hour', retry });
+/** What an operator waits for is tried at once and often. */
+export const routing = proxyActivities<Activities>({
+  taskQueue: controlQueue,
+  startToCloseTimeout: '10s',
+  retry: { ...retry, initialInterval: '100ms', maximumInterval: '1s', maximumAttempts: 20 },
+});
+export const compensation = proxyActivities<Activities>({
+  taskQueue: controlQueue,
+  startToCloseTimeout: '1 hour',
+  retry,
+});
+
+const segment: ActivityOptions = { startToCloseTimeout: '10 minutes', heartbeatTimeout: '10s', retry };
+
+export const extractAnywhere = proxyActivities<Activities>({ ...segment, taskQueue: extractQueue });
+/** In the process that has the range open; if that is gone, any other may open it again. */
+export const extractIn = (queue: string) =>
+  proxyActivities<Activities>({
+    ...segment,
+    taskQueue: queue,
+    scheduleToStartTimeout: '5s',
+    retry: { ...retry, maximumAttempts: 1 },
+  });
+/** On the host that has the segment; if that is gone, the segment is read again elsewhere. */
+export const onHost = (queue: string) =>
+  proxyActivities<Activities>({ ...segment, taskQueue: queue, scheduleToStartTimeout: '1 minute' });
