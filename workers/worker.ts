@@ -10,6 +10,7 @@ import { openResources } from '../activities/resources.ts';
 import { controlQueue, extractQueue } from '../workflows/contract.ts';
 import { workflowBundle } from './bundle.ts';
 import type { Environment } from './environment.ts';
+import { stayLean } from './memory.ts';
 
 export interface RunningWorker {
   /** Ends when the worker has stopped, by `stop` or by itself. */
@@ -31,6 +32,7 @@ export async function startWorker(
   home: string,
   log: (line: string) => void = () => undefined,
 ): Promise<RunningWorker> {
+  stayLean();
   const spool = resolve(home, 'spool');
   await mkdir(spool, { recursive: true });
   const bundle = await workflowBundle(join(home, 'bundle'));
@@ -68,7 +70,7 @@ export async function startWorker(
       ...options,
       taskQueue: host,
       activities: segmentActivities(resources),
-      maxConcurrentActivityTaskExecutions: 2,
+      maxConcurrentActivityTaskExecutions: 1,
     }),
     ...['mongodb', 'postgres', 'redis'].map((store) =>
       Worker.create({

@@ -32,7 +32,7 @@ export const replay = (): Command =>
         process.exitCode = 1;
         const why =
           (error as Error).name === 'DeterminismViolationError'
-            ? `this code would take another way than the history: ${error.message}`
+            ? `this code would take another way than the history: ${(error as Error).message}`
             : (error as Error).message;
         if (options.json) printJson({ workflowId, replays: false, why });
         else

@@ -1,13 +1,13 @@
 // token_usage (and its orphan usage_records) -> PostgreSQL api_usage, a hypertable on timestamp.
-import { Double, ObjectId } from 'bson';
+import { ObjectId } from 'bson';
 import { z } from 'zod';
 import { quarantine } from '../../core/quarantine.ts';
 import { bigint, hypertable, jsonb, numeric, references, text, timestamptz } from '../../stores/postgres/target.ts';
 import { currencyCode } from '../fields/currency.ts';
 import { readInstant } from '../fields/instant.ts';
-import { toJson } from '../fields/json.ts';
 import { readInteger, readNumber, roundHalfEven } from '../fields/number.ts';
 import { providerName } from '../fields/provider.ts';
+import { residual } from '../fields/residual.ts';
 import { cleanText, optionalText } from '../fields/text.ts';
 import { userReference } from '../fields/user.ts';
 import { isMarker } from '../fields/marker.ts';
@@ -30,7 +30,6 @@ const columns = new Set([
   'session_id',
   'user_id',
   'analysis_type',
-  'metadata',
 ]);
 
 export default defineMapping({
@@ -129,7 +128,7 @@ function row(document: Document, notes: Notes, settings: TransformSettings) {
     session_id: session,
     user_id: document['user_id'] === undefined ? null : userReference(document['user_id'], 'user_id', notes),
     analysis_type: optionalText(document['analysis_type'], 'analysis_type', notes),
-    metadata: metadata(document, notes, {
+    metadata: residual(document, columns, notes, {
       is_test: provider === 'test',
       estimated: isEstimate(session, input, output),
     }),
@@ -233,35 +232,4 @@ function isEstimate(session: string | null, input: number | bigint, output: numb
   if (session === null || typeof input !== 'number' || typeof output !== 'number') return false;
   if (session.startsWith('analysis_')) return input > 0 && input % 4000 === 0 && output * 2 === input;
   return input === 2000 && output === 1000 && uuid.test(session);
-}
-
-/** The document's own metadata, every field without a column, the tags, and under `_causeway` what no column can hold. */
-function metadata(
-  document: Document,
-  notes: Notes,
-  tags: { is_test: boolean; estimated: boolean },
-): Record<string, unknown> | null {
-  const result: Record<string, unknown> = {};
-  const own = document['metadata'];
-  if (own !== undefined) {
-    const json = toJson(own, 'metadata', notes);
-    if (json !== null && typeof json === 'object' && !Array.isArray(json)) Object.assign(result, json);
-    else result['metadata'] = json;
-    if (own instanceof Double) notes.keep('metadata', own);
-  }
-  const clashes: Record<string, unknown> = {};
-  for (const key in document) {
-    if (columns.has(key)) continue;
-    (Object.hasOwn(result, key) || key === '_causeway' ? clashes : result)[cleanText(key, key, notes)] = toJson(
-      document[key],
-      key,
-      notes,
-    );
-  }
-  if (tags.is_test) result['is_test'] = true;
-  if (tags.estimated) result['estimated'] = true;
-  const residual = notes.residual();
-  const clashed = Object.keys(clashes).length > 0;
-  if (residual || clashed) result['_causeway'] = { ...residual, ...(clashed && { fields: clashes }) };
-  return Object.keys(result).length > 0 ? result : null;
 }

@@ -87,11 +87,15 @@ function offsetMinutes(offset: string): number {
   return offset.startsWith('-') ? -minutes : minutes;
 }
 
+/** China has had one offset since its last summer time ended in 1991. */
+const shanghaiSettled = Date.UTC(1992, 0, 1);
+
 const formats = new Map<string, Intl.DateTimeFormat>();
 const offsets = new Map<string, number>();
 
 /** Minutes east of UTC at a wall-clock time of the zone; for a time that a clock change repeats, the later offset. */
 export function zoneOffset(zone: string, localMillis: number): number {
+  if (zone === 'Asia/Shanghai' && localMillis > shanghaiSettled) return 480;
   const hour = Math.floor(localMillis / 3_600_000);
   const key = `${zone} ${hour}`;
   let offset = offsets.get(key);

@@ -15,6 +15,8 @@ export function toJson(value: unknown, path: string, notes: Notes): unknown {
   if (value === undefined) return null;
   if (Array.isArray(value)) return value.map((item, i) => toJson(item, `${path}.${i}`, notes));
   if (typeof value === 'number') return Number.isFinite(value) ? value : notFinite(value, path, notes);
+  // What EJSON makes of a date, without its detours: almost every document has one.
+  if (value instanceof Date) return { $date: { $numberLong: String(value.getTime()) } };
   if (isBsonScalar(value)) return EJSON.serialize({ v: value }, { relaxed: false })['v'];
   const result: Record<string, unknown> = {};
   for (const [key, inner] of Object.entries(value as object)) {
@@ -30,7 +32,8 @@ function define(target: Record<string, unknown>, key: string, value: unknown): v
   else target[key] = value;
 }
 
-function isBsonScalar(value: unknown): boolean {
+/** A BSON value that is one thing, though JavaScript shows it as an object. */
+export function isBsonScalar(value: unknown): boolean {
   if (value instanceof Date || value instanceof RegExp || value instanceof Long || value instanceof Decimal128)
     return true;
   return typeof value === 'object' && value !== null && '_bsontype' in value;

@@ -20,7 +20,17 @@ export function readNumber(value: unknown): NumberRead {
   if (value instanceof Long) return { is: 'number', text: value.toString(), plain: false };
   if (value instanceof Decimal128) return fromText(value.toString());
   if (typeof value === 'number') return fromDouble(value, false);
-  return typeof value === 'string' ? fromText(value.replace(signs, '')) : { is: 'not a number' };
+  if (typeof value === 'string') return fromText(value.replace(signs, ''));
+  return readExtendedJson(value);
+}
+
+const extendedJson = ['$numberDecimal', '$numberDouble', '$numberInt', '$numberLong'];
+
+/** `{ $numberDecimal: "0.05" }` stored as a document, by tools that inserted Extended JSON as it was. */
+function readExtendedJson(value: unknown): NumberRead {
+  const [entry, more] = Object.entries(value as object);
+  if (!entry || more || !extendedJson.includes(entry[0]) || typeof entry[1] !== 'string') return { is: 'not a number' };
+  return fromText(entry[1]);
 }
 
 function fromDouble(value: number, plain: boolean): NumberRead {

@@ -102,7 +102,7 @@ export const analysisResultCases: readonly DirtyCase[] = [
     change('user_id', (_, { random }) => new ObjectId(`dead${random.hex(20)}`)),
   ),
   marker('Stock analysis results'),
-  sample('sample_scan_structure', { market_scan_id: 'sample', symbol: 'SAMPLE', results: {} }),
+  sample('scan_id', 'sample_scan_structure', { user_id: null, results: {} }),
 ];
 
 export const analysisReportCases: readonly DirtyCase[] = [

@@ -81,7 +81,7 @@ export const marker = (description: string): DirtyCase =>
   );
 
 /** The sample documents of that design's first migration. */
-export const sample = (name: string, fields: Record<string, unknown>): DirtyCase =>
+export const sample = (field: 'scan_id' | 'session_id', name: string, fields: Record<string, unknown>): DirtyCase =>
   skipped(43, name, (document) =>
-    become(document, { [name]: true, _schema_version: '1.0.0', ...fields, created_at: null, updated_at: null }),
+    become(document, { _schema_version: '1.0.0', ...fields, [field]: name, created_at: null, updated_at: null }),
   );

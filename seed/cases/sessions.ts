@@ -111,7 +111,7 @@ export const sessionCases: readonly DirtyCase[] = [
   }),
   loaded(58, 'progress float, step number', set('data', { progress: new Double(45.5), current_step: new Int32(3) })),
   marker('User sessions and authentication'),
-  sample('sample_session_structure', { session_id: 'sample', user_id: null, session_data: {}, expires_at: null }),
+  sample('session_id', 'sample_session_structure', { user_id: null, session_data: {}, expires_at: null }),
 ];
 
 export const userSessionCases: readonly DirtyCase[] = [...shared, marker('User sessions')];

@@ -83,9 +83,24 @@ const escapes: Record<string, string> = { '\\': '\\\\', '\n': '\\n', '\r': '\\r'
 export const escape = (text: string): string =>
   special.test(text) ? text.replace(specials, (character) => escapes[character]!) : text;
 
-/** Microseconds since 1970 as `2025-10-20T06:03:22.417803Z`. */
+const dayMicros = 86_400e6;
+const days = new Map<number, string>();
+const two = Array.from({ length: 100 }, (_, i) => String(i).padStart(2, '0'));
+const three = Array.from({ length: 1000 }, (_, i) => String(i).padStart(3, '0'));
+
+/** Microseconds since 1970 as `2025-10-20 06:03:22.417803Z`. Dates repeat, so each day is formatted once. */
 export function microsText(micros: number): string {
-  const seconds = Math.floor(micros / 1e6);
-  const fraction = micros - seconds * 1e6;
-  return `${new Date(seconds * 1000).toISOString().slice(0, 19)}.${String(fraction).padStart(6, '0')}Z`;
+  const day = Math.floor(micros / dayMicros);
+  let date = days.get(day);
+  if (date === undefined) {
+    if (days.size > 20_000) days.clear();
+    date = new Date(day * 86_400_000).toISOString().slice(0, 10);
+    days.set(day, date);
+  }
+  const rest = micros - day * dayMicros;
+  const seconds = Math.floor(rest / 1e6);
+  const fraction = rest - seconds * 1e6;
+  const thousands = Math.floor(fraction / 1000);
+  const time = `${two[Math.floor(seconds / 3600)]}:${two[Math.floor(seconds / 60) % 60]}:${two[seconds % 60]}`;
+  return `${date} ${time}.${three[thousands]}${three[fraction - thousands * 1000]}Z`;
 }

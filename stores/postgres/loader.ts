@@ -52,19 +52,23 @@ export async function loadSegment(pool: pg.Pool, batch: Batch, rows: SegmentRows
         await copy(client, name(target.name), columnsOf(target), text);
       if (rows.errors) await copy(client, 'migration_control.migration_errors', errorColumns, rows.errors);
       if (children) await copyChildren(client, rows);
+      await finishBatch(client, batch, 0);
       return 0;
     } catch (error) {
       if ((error as pg.DatabaseError).code !== uniqueViolation) throw error;
       await client.query('rollback to savepoint straight');
     }
     const stale = await merge(client, rows);
-    if (stale > 0)
-      await client.query('update migration_control.migration_batches set stale = $2 where batch_id = $1', [
-        batch.batchId,
-        stale,
-      ]);
+    await finishBatch(client, batch, stale);
     return stale;
   });
+}
+
+async function finishBatch(client: pg.ClientBase, batch: Batch, stale: number): Promise<void> {
+  await client.query(
+    'update migration_control.migration_batches set stale = $2, finished_at = clock_timestamp() where batch_id = $1',
+    [batch.batchId, stale],
+  );
 }
 
 async function claimBatch(client: pg.ClientBase, batch: Batch): Promise<boolean> {

@@ -14,7 +14,7 @@ export interface ChunkContext {
 }
 
 /** Segments of one chunk on their way at the same time: one being read, one being transformed, one being loaded. */
-const inFlight = 2;
+const inFlight = 3;
 const restarts = 5;
 
 /** Returns whether the chunk is done; false when it stopped for renewal. A lost spool restarts it where the target's batches end. */

@@ -1,0 +1,22 @@
+// Research depth: two vocabularies and plain digits -> 1 to 5.
+import { readInteger } from './number.ts';
+
+const words: Record<string, number> = {
+  快速: 1,
+  基础: 2,
+  标准: 3,
+  深度: 4,
+  全面: 5,
+  quick: 1,
+  basic: 2,
+  standard: 3,
+  deep: 4,
+  comprehensive: 5,
+};
+
+/** undefined when the value is no depth. */
+export function researchDepth(value: unknown): number | undefined {
+  if (typeof value === 'string' && Object.hasOwn(words, value.trim())) return words[value.trim()];
+  const read = readInteger(value);
+  return read.is === 'integer' && read.value >= 1 && read.value <= 5 ? Number(read.value) : undefined;
+}
