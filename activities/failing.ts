@@ -18,10 +18,13 @@ export function asFailure(error: unknown): unknown {
   const code = (error as { code?: unknown } | null)?.code;
   if (code === 'ENOSPC')
     return ApplicationFailure.create({ type: 'DiskFull', message: 'The disk of the worker host is full.' });
+  // The same code on the same data fails the same way: trying again only hides it.
+  const nonRetryable = name === 'TypeError' || name === 'RangeError' || name === 'ReferenceError';
   const plain =
     error instanceof Error && speaksPlainly.has(name) ? `: ${error.message.split('\n', 1)[0]!.slice(0, 300)}` : '';
   return ApplicationFailure.create({
     type: 'Defect',
+    nonRetryable,
     message: `${name}${typeof code === 'string' ? ` ${code}` : ''}${plain}`,
   });
 }

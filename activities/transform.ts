@@ -98,8 +98,9 @@ export async function transformSegment(
   const version = BigInt(order.extracted.version);
   const settings: TransformSettings = { ...order.settings, asOf: millisecondsOf(version) };
   const raw = await spool.bytes(path, documentsFile);
+  // Files are rendered from a table once the collection is copied; they take no rows.
   const outputs = new Map(
-    mapping.targets.map((target) => [
+    mapping.targets.filter((target) => target.store !== 'files').map((target) => [
       target.name,
       { target, output: new Output(spool, path, `${target.store}-${target.name}`), encode: encoderFor(target) },
     ]),

@@ -11,7 +11,7 @@ import {
   type CutoverOrder,
   type RollbackOrder,
 } from '../../core/orders.ts';
-import { isOver, statusOf, type MigrationState } from '../../core/state.ts';
+import { isOver, statusOf, type CollectionProgress, type MigrationState } from '../../core/state.ts';
 import * as contract from '../contract.ts';
 
 export interface Desk {
@@ -147,8 +147,11 @@ export function openDesk(state: MigrationState, now: () => string): Desk {
       }),
     { description: `Report an incident; the migration pauses: ${examples.reportIncident}` },
   );
-  setHandler(contract.progressSignal, (collection, progress) => void (state.collections[collection] = progress!));
-
+  setHandler(contract.progressSignal, (collection, progress) => {
+    // Signals sent together may arrive in another order; progress only grows until the data phase is undone.
+    const known = state.collections[collection];
+    if (!known || amountOf(known) <= amountOf(progress!)) state.collections[collection] = progress!;
+  });
   setHandler(contract.stageProgressSignal, ({ stage, waitingFor, routing }) => {
     state.stage = Math.max(state.stage, stage);
     state.waitingFor = waitingFor;
@@ -261,6 +264,8 @@ export function openDesk(state: MigrationState, now: () => string): Desk {
   );
   return desk;
 }
+
+const amountOf = (its: CollectionProgress): number => its.loaded + its.quarantined + its.skipped + its.chunksDone + its.chunksTotal;
 
 /** Whether the running phase has to stop for an order. */
 export const wantsOut = (desk: Desk): boolean => desk.paused || desk.rollback !== undefined || desk.abort !== undefined;
