@@ -29,15 +29,27 @@ export function asFailure(error: unknown): unknown {
   });
 }
 
-/** Every function of `activities`, its errors classified, a cancellation passed on as such. */
-export function classified<T extends Record<string, (...args: never[]) => Promise<unknown>>>(activities: T): T {
+const beatEveryMs = 2000;
+
+/**
+ * Every function of `activities`, its errors classified, a cancellation passed on as such. It heartbeats while the function runs, so that
+ * a dead worker is noticed within seconds; `beats: false` is for functions whose own heartbeats carry a position.
+ */
+export function classified<T extends Record<string, (...args: never[]) => Promise<unknown>>>(
+  activities: T,
+  options = { beats: true },
+): T {
   const entries = Object.entries(activities).map(([name, run]) => {
     const wrapped = async (...args: never[]) => {
+      const context = Context.current();
+      const beat = options.beats ? setInterval(() => context.heartbeat(), beatEveryMs) : undefined;
       try {
         return await run(...args);
       } catch (error) {
-        const { cancellationSignal } = Context.current();
+        const { cancellationSignal } = context;
         throw cancellationSignal.aborted ? cancellationSignal.reason : asFailure(error);
+      } finally {
+        clearInterval(beat);
       }
     };
     return [name, wrapped] as const;

@@ -3,7 +3,8 @@ import { activityInfo, Context, heartbeat } from '@temporalio/activity';
 import type { Settings } from '../core/settings.ts';
 import { versionOf, millisecondsOf } from '../stores/mongodb/source.ts';
 import { electUnique, losersOf } from './elect.ts';
-import { extractSegment, type ExtractOrder, type ExtractPosition, OpenReads } from './extract.ts';
+import type { OpenReads } from './extract.ts';
+import { extractSegment, type ExtractOrder, type ExtractPosition } from './extract.ts';
 import { classified } from './failing.ts';
 import { loadOutside, loadPostgres, type LoadOrder } from './load.ts';
 import { planChunks, planCollections } from './plan.ts';
@@ -73,14 +74,17 @@ export function controlActivities(resources: Resources) {
 
 /** Reading the source: opens ranges, and keeps them open for the process that serves them. */
 export function extractActivities(resources: Resources, reads: OpenReads) {
-  return classified({
-    extractSegment: (order: ExtractOrder) =>
-      extractSegment(resources, reads, order, {
-        heartbeat: (position) => heartbeat(position),
-        resumeAt: activityInfo().heartbeatDetails as ExtractPosition | undefined,
-        cancelled: () => Context.current().cancellationSignal.aborted,
-      }),
-  });
+  return classified(
+    {
+      extractSegment: (order: ExtractOrder) =>
+        extractSegment(resources, reads, order, {
+          heartbeat: (position) => heartbeat(position),
+          resumeAt: activityInfo().heartbeatDetails as ExtractPosition | undefined,
+          cancelled: () => Context.current().cancellationSignal.aborted,
+        }),
+    },
+    { beats: false },
+  );
 }
 
 /** Work on the segments of one host. */

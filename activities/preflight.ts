@@ -1,6 +1,7 @@
 // Preflight: everything that can be refused before anything is written. Reads only.
 import { deserialize } from 'bson';
-import { statfs } from 'node:fs/promises';
+import { readdir, statfs } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { KnownFailure } from '../core/failures.ts';
 import type { Settings } from '../core/settings.ts';
 import { controlSchemaOf } from '../control/schema.ts';
@@ -176,6 +177,20 @@ const checks: Record<string, Check> = {
       }
     }
     return 'no foreign keys';
+  },
+  'configuration directory is free': async (resources, _name, settings) => {
+    const targets = chosen(resources, settings).flatMap((collection) => mappingOf(resources, collection).targets);
+    if (!targets.some((target) => target.store === 'files')) return 'not needed';
+    const folder = resolve(resources.home, settings.configurationDirectory);
+    const ours = new Set((await created(resources.postgres, 'files')).map((object) => object.name));
+    const found = (await readdir(folder).catch(() => [])).map((file) => join(folder, file));
+    const foreign = found.filter((file) => file.endsWith('.json') && !ours.has(file));
+    if (foreign.length > 0) {
+      throw new Error(
+        `${folder} already holds ${foreign.length} files that this migration did not write, ${foreign[0]} for one. Move them, or set another configurationDirectory.`,
+      );
+    }
+    return folder;
   },
   'spool has room': async ({ spool }) => {
     const { bavail, bsize } = await statfs(spool.folder).catch(() => statfs('.'));

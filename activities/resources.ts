@@ -1,4 +1,5 @@
 // What every activity of one worker process shares: connections, mappings, spool. Opened once, closed at shutdown.
+import { join } from 'node:path';
 import type { Db, MongoClient } from 'mongodb';
 import type pg from 'pg';
 import { loadMappings } from '../mappings/registry.ts';
@@ -23,6 +24,8 @@ export interface Resources {
   readonly redis: RedisConnection;
   readonly mappings: ReadonlyMap<string, Mapping>;
   readonly spool: Spool;
+  /** Folder of this worker; relative paths of the configuration begin here. */
+  readonly home: string;
   /** Task queues that only this host, or only this process, serves. */
   readonly queues: { readonly host: string; readonly process: string };
   close(): Promise<void>;
@@ -31,7 +34,7 @@ export interface Resources {
 /** Opens nothing yet: every driver connects on first use, so that a store that is down is reported by the activity that needs it. */
 export async function openResources(
   addresses: Addresses,
-  spoolFolder: string,
+  home: string,
   queues: Resources['queues'],
 ): Promise<Resources> {
   const source = openMongo(addresses.source);
@@ -45,7 +48,8 @@ export async function openResources(
     mongodb,
     redis,
     mappings: await loadMappings(),
-    spool: new Spool(spoolFolder),
+    spool: new Spool(join(home, 'spool')),
+    home,
     queues,
     async close() {
       redis.disconnect();

@@ -107,12 +107,9 @@ async function renderFiles(resources: Resources, target: FilesTarget, directory:
   const ours = new Set((await created(resources.postgres, 'files')).map((object) => object.name));
   const written: string[] = [];
   for (const { category, values } of rows) {
-    const file = resolve(directory, fileName(category));
+    const file = resolve(resources.home, directory, fileName(category));
     if (!ours.has(file) && existsSync(file)) {
-      throw new KnownFailure(
-        'PreflightFailed',
-        `${file} was not written by this migration and stays as it is; move it, or set another configurationDirectory.`,
-      );
+      throw new KnownFailure('FileInTheWay', `${file} was not written by this migration and stays as it is.`);
     }
     await remember(resources.postgres, 'data', 'files', 'file', file);
     await writeFileAtomically(file, values);

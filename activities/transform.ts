@@ -100,10 +100,12 @@ export async function transformSegment(
   const raw = await spool.bytes(path, documentsFile);
   // Files are rendered from a table once the collection is copied; they take no rows.
   const outputs = new Map(
-    mapping.targets.filter((target) => target.store !== 'files').map((target) => [
-      target.name,
-      { target, output: new Output(spool, path, `${target.store}-${target.name}`), encode: encoderFor(target) },
-    ]),
+    mapping.targets
+      .filter((target) => target.store !== 'files')
+      .map((target) => [
+        target.name,
+        { target, output: new Output(spool, path, `${target.store}-${target.name}`), encode: encoderFor(target) },
+      ]),
   );
   const ledger = new Output(spool, path, 'ledger');
   const errors = new Output(spool, path, 'errors');

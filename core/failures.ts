@@ -49,6 +49,11 @@ export const failures = {
     then: 'compensate',
     advice: 'A row breaks a constraint of the target; see the message, then `causeway retry`.',
   },
+  FileInTheWay: {
+    retryable: false,
+    then: 'park',
+    advice: 'Move the file, then `causeway retry`; or abort, and set another configurationDirectory.',
+  },
   ValueRefused: {
     retryable: false,
     then: 'park',

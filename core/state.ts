@@ -41,6 +41,8 @@ export interface MigrationState {
   state: MigrationStateName;
   /** What the migration waits for, as a person would send it; null when it waits for nobody. */
   waitingFor: string | null;
+  /** An operator moved the traffic during this stage: going on after a pause leaves it as it is. */
+  override: boolean;
   collections: Record<string, CollectionProgress>;
   routing: Record<string, Route>;
   undo: UndoStep[];
@@ -67,6 +69,7 @@ export const begin = (migration: string): MigrationState => ({
   stage: 0,
   state: 'running',
   waitingFor: null,
+  override: false,
   collections: {},
   routing: {},
   undo: [],

@@ -38,7 +38,7 @@ export async function startWorker(
   const bundle = await workflowBundle(join(home, 'bundle'));
   const host = `causeway-host-${hostname()}-${createHash('sha256').update(spool).digest('hex').slice(0, 8)}`;
   const queues = { host, process: `${host}-${process.pid}` };
-  const resources = await openResources(environment.addresses, spool, queues);
+  const resources = await openResources(environment.addresses, resolve(home), queues);
   const reads = new OpenReads();
   const { address, namespace } = environment.temporal;
   const connection = await NativeConnection.connect({ address });

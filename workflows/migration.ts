@@ -111,6 +111,7 @@ async function goBack(state: MigrationState, desk: Desk, input: MigrationInput):
   }
   state.phase = after(to) ?? to;
   state.stage = 0;
+  state.override = false;
   await park(state, desk);
 }
 
@@ -168,8 +169,10 @@ async function serveCutover(state: MigrationState, desk: Desk): Promise<void> {
           { collections, percentage: order.percentage, reason: 'operator' },
         ])
         .catch(() => undefined);
-      if (routes) Object.assign(state.routing, routes);
-      else
+      if (routes) {
+        state.override = true;
+        Object.assign(state.routing, routes);
+      } else
         state.refused = [
           ...state.refused,
           {

@@ -13,19 +13,28 @@ const retry = {
   nonRetryableErrorTypes: [...notRetryable],
 };
 
+/** Workers heartbeat every two seconds: one that is dead is noticed in ten. */
+const heartbeatTimeout = '10s';
+
 export const control = proxyActivities<Activities>({
   taskQueue: controlQueue,
   startToCloseTimeout: '2 minutes',
+  heartbeatTimeout,
   retry,
 });
 /** Scans of whole collections and DDL: they heartbeat, so a dead worker is noticed long before the time-out. */
 export const long = proxyActivities<Activities>({
   taskQueue: controlQueue,
   startToCloseTimeout: '12 hours',
-  heartbeatTimeout: '1 minute',
+  heartbeatTimeout,
   retry,
 });
-export const ddl = proxyActivities<Activities>({ taskQueue: controlQueue, startToCloseTimeout: '1 hour', retry });
+export const ddl = proxyActivities<Activities>({
+  taskQueue: controlQueue,
+  startToCloseTimeout: '1 hour',
+  heartbeatTimeout,
+  retry,
+});
 /** What an operator waits for is tried at once and often. */
 export const routing = proxyActivities<Activities>({
   taskQueue: controlQueue,
@@ -35,10 +44,11 @@ export const routing = proxyActivities<Activities>({
 export const compensation = proxyActivities<Activities>({
   taskQueue: controlQueue,
   startToCloseTimeout: '1 hour',
+  heartbeatTimeout,
   retry,
 });
 
-const segment: ActivityOptions = { startToCloseTimeout: '10 minutes', heartbeatTimeout: '10s', retry };
+const segment: ActivityOptions = { startToCloseTimeout: '10 minutes', heartbeatTimeout, retry };
 
 export const extractAnywhere = proxyActivities<Activities>({ ...segment, taskQueue: extractQueue });
 /** In the process that has the range open; if that is gone, any other may open it again. */

@@ -98,7 +98,7 @@ async function migrate(soak: number): Promise<void> {
     { name: 'phase_3_reads', percentage: 90, soakSeconds: soak },
     { name: 'phase_4_writes', percentage: 100, writes: 'new_system', soakSeconds: soak },
   ];
-  const read = readSettings({ stages, configurationDirectory: join(home(), 'configuration') });
+  const read = readSettings({ stages });
   if ('problems' in read) throw new UsageError(read.problems.join('; '));
   const started = Date.now();
   await withTemporal(async (session) => {

@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import { isOver, type Status } from '../../core/state.ts';
 import * as contract from '../../workflows/contract.ts';
-import { rollback as rollbackWorkflow } from '../../workflows/children/rollback.ts';
+import type { rollback as rollbackWorkflow } from '../../workflows/children/rollback.ts';
 import { phases } from '../../core/story.ts';
 import { checkName, handleOf, withTemporal, type TemporalSession } from '../connect.ts';
 import { UsageError } from '../errors.ts';

@@ -10,7 +10,7 @@ import { readSettings, type Settings } from '../../core/settings.ts';
 import { migrationName, migrationPhase } from '../../workflows/lib/attributes.ts';
 import { controlQueue, rootId, type MigrationInput } from '../../workflows/contract.ts';
 import type { migration } from '../../workflows/migration.ts';
-import { checkName, readAddresses, withTemporal } from '../connect.ts';
+import { checkName, home, readAddresses, withTemporal } from '../connect.ts';
 import { UsageError } from '../errors.ts';
 import { follow } from '../follow.ts';
 import { print, printJson, table } from '../output.ts';
@@ -91,7 +91,7 @@ export async function settingsFrom(file: string | undefined): Promise<Settings> 
 
 /** The workers check again; here the answer is at once, and nothing is started that must fail. */
 async function check(name: string, settings: Settings, until: Phase, options: Options): Promise<void> {
-  const resources = await openResources((await readAddresses()).addresses, '.', { host: '', process: '' });
+  const resources = await openResources((await readAddresses()).addresses, home(), { host: '', process: '' });
   try {
     const checks = await preflight(resources, name, settings);
     if (!options.dryRun) return;

@@ -153,16 +153,13 @@ function readTimestamp(document: Document, notes: Notes, settings: TransformSett
   } else if (read.form === 'date') {
     notes.warn('timestamp_was_date');
   }
-  if (read.form !== 'zoned' && read.form !== 'naive' && !near(micros) && near(micros - 8 * hours)) {
+  // Local time that was written as if it were UTC lies eight hours after the id's own time.
+  if (read.form !== 'naive' && !near(micros) && near(micros - 8 * hours)) {
     micros -= 8 * hours;
     notes.warn('timestamp_shifted_8h');
   }
-  if (micros > settings.asOf * 1000 + 5 * minutes) {
-    if (!near(micros - 8 * hours))
-      quarantine('timestamp_in_future', 'timestamp', 'timestamp lies in the future, and no zone explains it');
-    micros -= 8 * hours;
-    notes.warn('timestamp_shifted_8h');
-  }
+  if (micros > settings.asOf * 1000 + 5 * minutes)
+    quarantine('timestamp_in_future', 'timestamp', 'timestamp lies in the future, and no zone explains it');
   // Only the form written today can be rebuilt from the column; every other is kept as it was.
   if (read.form !== 'zoned' || (value as string).length !== 32 || micros !== read.micros)
     notes.keep('timestamp', value);

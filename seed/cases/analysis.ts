@@ -14,6 +14,8 @@ const symbol =
   (value: unknown, expected?: string): Dirt =>
   (document) => {
     document[symbolField(document)] = value;
+    // A bare number says nothing of its market; the document does.
+    if (typeof value !== 'string') document['market_type'] = 'A股';
     return expected === undefined ? undefined : ({ field: 'symbol', value: expected } satisfies Check);
   };
 
@@ -23,7 +25,7 @@ const symbolUnder =
     const field = symbolField(document);
     document[name] = document[field];
     delete document[field];
-    return { field: 'symbol', value: document[name] };
+    return String(document[name]).endsWith('.HK') ? undefined : { field: 'symbol', value: document[name] };
   };
 
 const createdAt = (value: unknown, expected?: string): Dirt =>

@@ -1,6 +1,6 @@
 // The dirt of users and subscription_users (cases 31-41 and what every collection has).
 import { Double, Int32 } from 'bson';
-import type { DirtyCase } from '../shape.ts';
+import type { DirtyCase, Document } from '../shape.ts';
 import { naiveUtc } from '../time.ts';
 import { favourite } from '../collections/favourite.ts';
 import { change, column, loaded, marker, quarantined, remove, rename, set } from './catalogue.ts';
@@ -15,18 +15,21 @@ const config = (type: string, path: readonly string[], value: unknown) => ({
   value,
 });
 
+/** Keeps the made-up ids of the two collections apart: they end in one table. */
+const scope = (document: Document): number => ('hashed_password' in document ? 1_000_000 : 0);
+
 const shared: readonly DirtyCase[] = [
   ...duplicateUserCases,
   loaded(31, 'hex of a neighbour as string _id', hexOfNeighbour),
   loaded(
     31,
     'int32 _id',
-    change('_id', (_, { index }) => new Int32(index)),
+    change('_id', (document, { index }) => new Int32(index + scope(document))),
   ),
   loaded(
     31,
     'document _id',
-    change('_id', (_, { index }) => ({ tenant: 'default', number: index })),
+    change('_id', (document, { index }) => ({ tenant: 'default', number: index + scope(document) })),
   ),
   quarantined(35, 'username missing', 'username_not_null', remove('username')),
   quarantined(35, 'username null', 'username_not_null', set('username', null)),

@@ -13,6 +13,8 @@ export interface StageInput {
   readonly stage: Stage;
   readonly collections: readonly string[];
   readonly approvalSeconds: number;
+  /** The stage goes on after a pause, and an operator has moved its traffic: it is not moved back. */
+  readonly keepRouting: boolean;
 }
 
 export async function cutoverStage({
@@ -22,6 +24,7 @@ export async function cutoverStage({
   stage,
   collections,
   approvalSeconds,
+  keepRouting,
 }: StageInput): Promise<void> {
   let approved = !stage.approve;
   let advanced = false;
@@ -47,9 +50,11 @@ export async function cutoverStage({
       });
     }
   }
-  const routes = await routing.route.executeWithOptions({ summary: `${stage.percentage} %, writes ${stage.writes}` }, [
-    { collections, percentage: stage.percentage, writeMode: stage.writes, reason: stage.name },
-  ]);
+  const routes = keepRouting
+    ? {}
+    : await routing.route.executeWithOptions({ summary: `${stage.percentage} %, writes ${stage.writes}` }, [
+        { collections, percentage: stage.percentage, writeMode: stage.writes, reason: stage.name },
+      ]);
   introduce(
     migration,
     stage.name,

@@ -153,6 +153,7 @@ export function openDesk(state: MigrationState, now: () => string): Desk {
     if (!known || amountOf(known) <= amountOf(progress!)) state.collections[collection] = progress!;
   });
   setHandler(contract.stageProgressSignal, ({ stage, waitingFor, routing }) => {
+    if (stage > state.stage) state.override = false;
     state.stage = Math.max(state.stage, stage);
     state.waitingFor = waitingFor;
     for (const [collection, its] of Object.entries(routing)) {
@@ -265,7 +266,8 @@ export function openDesk(state: MigrationState, now: () => string): Desk {
   return desk;
 }
 
-const amountOf = (its: CollectionProgress): number => its.loaded + its.quarantined + its.skipped + its.chunksDone + its.chunksTotal;
+const amountOf = (its: CollectionProgress): number =>
+  its.loaded + its.quarantined + its.skipped + its.chunksDone + its.chunksTotal;
 
 /** Whether the running phase has to stop for an order. */
 export const wantsOut = (desk: Desk): boolean => desk.paused || desk.rollback !== undefined || desk.abort !== undefined;

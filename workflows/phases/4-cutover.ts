@@ -4,8 +4,12 @@ import { advanceStageSignal, approveSignal, stageProgressSignal, rootId, type Mi
 import { cutoverStage } from '../children/cutover-stage.ts';
 import { introduce } from '../lib/report.ts';
 
-/** `from`: the first stage that has not passed yet. */
-export async function cutoverPhase(input: MigrationInput, collections: readonly string[], from: number): Promise<void> {
+/** `from`: the first stage that has not passed yet, and whether an operator has routed it otherwise since it began. */
+export async function cutoverPhase(
+  input: MigrationInput,
+  collections: readonly string[],
+  from: { readonly stage: number; readonly keepRouting: boolean },
+): Promise<void> {
   const root = rootId(input.name);
   const { stages, approvalSeconds } = input.settings;
   let current: string | undefined;
@@ -27,7 +31,7 @@ export async function cutoverPhase(input: MigrationInput, collections: readonly 
   );
 
   for (const [index, stage] of stages.entries()) {
-    if (index < from) continue;
+    if (index < from.stage) continue;
     introduce(
       input.name,
       'cutover',
@@ -41,7 +45,17 @@ export async function cutoverPhase(input: MigrationInput, collections: readonly 
     current = `${workflowInfo().workflowId}/${stage.name}`;
     await executeChild(cutoverStage, {
       workflowId: current,
-      args: [{ migration: input.name, root, index, stage, collections, approvalSeconds }],
+      args: [
+        {
+          migration: input.name,
+          root,
+          index,
+          stage,
+          collections,
+          approvalSeconds,
+          keepRouting: index === from.stage && from.keepRouting,
+        },
+      ],
       staticSummary: stage.name,
     });
     await getExternalWorkflowHandle(root).signal(stageProgressSignal, {

@@ -36,7 +36,7 @@ const run: Record<Phase, Run> = {
   cutover: (state, input, workflowId) =>
     executeChild(cutoverPhase, {
       workflowId,
-      args: [input, Object.keys(state.collections), state.stage],
+      args: [input, Object.keys(state.collections), { stage: state.stage, keepRouting: state.override }],
       staticSummary: 'phase 4: cutover',
     }),
 };

@@ -1,0 +1,112 @@
+// Orders during the cutover: from the command line and as bare signals, good ones obeyed within a second, bad ones refused aloud.
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { World } from '../support/world.ts';
+
+let world: World;
+const signal = (name: string, payload?: unknown) =>
+  world.temporal.workflow.getHandle(`migration/${world.name}`).signal(name, payload);
+const percentages = async () => [
+  ...new Set(
+    (await world.rows<{ percentage: number }>('select percentage from migration_control.routing')).map(
+      (row) => row.percentage,
+    ),
+  ),
+];
+
+beforeAll(async () => {
+  world = await World.open('orders');
+  await world.seed(1000, 0.02);
+  await world.worker();
+  const stages = [
+    { name: 'first', percentage: 10, soakSeconds: 600 },
+    { name: 'writes', percentage: 100, writes: 'new_system', soakSeconds: 0, approve: true },
+  ];
+  await writeFile(
+    join(world.home, 'settings.json'),
+    JSON.stringify({ stages, configurationDirectory: join(world.home, 'configuration'), quarantineBudget: 0.9 }),
+  );
+  expect((await world.causeway(['start', '--config', join(world.home, 'settings.json')])).code).toBe(0);
+  await world.until((status) => Object.values(status.routing).some((route) => route.percentage === 10));
+});
+afterAll(() => world.close());
+
+test('a signal changes the routing row within a second, for all collections or for one', async () => {
+  const started = Date.now();
+  await signal('setCutoverPercentage', { percentage: 25 });
+  await vi.waitFor(async () => expect(await percentages()).toEqual([25]), { timeout: 5000, interval: 20 });
+  expect(Date.now() - started).toBeLessThan(1000);
+  await signal('setCutoverPercentage', { percentage: 30, collection: 'sessions' });
+  await vi.waitFor(async () => expect((await percentages()).sort()).toEqual([25, 30]), { timeout: 5000, interval: 20 });
+});
+
+test('bad payloads are refused with a reason in status, and the workflow lives on', async () => {
+  const bad: unknown[] = [
+    { percentage: 250 },
+    'x',
+    { percentage: 12.5 },
+    null,
+    {},
+    { percentage: 5, colection: 'x' },
+    { percentage: 5, collection: 'nothing' },
+    [],
+    7,
+    { percentage: '50' },
+  ];
+  for (const payload of bad) await signal('setCutoverPercentage', payload);
+  for (const name of ['approve', 'rollback', 'abort', 'reportIncident']) await signal(name, 'x');
+  await signal('setCutoverPercentage');
+  const status = await world.until((one) => one.refused.length >= bad.length + 5, 20_000);
+  expect(status.state).toBe('running');
+  expect(status.refused[0]!.reason).toContain('percentage');
+  expect((await percentages()).sort()).toEqual([25, 30]);
+});
+
+test('the command line is answered: with the new routing, or with a refusal', async () => {
+  const set = await world.causeway(['cutover', 'set', '40', '--json']);
+  expect(set.code, set.stderr).toBe(0);
+  expect((JSON.parse(set.stdout) as Record<string, { percentage: number }>)['token_usage']!.percentage).toBe(40);
+  expect((await world.causeway(['cutover', 'set', '140'])).code).toBe(2);
+  const unknown = await world.causeway(['cutover', 'set', '10', '--collection', 'nothing']);
+  expect(unknown.code).toBe(1);
+  expect(unknown.stderr).toContain('there is no nothing');
+  expect((await world.causeway(['retry'])).code).toBe(1);
+});
+
+test('a pause holds, resume goes on with the routing as the operator left it', async () => {
+  expect((await world.causeway(['pause'])).code).toBe(0);
+  expect((await world.query()).state).toBe('paused');
+  expect((await world.causeway(['resume'])).code).toBe(0);
+  const status = await world.until((one) => one.state === 'running');
+  expect(status.phase).toBe('cutover');
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  expect(await percentages()).toEqual([40]);
+});
+
+test('a gate waits for its approval and for no other; then the migration completes', async () => {
+  await signal('advanceStage');
+  const waiting = await world.until((status) => status.waitingFor !== null);
+  expect(waiting.waitingFor).toContain('writes');
+  expect((await world.causeway(['approve', 'other'])).code).toBe(1);
+  expect((await world.causeway(['approve', 'writes'])).code).toBe(0);
+  const done = await world.until((status) => status.state === 'completed');
+  expect(done.waitingFor).toBeNull();
+  expect(
+    new Set(
+      (await world.rows<{ write_mode: string }>('select write_mode from migration_control.routing')).map(
+        (row) => row.write_mode,
+      ),
+    ),
+  ).toEqual(new Set(['new_system']));
+});
+
+test('a migration that has ended can still be rolled back, and afterwards nothing of it is left', async () => {
+  const dry = await world.causeway(['rollback', '--dry-run', '--json']);
+  expect((JSON.parse(dry.stdout) as { undo: string[] }).undo).toEqual(['cutover', 'data', 'schema', 'preparation']);
+  const rolled = await world.causeway(['rollback', '--reason', 'test']);
+  expect(rolled.code, rolled.stderr + rolled.stdout).toBe(0);
+  expect(await world.rows(`select 1 from pg_tables where schemaname in ('public', 'migration_control')`)).toEqual([]);
+  expect(await world.target.listCollections().toArray()).toEqual([]);
+  expect(await world.redis.dbsize()).toBe(0);
+});

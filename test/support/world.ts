@@ -1,0 +1,193 @@
+// A migration's world for one test: databases of its own on the shared servers, the command line, and worker processes to kill.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Client, Connection } from '@temporalio/client';
+import { Redis } from 'ioredis';
+import { MongoClient, type Db } from 'mongodb';
+import pg from 'pg';
+import { inject, vi } from 'vitest';
+import type { Status } from '../../core/state.ts';
+import { seedSource, type SeedSummary } from '../../seed/index.ts';
+import { checkout } from '../../stack/home.ts';
+
+export interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+let number = 0;
+
+export class World {
+  readonly name: string;
+  readonly environment: Record<string, string>;
+  readonly home: string;
+  readonly source: Db;
+  readonly target: Db;
+  readonly pool: pg.Pool;
+  readonly redis: Redis;
+  readonly temporal: Client;
+  readonly #clients: MongoClient[];
+  readonly #connection: Connection;
+  readonly #workers = new Set<ChildProcess>();
+
+  private constructor(
+    name: string,
+    environment: Record<string, string>,
+    home: string,
+    clients: MongoClient[],
+    connection: Connection,
+  ) {
+    this.name = name;
+    this.environment = environment;
+    this.home = home;
+    this.#clients = clients;
+    this.#connection = connection;
+    this.source = clients[0]!.db();
+    this.target = clients[1]!.db();
+    this.pool = new pg.Pool({ connectionString: environment['TARGET_POSTGRES_URL'], max: 4 });
+    this.pool.on('error', () => undefined);
+    this.redis = new Redis(environment['TARGET_REDIS_URL']!);
+    this.temporal = new Client({ connection });
+  }
+
+  static async open(label: string): Promise<World> {
+    const stack = inject('stack');
+    const name = `${label}-${process.pid}-${++number}`;
+    const database = name.replaceAll('-', '_');
+    const admin = new pg.Client({ connectionString: stack.TARGET_POSTGRES_URL });
+    await admin.connect();
+    await admin.query(`create database ${database}`);
+    await admin.end();
+    const home = await mkdtemp(join(tmpdir(), 'causeway-'));
+    const environment = {
+      ...stack,
+      SOURCE_MONGODB_URL: stack.SOURCE_MONGODB_URL.replace(/\/tradingagents/, `/${database}`),
+      TARGET_MONGODB_URL: stack.TARGET_MONGODB_URL.replace(/\/tradingagents/, `/${database}`),
+      TARGET_POSTGRES_URL: stack.TARGET_POSTGRES_URL.replace(/\/tradingagents/, `/${database}`),
+      TARGET_REDIS_URL: stack.TARGET_REDIS_URL.replace(/\/0$/, `/${number % 16}`),
+      CAUSEWAY_HOME: home,
+      CAUSEWAY_TOOLS: join(checkout, '.causeway', 'tools'),
+    };
+    const clients = [new MongoClient(environment.SOURCE_MONGODB_URL), new MongoClient(environment.TARGET_MONGODB_URL)];
+    const world = new World(
+      name,
+      environment,
+      home,
+      clients,
+      await Connection.connect({ address: stack.TEMPORAL_ADDRESS }),
+    );
+    await world.redis.flushdb();
+    return world;
+  }
+
+  get planted(): string {
+    return join(this.home, 'planted.jsonl');
+  }
+
+  seed(documents: number, dirty: number, only?: string[]): Promise<SeedSummary> {
+    return seedSource({
+      url: this.environment['SOURCE_MONGODB_URL']!,
+      documents,
+      dirty,
+      seed: 5,
+      plantedFile: this.planted,
+      ...(only && { only }),
+    });
+  }
+
+  /** The command line in a process of its own. `--migration` is added where the command takes it. */
+  async causeway(args: readonly string[], extra: Record<string, string> = {}): Promise<Ran> {
+    const named =
+      ['seed', 'assess', 'stack', 'replay', 'worker', 'demo'].includes(args[0]!) || args.includes('--help')
+        ? args
+        : [...args, '--migration', this.name];
+    const child = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), ...named], {
+      env: { ...process.env, ...this.environment, ...extra },
+    });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.on('data', (part: Buffer) => (stdout += part.toString('utf8')));
+    child.stderr.on('data', (part: Buffer) => (stderr += part.toString('utf8')));
+    const [code] = (await once(child, 'close')) as [number | null];
+    return { code: code ?? 1, stdout, stderr };
+  }
+
+  /** Starts a worker and waits until it polls. */
+  async worker(extra: Record<string, string> = {}): Promise<ChildProcess> {
+    const child = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), 'worker'], {
+      env: { ...process.env, ...this.environment, ...extra },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    this.#workers.add(child);
+    child.once('exit', () => this.#workers.delete(child));
+    let said = '';
+    await new Promise<void>((resolve, reject) => {
+      child.stderr!.on('data', (part: Buffer) => {
+        said += part.toString('utf8');
+        if (said.includes('polling')) resolve();
+      });
+      child.once('exit', (code) => reject(new Error(`worker ended with ${code}: ${said}`)));
+    });
+    return child;
+  }
+
+  async status(): Promise<Status> {
+    const { stdout, stderr } = await this.causeway(['status', '--json']);
+    try {
+      return JSON.parse(stdout) as Status;
+    } catch {
+      throw new Error(`status printed no JSON: ${stdout} ${stderr}`);
+    }
+  }
+
+  /** The workflow's own answer, without starting a process. */
+  query(): Promise<Status> {
+    return this.temporal.workflow.getHandle(`migration/${this.name}`).query<Status>('status');
+  }
+
+  until(check: (status: Status) => boolean, timeout = 90_000): Promise<Status> {
+    return vi.waitFor(
+      async () => {
+        const status = await this.query();
+        if (!check(status))
+          throw new Error(
+            `not yet: ${status.phase} ${status.state} ${status.waitingFor ?? ''} ${status.lastError?.message ?? ''}`,
+          );
+        return status;
+      },
+      { timeout, interval: 200 },
+    );
+  }
+
+  async rows<T extends pg.QueryResultRow>(sql: string, values: unknown[] = []): Promise<T[]> {
+    return (await this.pool.query<T>(sql, values)).rows;
+  }
+
+  async close(): Promise<void> {
+    for await (const execution of this.temporal.workflow.list({ query: `ExecutionStatus = 'Running'` })) {
+      if (execution.workflowId.startsWith(`migration/${this.name}`))
+        await this.temporal.workflow
+          .getHandle(execution.workflowId)
+          .terminate('test over')
+          .catch(() => undefined);
+    }
+    await Promise.all(
+      [...this.#workers].map(async (child) => {
+        child.kill('SIGKILL');
+        if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+      }),
+    );
+    await this.source.dropDatabase();
+    await this.target.dropDatabase();
+    await this.redis.flushdb();
+    this.redis.disconnect();
+    await this.pool.end();
+    await Promise.all(this.#clients.map((client) => client.close()));
+    await this.#connection.close();
+    await rm(this.home, { recursive: true, force: true });
+  }
+}
