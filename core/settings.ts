@@ -35,10 +35,7 @@ export const settingsSchema = z.strictObject({
     .max(1)
     .default(0.2)
     .describe('share of quarantined documents above which validation fails'),
-  configurationDirectory: z
-    .string()
-    .default('configuration')
-    .describe('where configuration files are written'),
+  configurationDirectory: z.string().default('configuration').describe('where configuration files are written'),
   allowForeignTables: z.boolean().default(false).describe('accept a target database with other, unrelated tables'),
   approvalSeconds: seconds.default(week).describe('how long an approval is waited for, s'),
   stages: z

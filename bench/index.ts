@@ -1,0 +1,145 @@
+// npm run bench: the copy's rate per collection beside the raw rates of both stores, in one run on one machine. Ratios hold, absolutes do not.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { Client, Connection } from '@temporalio/client';
+import { table } from '../cli/output.ts';
+import { progressOf } from '../control/progress.ts';
+import { readSettings } from '../core/settings.ts';
+import { seedSource } from '../seed/index.ts';
+import { checkout } from '../stack/home.ts';
+import { down, reset, up } from '../stack/index.ts';
+import { openPool } from '../stores/postgres/connection.ts';
+import { controlQueue, rootId, statusQuery } from '../workflows/contract.ts';
+import { rawCopyRate, rawReadRate } from './raw.ts';
+
+const { values } = parseArgs({
+  options: {
+    documents: { type: 'string', default: '50000,500000' },
+    only: { type: 'string', default: 'token_usage' },
+    json: { type: 'boolean', default: false },
+  },
+  allowPositionals: true,
+});
+
+interface Row {
+  readonly documents: number;
+  readonly collection: string;
+  readonly copied: number;
+  readonly rate: number;
+  readonly rawRead: number;
+  readonly rawCopy: number | null;
+  readonly ratio: number;
+  readonly peakMegabytes: number;
+}
+
+const home = await mkdtemp(join(tmpdir(), 'causeway-bench-'));
+const environment = { CAUSEWAY_HOME: home, CAUSEWAY_TOOLS: join(checkout, '.causeway', 'tools') };
+const rows: Row[] = [];
+try {
+  for (const documents of values.documents.split(',').map(Number)) rows.push(...(await measure(documents)));
+} finally {
+  await down(environment);
+  await rm(home, { recursive: true, force: true });
+}
+if (values.json) process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
+else {
+  const shown = rows.map((row) => [
+    row.collection,
+    row.copied,
+    Math.round(row.rate),
+    Math.round(row.rawRead),
+    row.rawCopy === null ? null : Math.round(row.rawCopy),
+    row.ratio.toFixed(2),
+    (1e6 / row.rate).toFixed(1),
+    row.peakMegabytes,
+  ]);
+  process.stdout.write(
+    `${table(['collection', 'documents', 'copied/s', 'raw read/s', 'raw COPY/s', 'of the slower', 'us/document', 'worker peak, MB'], shown)}\n`,
+  );
+}
+
+/** One migration of `documents` seeded documents on a fresh stack, then the raw rates on the same data. */
+async function measure(documents: number): Promise<Row[]> {
+  await reset(environment);
+  const servers = await up(undefined, environment);
+  const only = values.only === 'all' ? undefined : values.only.split(',');
+  await seedSource({
+    url: servers.SOURCE_MONGODB_URL,
+    documents,
+    dirty: 0.02,
+    seed: 3,
+    plantedFile: join(home, 'planted.jsonl'),
+    ...(only && { only }),
+  });
+  process.stderr.write(`  seeded ${documents}\n`);
+  const worker = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), 'worker'], {
+    env: { ...process.env, ...environment },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  worker.stderr.setEncoding('utf8');
+  for await (const text of worker.stderr as AsyncIterable<string>) if (text.includes('polling')) break;
+  try {
+    await migrate(servers.TEMPORAL_ADDRESS);
+    const peakMegabytes = peakOf(worker.pid!);
+    const pool = openPool(servers.TARGET_POSTGRES_URL, 2);
+    try {
+      const result: Row[] = [];
+      for (const its of await progressOf(pool)) {
+        const rawRead = await rawReadRate(servers.SOURCE_MONGODB_URL, its.collection);
+        const rawCopy = its.collection === 'token_usage' ? await rawCopyRate(pool, 'api_usage', 'timestamp') : null;
+        const rate = its.documents / its.seconds;
+        result.push({
+          documents,
+          collection: its.collection,
+          copied: its.documents,
+          rate,
+          rawRead,
+          rawCopy,
+          ratio: rate / Math.min(rawRead, rawCopy ?? rawRead),
+          peakMegabytes,
+        });
+      }
+      return result;
+    } finally {
+      await pool.end();
+    }
+  } finally {
+    worker.kill('SIGKILL');
+    if (worker.exitCode === null && worker.signalCode === null) await once(worker, 'exit');
+  }
+}
+
+async function migrate(address: string): Promise<void> {
+  const connection = await Connection.connect({ address });
+  const client = new Client({ connection });
+  const read = readSettings({ quarantineBudget: 1 });
+  if ('problems' in read) throw new Error(read.problems.join('; '));
+  const collections = values.only === 'all' ? undefined : ['token_usage'];
+  const settings = { ...read.settings, ...(collections && { collections }) };
+  const handle = await client.workflow.start('migration', {
+    workflowId: rootId('bench'),
+    taskQueue: controlQueue,
+    args: [{ name: 'bench', settings, until: 'data' }],
+  });
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const status = await handle.query(statusQuery);
+    if (status.state === 'parked') throw new Error(`the migration parked: ${status.lastError?.message}`);
+    if (status.state === 'completed') break;
+  }
+  await connection.close();
+}
+
+/** Peak resident memory since the process began; 0 where the system does not tell. */
+function peakOf(pid: number): number {
+  try {
+    return Math.round(Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024);
+  } catch {
+    return 0;
+  }
+}
