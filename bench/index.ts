@@ -19,7 +19,7 @@ import { rawCopyRate, rawReadRate } from './raw.ts';
 
 const { values } = parseArgs({
   options: {
-    documents: { type: 'string', default: '50000,500000' },
+    documents: { type: 'string', default: '62700,626600' },
     only: { type: 'string', default: 'token_usage' },
     json: { type: 'boolean', default: false },
   },
@@ -81,8 +81,10 @@ async function measure(documents: number): Promise<Row[]> {
     env: { ...process.env, ...environment },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
-  worker.stderr.setEncoding('utf8');
-  for await (const text of worker.stderr as AsyncIterable<string>) if (text.includes('polling')) break;
+  await new Promise<void>((resolve, reject) => {
+    worker.stderr.on('data', (part: Buffer) => part.includes('polling') && resolve());
+    worker.once('exit', (code) => reject(new Error(`the worker ended with exit code ${code}`)));
+  });
   try {
     await migrate(servers.TEMPORAL_ADDRESS);
     const peakMegabytes = peakOf(worker.pid!);

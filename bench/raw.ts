@@ -32,7 +32,7 @@ export async function rawCopyRate(pool: pg.Pool, table: string, time: string): P
   const client = await pool.connect();
   try {
     const file = join(folder, 'rows');
-    await pipeline(client.query(copyTo(`copy ${table} to stdout`)), createWriteStream(file));
+    await pipeline(client.query(copyTo(`copy (select * from ${table}) to stdout`)), createWriteStream(file));
     const { rows } = await client.query<{ count: string }>(`select count(*) from ${table}`);
     const rates: number[] = [];
     for (let run = 0; run < 2; run++) {

@@ -1,6 +1,6 @@
 // Every command, in the order of --help. Adding one is a file here and a line below.
 import type { Command } from 'commander';
-//TMP import { assess } from './assess.ts';
+import { assess } from './assess.ts';
 import { approve } from './approve.ts';
 import { abort, pause, resume, retry, rollback } from './orders.ts';
 import { cutover } from './cutover.ts';
@@ -19,6 +19,7 @@ export const commands = (): Command[] => [
   demo(),
   stack(),
   seed(),
+  assess(),
   worker(),
   start(),
   status(),
