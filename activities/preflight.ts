@@ -246,7 +246,8 @@ export async function preflight(resources: Resources, name: string, settings: Se
           : { name: check, status: 'warning', detail: found.warning },
       );
     } catch (error) {
-      if (error instanceof KnownFailure && error.type !== 'PreflightFailed') throw error;
+      if (error instanceof KnownFailure && (error.type === 'StoreUnreachable' || error.type === 'AuthenticationFailed'))
+        throw error;
       results.push({ name: check, status: 'failed', detail: (error as Error).message });
     }
   }

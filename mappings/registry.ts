@@ -29,7 +29,7 @@ export async function readFolders(folders: readonly string[]): Promise<ReadonlyM
   for (const folder of folders) {
     if (!existsSync(folder)) throw new MappingError(`CAUSEWAY_MAPPINGS names ${folder}, which does not exist.`);
     for (const file of (await readdir(folder))
-      .filter((name) => /\.(ts|js)$/.test(name) && !name.endsWith('.d.ts'))
+      .filter((name) => /\.m?[tj]s$/.test(name) && !name.endsWith('.d.ts'))
       .sort()) {
       const path = resolve(folder, file);
       const mapping = ((await import(pathToFileURL(path).href)) as { default?: Mapping }).default;

@@ -34,7 +34,7 @@ beforeAll(async () => {
   world = await World.open('seventh');
   const folder = join(world.home, 'mappings');
   await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, 'stock-news.ts'), mapping);
+  await writeFile(join(folder, 'stock-news.mts'), mapping);
   await writeFile(
     join(world.home, 'settings.json'),
     JSON.stringify({ collections: ['stock_news'], quarantineBudget: 0.9 }),

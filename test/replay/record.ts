@@ -1,0 +1,122 @@
+// Records the histories that replay.test.ts replays: `node --import tsx test/replay/record.ts`. Run it on a released commit, never on the
+// branch whose workflow code is under test: a fixture made by the code it judges proves nothing.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Client, Connection } from '@temporalio/client';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
+import pg from 'pg';
+import { readSettings, type Settings } from '../../core/settings.ts';
+import type { Status } from '../../core/state.ts';
+import { seedSource } from '../../seed/index.ts';
+import { checkout } from '../../stack/home.ts';
+import { down, up } from '../../stack/index.ts';
+import { abortSignal, controlQueue, rootId, statusQuery } from '../../workflows/contract.ts';
+
+const here = fileURLToPath(new URL('./', import.meta.url));
+const home = await mkdtemp(join(tmpdir(), 'causeway-record-'));
+const environment = { CAUSEWAY_HOME: home, CAUSEWAY_TOOLS: join(checkout, '.causeway', 'tools') };
+const servers = await up(undefined, environment);
+const connection = await Connection.connect({ address: servers.TEMPORAL_ADDRESS });
+const client = new Client({ connection });
+const owner = new pg.Client({ connectionString: servers.TARGET_POSTGRES_URL });
+await owner.connect();
+await seedSource({
+  url: servers.SOURCE_MONGODB_URL,
+  documents: 1000,
+  dirty: 0.1,
+  seed: 2,
+  plantedFile: join(home, 'planted.jsonl'),
+});
+
+try {
+  await withWorker({}, async () => {
+    const handle = await start('completed');
+    await until('completed', (status) => status.phase === 'cutover' && status.routing['sessions'] !== undefined);
+    await handle.signal('setCutoverPercentage', { percentage: 25 });
+    await handle.signal('setCutoverPercentage', { percentage: 250 });
+    await until('completed', (status) => status.state === 'completed');
+    await save('completed');
+    await client.workflow.execute('rollback', {
+      workflowId: `${rootId('completed')}/rollback`,
+      taskQueue: controlQueue,
+      args: ['completed', ['cutover', 'data', 'schema', 'preparation'].map((undo) => ({ undo }))],
+    });
+  });
+  await owner.query(`create role limited login password 'limited'`);
+  await owner.query('grant create, temporary on database tradingagents to limited');
+  await owner.query('grant create, usage on schema public to limited');
+  const limited = new URL(servers.TARGET_POSTGRES_URL);
+  [limited.username, limited.password] = ['limited', 'limited'];
+  await withWorker({ TARGET_POSTGRES_URL: limited.href }, async () => {
+    const handle = await start('compensated');
+    await until('compensated', (status) => status.phase === 'data');
+    await owner.query('revoke insert on api_usage from limited');
+    await until('compensated', (status) => status.state === 'parked');
+    await handle.signal(abortSignal, { reason: 'recorded' });
+    await until('compensated', (status) => status.state === 'aborted');
+    await save('compensated');
+  });
+} finally {
+  await owner.end();
+  await connection.close();
+  await down(environment);
+  await rm(home, { recursive: true, force: true });
+}
+
+async function withWorker(extra: Record<string, string>, work: () => Promise<void>): Promise<void> {
+  const worker = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), 'worker'], {
+    env: { ...process.env, ...environment, ...extra },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  await new Promise<void>((resolve) =>
+    worker.stderr.on('data', (part: Buffer) => part.includes('polling') && resolve()),
+  );
+  try {
+    await work();
+  } finally {
+    worker.kill('SIGKILL');
+    await once(worker, 'exit');
+  }
+}
+
+function start(name: string) {
+  const stages = [
+    { name: 'phase_1_reads', percentage: 10, soakSeconds: 2 },
+    { name: 'phase_4_writes', percentage: 100, writes: 'new_system', soakSeconds: 1 },
+  ];
+  const { settings } = readSettings({ stages, quarantineBudget: 1 }) as { settings: Settings };
+  return client.workflow.start('migration', {
+    workflowId: rootId(name),
+    taskQueue: controlQueue,
+    args: [{ name, settings, until: 'cutover' }],
+  });
+}
+
+async function until(name: string, reached: (status: Status) => boolean): Promise<void> {
+  for (;;) {
+    const status = await client.workflow.getHandle(rootId(name)).query(statusQuery);
+    if (reached(status)) return;
+    if (status.state === 'parked') throw new Error(`parked: ${status.lastError?.message}`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+/** Every workflow of the tree, one file each, named by its place in it. */
+async function save(name: string): Promise<void> {
+  const folder = join(here, name);
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true });
+  for await (const execution of client.workflow.list({ query: `MigrationName = '${name}'` })) {
+    const history = await client.workflow.getHandle(execution.workflowId, execution.runId).fetchHistory();
+    const text = `${JSON.stringify(JSON.parse(historyToJSON(history))).replaceAll(checkout, '')}\n`;
+    const place = execution.workflowId.slice(rootId(name).length + 1).replaceAll('/', '.') || 'root';
+    const file = join(folder, `${place}.json`);
+    await writeFile(file, text, { flag: 'wx' }).catch(() =>
+      writeFile(file.replace('.json', `.${execution.runId.slice(0, 8)}.json`), text),
+    );
+  }
+}
