@@ -1,0 +1,56 @@
+// Settings: defaults, refusals, and the page that documents them.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { z } from 'zod';
+import { readSettings, settingsSchema } from '../../core/settings.ts';
+
+const page = fileURLToPath(new URL('../../docs/settings.md', import.meta.url));
+
+/** The page as the schema says it; `UPDATE_DOCS=1 npx vitest run --project unit test/unit/settings` writes it. */
+function render(): string {
+  const schema = z.toJSONSchema(settingsSchema, { io: 'input' }) as {
+    properties: Record<string, { type?: string; description?: string; default?: unknown }>;
+  };
+  const rows = Object.entries(schema.properties).map(([name, its]) => {
+    const value =
+      its.default === undefined ? '' : name === 'stages' ? 'see below' : `\`${JSON.stringify(its.default)}\``;
+    return `| \`${name}\` | ${its.type ?? ''} | ${value} | ${its.description ?? ''} |`;
+  });
+  const stages = JSON.stringify(schema.properties['stages']!.default, null, 2);
+  return `# Settings
+
+\`causeway start --config FILE\` reads them from a JSON file. They are checked before anything is started; unknown keys are refused. They hold
+no addresses and no passwords: those come from the environment of the workers.
+
+| setting | type | default | meaning |
+|---|---|---|---|
+${rows.join('\n')}
+
+The stages of the cutover, by default the strategy's:
+
+\`\`\`json
+${stages}
+\`\`\`
+`;
+}
+
+test('docs/settings.md is what the schema says', () => {
+  if (process.env['UPDATE_DOCS']) writeFileSync(page, render());
+  expect(readFileSync(page, 'utf8')).toBe(render());
+});
+
+test('nothing given, everything has a default', () => {
+  const read = readSettings({});
+  expect(read).toMatchObject({
+    settings: { parallelism: 4, sampleRate: 0.1, sampleMinimum: 1000, zone: 'Asia/Shanghai' },
+  });
+});
+
+test('unknown keys and values out of range are named', () => {
+  expect(readSettings({ paralellism: 3 })).toMatchObject({ problems: [expect.stringContaining('paralellism')] });
+  expect(readSettings({ sampleRate: 2, parallelism: 1.5 })).toMatchObject({
+    problems: [expect.stringContaining('parallelism'), expect.stringContaining('sampleRate')],
+  });
+  expect(readSettings('x')).toHaveProperty('problems');
+});
