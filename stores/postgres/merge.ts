@@ -22,7 +22,7 @@ export async function merge(client: pg.ClientBase, rows: SegmentRows): Promise<n
     await copy(client, stage, columnsOf(target), text);
     stages.push({ target, stage });
   }
-  await applyNewer(client);
+  await applyNewer(client, name(`ledger_${rows.collectionId}`));
   for (const { target, stage } of stages.filter((one) => !one.target.child)) await replaceRows(client, target, stage);
   for (const { target, stage } of stages.filter((one) => one.target.child))
     await replaceChildren(client, target, stage);
@@ -35,18 +35,18 @@ export async function merge(client: pg.ClientBase, rows: SegmentRows): Promise<n
 
 /**
  * Locks the documents' ledger rows in key order, writes those that are newer, and leaves their keys, with the place of the row they had
- * before, in `fresh`. A key that another transaction inserts in between makes the write wait, and then compares with it.
+ * before, in `fresh`. The partition is named because only there a row tells whether it was inserted or updated (xmax). A key that another transaction inserts in between makes the write wait, and then compares with it.
  */
-async function applyNewer(client: pg.ClientBase): Promise<void> {
+async function applyNewer(client: pg.ClientBase, partition: string): Promise<void> {
   await client.query(`create temporary table fresh on commit drop as
     select s.source_id, l.place as old_place, l.source_id is not null as known
     from stage_ledger s left join lateral (
-      select place, source_id, version, op_index from migration_control.ledger
+      select place, source_id, version, op_index from migration_control.${partition}
       where collection_id = s.collection_id and source_id = s.source_id for update) l on true
     where l.source_id is null or (l.version, l.op_index) < (s.version, s.op_index)
     order by s.source_id`);
   const { rows } = await client.query<{ raced: string }>(`with written as (
-      insert into migration_control.ledger as l (${ledgerColumns.join(', ')})
+      insert into migration_control.${partition} as l (${ledgerColumns.join(', ')})
       select ${ledgerColumns.map((column) => `s.${column}`).join(', ')} from stage_ledger s join fresh using (source_id) order by s.source_id
       on conflict (collection_id, source_id) do update set version = excluded.version, op_index = excluded.op_index, deleted = false, state = excluded.state,
         rule = excluded.rule, mapping_version = excluded.mapping_version, source_digest = excluded.source_digest, place = excluded.place

@@ -1,0 +1,335 @@
+// The guard in each store: of two writes in any order the newer stays, an older is refused, a repeated one changes nothing.
+import { spawn } from 'node:child_process';
+import { Readable } from 'node:stream';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Int32 } from 'bson';
+import getPort from 'get-port';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { makeControlSchema } from '../../control/schema.ts';
+import { homeOf } from '../../stack/home.ts';
+import { redisBinary } from '../../stack/install.ts';
+import { run } from '../../stack/command.ts';
+import { makeCollection } from '../../stores/mongodb/schema.ts';
+import { loadDocuments } from '../../stores/mongodb/loader.ts';
+import { encoderOf } from '../../stores/postgres/copy.ts';
+import { encodeError, ledgerEncoder, type LedgerRow } from '../../stores/postgres/ledger.ts';
+import { loadSegment, type Batch } from '../../stores/postgres/loader.ts';
+import { openPool } from '../../stores/postgres/connection.ts';
+import { makeTables, monthsAround } from '../../stores/postgres/schema.ts';
+import {
+  hypertable,
+  jsonb,
+  table,
+  text,
+  timestamptz,
+  type Row,
+  type TableTarget,
+} from '../../stores/postgres/target.ts';
+import { openRedis, type RedisConnection } from '../../stores/redis/connection.ts';
+import { loadKeys, removeKeys } from '../../stores/redis/loader.ts';
+import { World } from '../support/world.ts';
+
+let world: World;
+beforeAll(async () => {
+  world = await World.open('guard');
+});
+afterAll(() => world.close());
+
+describe('PostgreSQL', () => {
+  const usage = hypertable('usage', { time: 'at', columns: { at: timestamptz({ notNull: true }), note: text() } });
+  const people = table('people', { columns: { name: text({ notNull: true }) } });
+  const settings = table('people_settings', {
+    child: { of: 'people', column: 'person_id', unique: ['kind'] },
+    columns: { kind: text({ notNull: true }), value: jsonb() },
+  });
+  let pool: ReturnType<typeof openPool>;
+  let batches = 0;
+
+  beforeAll(async () => {
+    pool = openPool(world.environment['TARGET_POSTGRES_URL']!, 4);
+    await makeControlSchema(pool, world.name);
+    await makeTables(pool, [usage, people, settings], monthsAround(new Date(), 24, 2));
+    await pool.query(
+      `insert into migration_control.collections (mapping, source) values ('usage', 'usage'), ('people', 'people')`,
+    );
+    for (const id of [1, 2])
+      await pool.query(
+        `create table migration_control.ledger_${id} partition of migration_control.ledger for values in (${id})`,
+      );
+  });
+  afterAll(() => pool.end());
+
+  type Loading = { id: string; state?: LedgerRow['state']; rows?: Partial<Record<string, Row[]>> }[];
+
+  async function load(collectionId: 1 | 2, version: bigint, documents: Loading, batchId = `batch-${++batches}`) {
+    const targets: TableTarget[] = collectionId === 1 ? [usage] : [people, settings];
+    const name = collectionId === 1 ? 'usage' : 'people';
+    const encode = ledgerEncoder(collectionId, version, 1);
+    const ledger = documents.map(({ id, state = 'loaded', rows }) =>
+      encode({
+        sourceId: id,
+        state,
+        digest: 0n,
+        rule: state === 'loaded' ? undefined : 'some_rule',
+        place: rows?.['usage']?.[0]?.['at'] as number | undefined,
+      }),
+    );
+    const errors = documents
+      .filter((one) => one.state === 'quarantined')
+      .map((one) =>
+        encodeError({
+          collection: name,
+          sourceCollection: name,
+          sourceId: one.id,
+          rule: 'some_rule',
+          path: 'x',
+          message: 'm',
+          document: '{}',
+          mappingVersion: 1,
+        }),
+      );
+    const batch: Batch = {
+      batchId,
+      collection: name,
+      collectionId,
+      chunk: 0,
+      segment: 0,
+      afterId: null,
+      lastId: null,
+      endsChunk: false,
+      documents: documents.length,
+      loaded: 0,
+      quarantined: 0,
+      skipped: 0,
+      bytes: 0,
+      version,
+      startedAt: new Date(),
+      attempt: 1,
+      runId: 'r',
+    };
+    return loadSegment(pool, batch, {
+      collectionId,
+      ledger: () => Readable.from([ledger.join('')]),
+      errors: errors.length > 0 ? () => Readable.from([errors.join('')]) : undefined,
+      tables: targets.map((target) => ({
+        target,
+        rows: () =>
+          Readable.from([
+            documents
+              .flatMap(({ id, rows }) => (rows?.[target.name] ?? []).map((row) => encoderOf(target)(id, row)))
+              .join('') || '',
+          ]),
+      })),
+    });
+  }
+  const day = (n: number) => Date.UTC(2026, n, 1) * 1000;
+  const notes = async () =>
+    Object.fromEntries(
+      (await pool.query<{ source_id: string; note: string }>('select source_id, note from usage order by 1')).rows.map(
+        (row) => [row.source_id, row.note],
+      ),
+    );
+
+  test('newer wins, older is refused, in any order, also when the row moves to another month', async () => {
+    expect(
+      await load(1, 10n, [
+        { id: 'a', rows: { usage: [{ at: day(0), note: 'ten' }] } },
+        { id: 'b', rows: { usage: [{ at: day(0), note: 'ten' }] } },
+      ]),
+    ).toBe(0);
+    expect(await load(1, 12n, [{ id: 'a', rows: { usage: [{ at: day(3), note: 'twelve' }] } }])).toBe(0);
+    expect(
+      await load(1, 11n, [
+        { id: 'a', rows: { usage: [{ at: day(1), note: 'eleven' }] } },
+        { id: 'c', rows: { usage: [{ at: day(1), note: 'eleven' }] } },
+      ]),
+    ).toBe(1);
+    expect(await notes()).toEqual({ a: 'twelve', b: 'ten', c: 'eleven' });
+  });
+
+  test('a batch loaded twice changes nothing, and two at once leave one', async () => {
+    const documents = [{ id: 'd', rows: { usage: [{ at: day(0), note: 'once' }] } }];
+    const both = await Promise.all([load(1, 20n, documents, 'twin'), load(1, 20n, documents, 'twin')]);
+    expect([...both].sort()).toEqual([0, undefined]);
+    expect((await pool.query(`select 1 from usage where source_id = 'd'`)).rowCount).toBe(1);
+  });
+
+  test('writers racing for the same keys end with the newest of each', async () => {
+    const keys = Array.from({ length: 40 }, (_, i) => `race-${String(i).padStart(2, '0')}`);
+    const versions = [31n, 35n, 33n, 34n, 32n];
+    const one = (version: bigint): Promise<unknown> =>
+      load(
+        1,
+        version,
+        keys.map((id) => ({ id, rows: { usage: [{ at: day(Number(version % 3n)), note: String(version) }] } })),
+        `race-${version}-${++batches}`,
+      ).catch((error: { type?: string }) => {
+        // What Temporal does with a write that lost a race.
+        if (error.type === 'StoreBusy') return one(version);
+        throw error;
+      });
+    await Promise.all(versions.map(one));
+    const { rows } = await pool.query<{ note: string; count: string }>(
+      `select note, count(*) from usage where source_id like 'race-%' group by 1`,
+    );
+    expect(rows).toEqual([{ note: '35', count: '40' }]);
+  });
+
+  test('a newer good version leaves quarantine, a newer bad one takes the row away', async () => {
+    await load(1, 40n, [{ id: 'q', state: 'quarantined' }]);
+    await load(1, 41n, [{ id: 'q', rows: { usage: [{ at: day(0), note: 'good' }] } }]);
+    expect(
+      (await pool.query(`select resolved_at from migration_control.migration_errors where source_id = 'q'`)).rows[0]
+        .resolved_at,
+    ).not.toBeNull();
+    await load(1, 42n, [{ id: 'q', state: 'quarantined' }]);
+    expect((await pool.query(`select 1 from usage where source_id = 'q'`)).rowCount).toBe(0);
+    expect((await pool.query(`select state from migration_control.accounting where source_id = 'q'`)).rows).toEqual([
+      { state: 'quarantined' },
+    ]);
+  });
+
+  test('a parent keeps its id, and its children are replaced as a whole', async () => {
+    await load(2, 10n, [
+      {
+        id: 'p',
+        rows: {
+          people: [{ name: 'old' }],
+          people_settings: [
+            { kind: 'a', value: 1 },
+            { kind: 'b', value: 2 },
+          ],
+        },
+      },
+    ]);
+    const [{ id }] = (await pool.query('select id from people')).rows;
+    await load(2, 11n, [{ id: 'p', rows: { people: [{ name: 'new' }], people_settings: [{ kind: 'b', value: 3 }] } }]);
+    expect((await pool.query('select id, name from people')).rows).toEqual([{ id, name: 'new' }]);
+    expect((await pool.query('select person_id, kind, value from people_settings')).rows).toEqual([
+      { person_id: id, kind: 'b', value: 3 },
+    ]);
+  });
+});
+
+describe('MongoDB', () => {
+  test('newer wins, older is refused, the validator holds', async () => {
+    await makeCollection(world.target, {
+      store: 'mongodb',
+      name: 'guarded',
+      schema: { bsonType: 'object', required: ['n'], properties: { n: { bsonType: 'int' } } },
+      indexes: [{ n: 1 }],
+    });
+    const write = (version: bigint, n: number) =>
+      loadDocuments(world.target, 'guarded', [{ _id: 'x' as never, n: new Int32(n) }], version, 5);
+    expect(await write(10n, 10)).toBe(0);
+    expect(await write(12n, 12)).toBe(0);
+    expect(await write(11n, 11)).toBe(1);
+    expect(await write(12n, 12)).toBe(1);
+    expect((await world.target.collection('guarded').findOne({ _id: 'x' as never }))!['n']).toBe(12);
+    await expect(
+      loadDocuments(world.target, 'guarded', [{ _id: 'y' as never, n: 'text' }], 13n, 0),
+    ).rejects.toMatchObject({ type: 'TargetConflict' });
+  });
+});
+
+describe.each(['single', 'cluster'])('Redis, %s', (mode) => {
+  let connection: RedisConnection;
+  let stop = async (): Promise<void> => undefined;
+  beforeAll(async () => {
+    if (mode === 'single') connection = openRedis(world.environment['TARGET_REDIS_URL']!);
+    else {
+      const cluster = await startCluster();
+      stop = cluster.stop;
+      connection = openRedis(cluster.url);
+    }
+  });
+  afterAll(async () => {
+    connection.disconnect();
+    await stop();
+  });
+  const far = Date.now() + 3_600_000;
+  const write = (
+    rows: { key: string; sourceId: string; rank: string; text: string; expiresAt?: number }[],
+    version: string,
+  ) =>
+    loadKeys(
+      connection,
+      'session:',
+      rows.map(({ text: shown, expiresAt = far, ...row }) => ({ ...row, expiresAt, value: { shown } })),
+      version,
+      Date.now(),
+    );
+  const shown = async (key: string) =>
+    (JSON.parse((await connection.get(`session:${key}`)) ?? '{}') as { shown?: string }).shown;
+
+  test('versions of one document, and two documents that claim one key', async () => {
+    const keys = Array.from({ length: 50 }, (_, i) => `k${i}`);
+    await write(
+      keys.map((key) => ({ key, sourceId: 'a', rank: '1', text: 'first' })),
+      '0002',
+    );
+    expect(
+      await write(
+        keys.map((key) => ({ key, sourceId: 'a', rank: '1', text: 'older' })),
+        '0001',
+      ),
+    ).toMatchObject({ stale: 50 });
+    await write([{ key: 'k0', sourceId: 'b', rank: '2', text: 'higher' }], '0001');
+    expect(await write([{ key: 'k0', sourceId: 'a', rank: '1', text: 'lower' }], '0009')).toMatchObject({ stale: 1 });
+    expect([await shown('k0'), await shown('k1')]).toEqual(['higher', 'first']);
+  });
+
+  test('what has expired is not written, and only our keys are removed', async () => {
+    expect(
+      await write([{ key: 'gone', sourceId: 'a', rank: '1', text: 'x', expiresAt: Date.now() - 1 }], '1'),
+    ).toMatchObject({ expired: 1, written: 0 });
+    await connection.set('session:foreign', 'not ours');
+    await expect(write([{ key: 'foreign', sourceId: 'a', rank: '1', text: 'x' }], '1')).rejects.toThrow();
+    expect(await removeKeys(connection, 'session:')).toBe(50);
+    expect(await connection.get('session:foreign')).toBe('not ours');
+    await connection.del('session:foreign');
+  });
+});
+
+/** Three masters on this machine. */
+async function startCluster(): Promise<{ url: string; stop: () => Promise<void> }> {
+  const binary = await redisBinary(homeOf(world.environment), () => undefined);
+  const folder = await mkdtemp(join(tmpdir(), 'cluster-'));
+  const ports = [await getPort({ port: 30101 }), await getPort({ port: 30102 }), await getPort({ port: 30103 })];
+  const servers = await Promise.all(
+    ports.map(async (port) => {
+      const flags = [
+        '--port',
+        `${port}`,
+        '--bind',
+        '127.0.0.1',
+        '--cluster-enabled',
+        'yes',
+        '--cluster-config-file',
+        `${folder}/${port}.conf`,
+        '--dir',
+        folder,
+        '--save',
+        '',
+        '--appendonly',
+        'no',
+      ];
+      return spawn(binary, flags, { stdio: 'ignore' });
+    }),
+  );
+  const stop = async () => {
+    for (const server of servers) server.kill('SIGKILL');
+    await rm(folder, { recursive: true, force: true });
+  };
+  const cli = join(binary, '..', 'redis-cli');
+  for (let tries = 0; tries < 50; tries++) {
+    const made = await run(cli, ['--cluster', 'create', ...ports.map((port) => `127.0.0.1:${port}`), '--cluster-yes']);
+    if (made.code === 0 && made.output.includes('All 16384 slots covered'))
+      return { url: ports.map((port) => `redis://127.0.0.1:${port}`).join(','), stop };
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  await stop();
+  throw new Error('the cluster did not form');
+}
