@@ -2,7 +2,8 @@
 import { Client, Connection, type WorkflowHandleWithSignaledRunId } from '@temporalio/client';
 import { environment as stackEnvironment, homeOf } from '../stack/index.ts';
 import { readEnvironment, type Environment } from '../workers/environment.ts';
-import { rootId } from '../workflows/contract.ts';
+import { rootId, statusQuery } from '../workflows/contract.ts';
+import type { Status } from '../core/state.ts';
 import type { migration } from '../workflows/migration.ts';
 import { UnreachableError, UsageError } from './errors.ts';
 
@@ -42,6 +43,26 @@ export async function withTemporal<T>(work: (session: TemporalSession) => Promis
 export const handleOf = ({ client }: TemporalSession, name: string) =>
   client.workflow.getHandle<typeof migration>(rootId(name));
 export type MigrationHandle = ReturnType<typeof handleOf> | WorkflowHandleWithSignaledRunId<typeof migration>;
+
+/** Of a running migration its workflow's answer, which takes a worker; of one that has ended its result. */
+export async function readStatus(session: TemporalSession, name: string): Promise<Status> {
+  const handle = handleOf(session, checkName(name));
+  const { status } = await handle.describe();
+  if (status.name === 'COMPLETED') return handle.result();
+  if (status.name !== 'RUNNING')
+    throw new UsageError(
+      `The workflow of migration ${name} is ${status.name.toLowerCase()}: somebody ended it outside of causeway. \`causeway start\` goes on from what is in the targets.`,
+    );
+  try {
+    return await handle.query(statusQuery);
+  } catch (error) {
+    if ((error as { cause?: { code?: number } }).cause?.code !== noAnswer) throw error;
+    throw new UnreachableError(`The migration ${name} runs, but no worker answers for it. Start \`causeway worker\`.`);
+  }
+}
+
+/** gRPC: deadline exceeded. */
+const noAnswer = 4;
 
 export const home = (): string => homeOf().folder;
 

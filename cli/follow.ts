@@ -2,8 +2,7 @@
 import cliProgress from 'cli-progress';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isOver, type Status } from '../core/state.ts';
-import { statusQuery } from '../workflows/contract.ts';
-import { handleOf, type TemporalSession } from './connect.ts';
+import { readStatus, type TemporalSession } from './connect.ts';
 import { count, print, printJson } from './output.ts';
 import { statusText } from './status-text.ts';
 
@@ -15,13 +14,12 @@ export async function follow(
   name: string,
   options: { json: boolean; silent?: boolean },
 ): Promise<Status> {
-  const handle = handleOf(session, name);
   const view = options.json || options.silent ? undefined : liveView();
-  let status = await handle.query(statusQuery);
+  let status = await readStatus(session, name);
   try {
     for (; !isOver(status.state) && status.state !== 'parked'; await sleep(pauseMs)) {
       view?.show(status);
-      status = await handle.query(statusQuery);
+      status = await readStatus(session, name);
     }
     view?.show(status);
   } finally {

@@ -12,11 +12,8 @@ export interface MigrationInput {
   readonly until: Phase;
 }
 
-export interface MigrationOutcome {
-  readonly state: MigrationState['state'];
-  readonly phase: Phase;
-  readonly lastError: MigrationState['lastError'];
-}
+/** A migration that has ended answers with its last status: no worker is needed to ask it. */
+export type MigrationOutcome = Status;
 
 export const rootId = (migration: string): string => `migration/${migration}`;
 export const controlQueue = 'causeway';

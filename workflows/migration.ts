@@ -8,7 +8,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import { failures } from '../core/failures.ts';
-import { begin, isOver, type MigrationState } from '../core/state.ts';
+import { begin, isOver, statusOf, type MigrationState } from '../core/state.ts';
 import { after, stepsBackTo, writeAhead, type Phase, type UndoStep } from '../core/story.ts';
 import { checkpoint } from './children/checkpoint.ts';
 import { rollback } from './children/rollback.ts';
@@ -39,7 +39,7 @@ export async function migration(input: MigrationInput, saved?: MigrationState): 
   }
   report(state);
   await condition(allHandlersFinished);
-  return { state: state.state, phase: state.phase, lastError: state.lastError };
+  return statusOf(state);
 }
 
 async function pauseIfAsked(state: MigrationState, desk: Desk): Promise<void> {

@@ -4,7 +4,7 @@ import { isOver, type Status } from '../../core/state.ts';
 import * as contract from '../../workflows/contract.ts';
 import type { rollback as rollbackWorkflow } from '../../workflows/children/rollback.ts';
 import { phases } from '../../core/story.ts';
-import { checkName, handleOf, withTemporal, type TemporalSession } from '../connect.ts';
+import { checkName, handleOf, readStatus, type TemporalSession, withTemporal } from '../connect.ts';
 import { UsageError } from '../errors.ts';
 import { print, printJson } from '../output.ts';
 
@@ -61,7 +61,7 @@ export const rollback = (): Command =>
     .action((options: Common & { to?: string; reason: string; dryRun?: boolean }) =>
       withTemporal(async (session) => {
         const handle = handleOf(session, checkName(options.migration));
-        const status = await handle.query(contract.statusQuery);
+        const status = await readStatus(session, options.migration);
         const steps = stepsFor(status, options.to);
         if (options.dryRun)
           return options.json

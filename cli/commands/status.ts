@@ -3,8 +3,7 @@ import { Command } from 'commander';
 import type { CollectionProgress, Status } from '../../core/state.ts';
 import { progressOf } from '../../control/progress.ts';
 import { openPool } from '../../stores/postgres/connection.ts';
-import { statusQuery } from '../../workflows/contract.ts';
-import { checkName, handleOf, readAddresses, withTemporal } from '../connect.ts';
+import { readAddresses, readStatus, withTemporal } from '../connect.ts';
 import { print, printJson } from '../output.ts';
 import { statusText } from '../status-text.ts';
 import { common } from './orders.ts';
@@ -13,7 +12,7 @@ export const status = (): Command =>
   common(new Command('status').description('where the migration stands, and what it waits for')).action(
     (options: { migration: string; json?: boolean }) =>
       withTemporal(async (session) => {
-        const found = await withLiveCounts(await handleOf(session, checkName(options.migration)).query(statusQuery));
+        const found = await withLiveCounts(await readStatus(session, options.migration));
         if (options.json) printJson(found);
         else print(statusText(found));
       }),

@@ -1,9 +1,9 @@
 // causeway validate: runs the validation again, now.
 import { Command } from 'commander';
 import { openPool, query } from '../../stores/postgres/connection.ts';
-import { statusQuery, controlQueue, rootId } from '../../workflows/contract.ts';
+import { controlQueue, rootId } from '../../workflows/contract.ts';
 import type { validation } from '../../workflows/children/validation.ts';
-import { checkName, handleOf, readAddresses, withTemporal } from '../connect.ts';
+import { checkName, readAddresses, readStatus, withTemporal } from '../connect.ts';
 import { UsageError } from '../errors.ts';
 import { print, printJson, table } from '../output.ts';
 import { common } from './orders.ts';
@@ -38,7 +38,7 @@ async function run(options: Options): Promise<void> {
   const name = checkName(options.migration);
   const settings = await settingsFrom(options.config);
   const results = await withTemporal(async (session) => {
-    const known = Object.keys((await handleOf(session, name).query(statusQuery)).collections);
+    const known = Object.keys((await readStatus(session, name)).collections);
     if (options.collection !== undefined && !known.includes(options.collection))
       throw new UsageError(
         `The migration ${name} has no collection ${options.collection}. It has: ${known.join(', ') || 'none yet'}.`,

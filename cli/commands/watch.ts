@@ -2,8 +2,7 @@
 import { Command } from 'commander';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isOver } from '../../core/state.ts';
-import { statusQuery } from '../../workflows/contract.ts';
-import { checkName, handleOf, withTemporal } from '../connect.ts';
+import { readStatus, withTemporal } from '../connect.ts';
 import { liveView } from '../follow.ts';
 import { print, printJson } from '../output.ts';
 import { statusText } from '../status-text.ts';
@@ -14,9 +13,8 @@ export const watch = (): Command =>
   common(new Command('watch').description('follow a migration with bars; --json prints a line per second')).action(
     (options: { migration: string; json?: boolean }) =>
       withTemporal(async (session) => {
-        const handle = handleOf(session, checkName(options.migration));
         const view = options.json ? undefined : liveView();
-        const read = async () => withLiveCounts(await handle.query(statusQuery));
+        const read = async () => withLiveCounts(await readStatus(session, options.migration));
         let status = await read();
         try {
           for (; !isOver(status.state) && status.state !== 'parked'; status = await read()) {
