@@ -9,7 +9,7 @@ import type { Mapping } from '../mappings/mapping.ts';
 import type { TransformSettings } from '../mappings/settings.ts';
 import { transformDocument, withFirstNames } from '../mappings/transform.ts';
 import { weigh } from '../stores/mongodb/ranges.ts';
-import { batchesOf, idsAmong } from '../stores/mongodb/source.ts';
+import { batchesOf, batchFor, idsAmong } from '../stores/mongodb/source.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
 import { escape } from '../stores/postgres/copy.ts';
 import { mappingOf, type Resources } from './resources.ts';
@@ -93,7 +93,8 @@ async function* claims(
   heartbeat: () => void,
 ) {
   for (const [source, id] of ids) {
-    for await (const batch of batchesOf(resources.source.db, source)) {
+    const { averageBytes } = await weigh(resources.source.db, source);
+    for await (const batch of batchesOf(resources.source.db, source, undefined, {}, batchFor(averageBytes, 1000))) {
       heartbeat();
       const lines: string[] = [];
       for (const raw of batch) {

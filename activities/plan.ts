@@ -113,7 +113,7 @@ async function chooseKeys(
   const { db } = resources.source;
   const rough = chunkCount({ ...weight, openMs: 0 }, settings.parallelism, settings.chunkDocuments);
   if (rough <= 1) return [];
-  const keys = await splitKeys(db, source, rough);
+  const keys = await splitKeys(db, source, rough, weight.averageBytes);
   heartbeat();
   const middle = keys[keys.length >> 1];
   if (middle === undefined || settings.chunkDocuments !== undefined) return keys;

@@ -30,6 +30,7 @@ type Finding = {
 };
 
 const atOnce = 500;
+const bytesAtOnce = 4 * 1024 * 1024;
 
 /** `sampleRate` of the documents, but at least `sampleMinimum` and at most `sampleMaximum`; never more than there are. */
 export async function compareSample(
@@ -48,11 +49,12 @@ export async function compareSample(
   let total = 0;
   let matches = 0;
   for (const { id, source } of ids) {
-    const { documents } = await weigh(resources.source.db, source);
+    const { documents, averageBytes } = await weigh(resources.source.db, source);
     const { sampleRate, sampleMinimum, sampleMaximum } = order.settings;
     const size = Math.min(documents, Math.max(sampleMinimum, Math.ceil(documents * sampleRate)), sampleMaximum);
     if (size === 0) continue;
     let batch: Buffer[] = [];
+    let bytes = 0;
     const compare = async () => {
       heartbeat();
       for (const finding of await compareBatch(resources, mapping, id, batch, order)) {
@@ -61,10 +63,12 @@ export async function compareSample(
         else if (findings.length < 10) findings.push(finding);
       }
       batch = [];
+      bytes = 0;
     };
-    for await (const raw of sampleOf(resources.source.db, source, size)) {
+    for await (const raw of sampleOf(resources.source.db, source, size, averageBytes)) {
       batch.push(raw);
-      if (batch.length >= atOnce) await compare();
+      bytes += raw.byteLength;
+      if (batch.length >= atOnce || bytes >= bytesAtOnce) await compare();
     }
     if (batch.length > 0) await compare();
   }

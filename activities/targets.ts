@@ -62,7 +62,7 @@ export async function prepareRedis(resources: Resources): Promise<{ mode: 'singl
   return { mode: connection.isCluster ? 'cluster' : 'single', warnings };
 }
 
-/** After a collection's copy: statistics, foreign keys validated, files rendered from their table. Safe to repeat. */
+/** After a collection's copy: statistics, foreign keys validated, files rendered from their table, this host's spool cleared. Safe to repeat. */
 export async function settleCollection(
   resources: Resources,
   collection: string,
@@ -77,6 +77,8 @@ export async function settleCollection(
   }
   for (const target of targetsOf<FilesTarget>(resources, [collection], 'files'))
     done.push(...(await renderFiles(resources, target, configurationDirectory)));
+  // Everything is loaded; what is left are drafts of attempts that died.
+  await resources.spool.clear(collection);
   return done;
 }
 

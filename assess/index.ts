@@ -9,7 +9,7 @@ import { transformDocument } from '../mappings/transform.ts';
 import { mongo, mongoAddress } from '../stores/mongodb/connection.ts';
 import { weigh } from '../stores/mongodb/ranges.ts';
 import { collectionNames } from '../stores/mongodb/schema.ts';
-import { batchesOf, sampleOf } from '../stores/mongodb/source.ts';
+import { batchesOf, batchFor, sampleOf } from '../stores/mongodb/source.ts';
 import { encoderOf } from '../stores/postgres/copy.ts';
 import { hasTimescale } from '../stores/postgres/schema.ts';
 import { Reference, type Row, type TableTarget } from '../stores/postgres/target.ts';
@@ -99,7 +99,7 @@ async function assessCollection(
   const profiler = new Profiler(mapping, settings);
   const growth = new GrowthMeter(settings.zone);
   if (documents > 0 && sample > 0) {
-    for await (const raw of sampleOf(db, name, Math.min(sample, documents))) {
+    for await (const raw of sampleOf(db, name, Math.min(sample, documents), averageBytes)) {
       const document = deserialize(raw, { promoteValues: false, promoteLongs: false });
       profiler.add(document, raw.byteLength);
       growth.add(document);
@@ -173,7 +173,13 @@ async function trial(
   );
   const started = performance.now();
   let documents = 0;
-  for await (const batch of batchesOf(resources.source.db, largest.collection, undefined, {}, 2000)) {
+  for await (const batch of batchesOf(
+    resources.source.db,
+    largest.collection,
+    undefined,
+    {},
+    batchFor(largest.averageBytes, 2000),
+  )) {
     for (const raw of batch)
       encodeOne(mapping, encoders, deserialize(raw, { promoteValues: false, promoteLongs: false }), settings);
     documents += batch.length;

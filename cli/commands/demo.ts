@@ -59,6 +59,8 @@ async function run(options: Options): Promise<void> {
   print('Causeway demo: MongoDB -> PostgreSQL, optimised MongoDB, Redis');
   const wasUp = (await stackStatus()).some((service) => service.state === 'running');
   print('1. The embedded stack');
+  // What the last demo left is removed before the servers start, not after.
+  if (!wasUp && existsSync(join(home(), 'planted.jsonl'))) await reset();
   const servers = await up((message) => print(`  ${message}`));
   print(`  Temporal web UI: ${servers.TEMPORAL_UI_URL}`);
   const stopping = stopOnSignal(wasUp || options.keep === true);

@@ -24,22 +24,43 @@ export async function weigh(
   });
 }
 
-/** Keys that split the collection into about `parts` equal ones, from a random sample. Mixed `_id` types sort as the server sorts them. */
-export async function splitKeys(db: Db, collection: string, parts: number): Promise<string[]> {
+/** Above this a sample of documents is no cheap way to a sample of keys: not every server projects before it answers. */
+const heavyBytes = 16 * 1024;
+
+/** Keys that split the collection into about `parts` equal ones. Mixed `_id` types sort as the server sorts them. */
+export async function splitKeys(db: Db, collection: string, parts: number, averageBytes: number): Promise<string[]> {
   if (parts <= 1) return [];
+  const keys = averageBytes > heavyBytes ? await everyKey(db, collection) : await sampledKeys(db, collection, parts);
+  const picked = Array.from({ length: parts - 1 }, (_, i) => keys[Math.floor(((i + 1) * keys.length) / parts)]);
+  return [...new Set(picked.filter((key) => key !== undefined))];
+}
+
+const keyOf = (raw: Buffer): string => keyText(deserialize(raw, { promoteValues: false, promoteLongs: false })['_id']);
+
+async function sampledKeys(db: Db, collection: string, parts: number): Promise<string[]> {
   return mongo(`sampling keys of ${collection}`, async () => {
     const pipeline = [
       { $sample: { size: Math.max(200, parts * 40) } },
       { $project: { _id: 1 } },
       { $sort: { _id: 1 } },
     ];
-    const sample = await db
+    return (
+      await db.collection(collection).aggregate<Buffer>(pipeline, { raw: true, allowDiskUse: true }).toArray()
+    ).map(keyOf);
+  });
+}
+
+/** Heavy documents are few: all their keys, by the index. */
+async function everyKey(db: Db, collection: string): Promise<string[]> {
+  return mongo(`reading keys of ${collection}`, async () => {
+    const keys: string[] = [];
+    const cursor = db
       .collection(collection)
-      .aggregate<Buffer>(pipeline, { raw: true, allowDiskUse: true })
-      .toArray();
-    const keys = sample.map((raw) => keyText(deserialize(raw, { promoteValues: false, promoteLongs: false })['_id']));
-    const picked = Array.from({ length: parts - 1 }, (_, i) => keys[Math.floor(((i + 1) * keys.length) / parts)]);
-    return [...new Set(picked.filter((key) => key !== undefined))];
+      .find<Buffer>({}, { raw: true, projection: { _id: 1 }, batchSize: 1000 })
+      .sort({ _id: 1 })
+      .hint({ _id: 1 });
+    for await (const raw of cursor) keys.push(keyOf(raw));
+    return keys;
   });
 }
 

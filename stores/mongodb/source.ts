@@ -26,6 +26,12 @@ export const versionOf = (time: Timestamp): bigint =>
   (BigInt(time.getHighBitsUnsigned()) << 32n) | BigInt(time.getLowBitsUnsigned());
 export const millisecondsOf = (version: bigint): number => Number(version >> 32n) * 1000;
 
+const replyBytes = 1024 * 1024;
+
+/** Documents to ask for at once, so that a reply holds about a megabyte whatever a document weighs. */
+export const batchFor = (averageBytes: number, most: number): number =>
+  Math.max(1, Math.min(most, Math.floor(replyBytes / Math.max(1, averageBytes))));
+
 /** An open read of one range. `version` holds for every document it returns: none is older. */
 export class RangeRead {
   readonly version: bigint;
@@ -38,20 +44,19 @@ export class RangeRead {
     this.#cursor = cursor;
   }
 
-  /** `batchBytes` bounds what the driver holds at once; `averageBytes` is what a document of the collection weighs. */
+  /** `averageBytes` is what a document of the collection weighs; it bounds what the driver holds at once. */
   static open(
     client: MongoClient,
     db: Db,
     collection: string,
     range: KeyRange,
     averageBytes: number,
-    batchBytes = 1024 * 1024,
   ): Promise<RangeRead> {
     return mongo(`opening ${collection}`, async () => {
       const session = client.startSession({ causalConsistency: true });
       await db.command({ ping: 1 }, { session });
       const version = versionOf(session.operationTime!);
-      const batchSize = Math.max(1, Math.min(5000, Math.floor(batchBytes / Math.max(1, averageBytes))));
+      const batchSize = batchFor(averageBytes, 5000);
       const source = db.collection(collection) as unknown as Collection<Record<string, unknown>>;
       const cursor = source
         .find(rangeFilter(range), { session, raw: true, batchSize, readConcern: { level: 'majority' } })
@@ -125,26 +130,33 @@ export async function idsAmong(db: Db, collection: string, ids: readonly unknown
 }
 
 /** Random documents, undecoded. */
-export async function* sampleOf(db: Db, collection: string, size: number): AsyncGenerator<Buffer> {
-  const cursor = db
-    .collection(collection)
-    .aggregate<Buffer>([{ $sample: { size } }], { raw: true, batchSize: 200, readConcern: { level: 'majority' } });
+export async function* sampleOf(
+  db: Db,
+  collection: string,
+  size: number,
+  averageBytes: number,
+): AsyncGenerator<Buffer> {
+  const options = { raw: true, batchSize: batchFor(averageBytes, 500), readConcern: { level: 'majority' as const } };
+  const cursor = db.collection(collection).aggregate<Buffer>([{ $sample: { size } }], options);
+  const next = () => mongo(`sampling ${collection}`, () => cursor.next());
   try {
-    for (
-      let raw = await mongo(`sampling ${collection}`, () => cursor.next());
-      raw !== null;
-      raw = await mongo(`sampling ${collection}`, () => cursor.next())
-    )
-      yield raw;
+    for (let raw = await next(); raw !== null; raw = await next()) yield raw;
   } finally {
     await cursor.close();
   }
 }
 
-/** The first documents in the order the server keeps them, undecoded. */
+/** The first documents in the order the server keeps them, undecoded: `count` at most, and no more than a few megabytes. */
 export async function* headOf(db: Db, collection: string, count: number): AsyncGenerator<Buffer> {
-  const found = await mongo(`reading ${collection}`, () =>
-    db.collection(collection).find<Buffer>({}, { raw: true }).limit(count).toArray(),
-  );
-  yield* found as Buffer[];
+  const cursor = db.collection(collection).find<Buffer>({}, { raw: true, batchSize: 4 }).limit(count);
+  const next = () => mongo(`reading ${collection}`, () => cursor.next());
+  let bytes = 0;
+  try {
+    for (let raw = await next(); raw !== null && bytes < 4 * replyBytes; raw = await next()) {
+      bytes += raw.byteLength;
+      yield raw;
+    }
+  } finally {
+    await cursor.close();
+  }
 }
