@@ -126,7 +126,16 @@ export async function startService(name: ServiceName, values: Values = process.e
 export async function reset(values: Values = process.env): Promise<void> {
   await down(values);
   const home = homeOf(values);
-  for (const name of ['data', 'logs', 'spool', 'configuration', 'planted.jsonl', 'stack.json', 'secret'])
+  for (const name of [
+    'data',
+    'logs',
+    'spool',
+    'configuration',
+    'planted.jsonl',
+    'demo-planted.jsonl',
+    'stack.json',
+    'secret',
+  ])
     await rm(join(home.folder, name), { recursive: true, force: true });
 }
 

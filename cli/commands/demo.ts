@@ -60,7 +60,7 @@ async function run(options: Options): Promise<void> {
   const wasUp = (await stackStatus()).some((service) => service.state === 'running');
   print('1. The embedded stack');
   // What the last demo left is removed before the servers start, not after.
-  if (!wasUp && existsSync(join(home(), 'planted.jsonl'))) await reset();
+  if (!wasUp && existsSync(join(home(), 'demo-planted.jsonl'))) await reset();
   const servers = await up((message) => print(`  ${message}`));
   print(`  Temporal web UI: ${servers.TEMPORAL_UI_URL}`);
   const stopping = stopOnSignal(wasUp || options.keep === true);
@@ -72,7 +72,7 @@ async function run(options: Options): Promise<void> {
       documents,
       dirty,
       seed,
-      plantedFile: join(home(), 'planted.jsonl'),
+      plantedFile: join(home(), 'demo-planted.jsonl'),
     });
     print(`  ${Object.keys(summary.collections).length} collections in ${summary.seconds.toFixed(1)} s`);
     print('3. The migration');
@@ -134,13 +134,13 @@ async function clearEarlierDemo(url: string): Promise<void> {
     .toArray()
     .finally(() => client.close());
   if (holds.length === 0) return;
-  if (!existsSync(join(home(), 'planted.jsonl')))
+  if (!existsSync(join(home(), 'demo-planted.jsonl')))
     throw new UsageError(
-      'The embedded source holds data that neither the demo nor `causeway seed` made. Run `causeway stack reset --yes`, then try again.',
+      'The embedded source holds data that the demo did not make. Run `causeway stack reset --yes`, then try again.',
     );
   print('  removing what the last demo left');
   await reset();
-  await rm(join(home(), 'planted.jsonl'), { force: true });
+  await rm(join(home(), 'demo-planted.jsonl'), { force: true });
   await up();
 }
 
