@@ -2,6 +2,7 @@
 import { activityInfo, Context, heartbeat } from '@temporalio/activity';
 import type { Settings } from '../core/settings.ts';
 import { versionOf, millisecondsOf } from '../stores/mongodb/source.ts';
+import { captureControlActivities, type captureActivities } from './capture/index.ts';
 import { electUnique, losersOf } from './elect.ts';
 import type { OpenReads } from './extract.ts';
 import { extractSegment, type ExtractOrder, type ExtractPosition } from './extract.ts';
@@ -28,7 +29,7 @@ const beat = () => heartbeat();
 
 /** Light work: any worker. */
 export function controlActivities(resources: Resources) {
-  return classified({
+  const own = classified({
     preflight: (name: string, settings: Settings) => preflight(resources, name, settings),
     estimateVolume: (settings: Settings) => estimate(resources, settings),
     prepareControl: (name: string) => prepareControl(resources, name),
@@ -70,6 +71,7 @@ export function controlActivities(resources: Resources) {
     undoData: () => undoData(resources, beat),
     undoCutover: () => undoCutover(resources),
   });
+  return { ...own, ...captureControlActivities(resources) };
 }
 
 /** Reading the source: opens ranges, and keeps them open for the process that serves them. */
@@ -118,4 +120,5 @@ export function loadActivities(resources: Resources) {
 export type Activities = ReturnType<typeof controlActivities> &
   ReturnType<typeof extractActivities> &
   ReturnType<typeof segmentActivities> &
-  ReturnType<typeof loadActivities>;
+  ReturnType<typeof loadActivities> &
+  ReturnType<typeof captureActivities>;

@@ -1,14 +1,15 @@
 // Load: a transformed segment into its targets. Stores that cannot share PostgreSQL's transaction come first, the ledger last.
-import { deserialize } from 'bson';
+import { versionOfRead, type Version } from '../core/guard.ts';
 import type { Mapping } from '../mappings/mapping.ts';
-import { loadDocuments } from '../stores/mongodb/loader.ts';
-import { copiedOpIndex } from '../stores/postgres/ledger.ts';
+import { writeDocuments, type DocumentWrite } from '../stores/mongodb/loader.ts';
 import { loadSegment as loadRows } from '../stores/postgres/loader.ts';
 import type { TableTarget } from '../stores/postgres/target.ts';
 import { loadKeys, type KeyWrite } from '../stores/redis/loader.ts';
 import type { KeysTarget } from '../stores/redis/target.ts';
 import type { Extracted } from './extract.ts';
+import { settleOutside, siblingsOf } from './outside.ts';
 import { mappingOf, type Resources } from './resources.ts';
+import { decode } from './shape.ts';
 import { manifestFile, type Manifest } from './transform.ts';
 
 export interface LoadOrder {
@@ -46,7 +47,7 @@ export async function loadOutside(
 ): Promise<Loaded> {
   const path = order.extracted.reference.path;
   const manifest = await resources.spool.json<Manifest>(path, manifestFile);
-  const version = BigInt(order.extracted.version);
+  const version = versionOfRead(BigInt(order.extracted.version));
   const mapping = mappingOf(resources, order.collection);
   let stale = 0;
   for (const { file, target } of manifest.files.filter((one) => one.store === store)) {
@@ -63,21 +64,22 @@ async function loadBson(
   resources: Resources,
   collection: string,
   content: Buffer,
-  version: bigint,
+  version: Version,
   heartbeat: () => void,
 ): Promise<number> {
   let stale = 0;
-  let batch: Record<string, unknown>[] = [];
+  let batch: DocumentWrite[] = [];
   let size = 0;
   const flush = async () => {
-    stale += await loadDocuments(resources.mongodb.db, collection, batch, version, copiedOpIndex);
+    stale += await writeDocuments(resources.mongodb.client, resources.mongodb.db, collection, batch);
     batch = [];
     size = 0;
     heartbeat();
   };
   for (let at = 0, next = 0; at < content.byteLength; at = next) {
     next = at + content.readInt32LE(at);
-    batch.push(deserialize(content.subarray(at, next), { promoteValues: false, promoteLongs: false }));
+    const document = decode(content.subarray(at, next));
+    batch.push({ id: document['_id'], version, document });
     size += next - at;
     if (batch.length >= documentsAtOnce || size >= bytesAtOnce) await flush();
   }
@@ -90,15 +92,15 @@ async function loadLines(
   mapping: Mapping,
   target: string,
   content: Buffer,
-  version: bigint,
+  version: Version,
 ): Promise<number> {
   const { prefix } = mapping.targets.find((one) => one.name === target && one.store === 'redis') as KeysTarget;
   const rows = content
     .toString('utf8')
     .split('\n')
     .filter(Boolean)
-    .map((line) => JSON.parse(line) as KeyWrite);
-  const { stale } = await loadKeys(resources.redis, prefix, rows, version.toString().padStart(20, '0'), Date.now());
+    .map((line) => ({ ...(JSON.parse(line) as Omit<KeyWrite, 'version'>), version }));
+  const { stale } = await loadKeys(resources.redis, prefix, rows, Date.now());
   return stale;
 }
 
@@ -141,8 +143,11 @@ export async function loadPostgres(resources: Resources, order: LoadOrder, attem
       collectionId: order.collectionId,
       ledger: text(manifest.ledger),
       errors: manifest.errors === undefined ? undefined : text(manifest.errors),
+      unresolved: manifest.unresolved === undefined ? undefined : text(manifest.unresolved),
       tables,
+      ...(await siblingsOf(resources.postgres, resources.mappings, mapping)),
     },
+    (applied) => settleOutside(resources, mapping, applied),
   );
   await spool.forget(path);
   return { stale: stale ?? 0, repeated: stale === undefined };

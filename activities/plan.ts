@@ -124,7 +124,7 @@ async function chooseKeys(
 }
 
 /** The small number a source collection has in the ledger, and its own partition there. */
-async function enroll(resources: Resources, mapping: string, source: string): Promise<number> {
+export async function enroll(resources: Resources, mapping: string, source: string): Promise<number> {
   return inTransaction(resources.postgres, `enrolling ${source}`, async (client) => {
     await client.query(`select pg_advisory_xact_lock(hashtext('causeway collections'))`);
     const known = await client.query<{ id: number }>(

@@ -5,7 +5,6 @@ import { sourceId } from '../core/identity.ts';
 import type { Mapping, Outcome } from '../mappings/mapping.ts';
 import { transformDocument } from '../mappings/transform.ts';
 import { mongo } from '../stores/mongodb/connection.ts';
-import { guardField as documentGuard } from '../stores/mongodb/schema.ts';
 import { sampleOf } from '../stores/mongodb/source.ts';
 import { inTransaction, name, query } from '../stores/postgres/connection.ts';
 import { columnsOf, encoderOf } from '../stores/postgres/copy.ts';
@@ -114,7 +113,10 @@ async function compareBatch(
     else if (row.state !== wanted) say(id, 'state');
   }
   const loaded = [...expected.values()].filter(({ id, state }) => state === 'loaded' && states.get(id)?.state === 'l');
-  await resolveReferences(resources.postgres, loaded.flatMap(({ outcome }) => Object.values(outcome).flat()) as Row[]);
+  await resolveReferences(
+    resources.postgres,
+    loaded.map(({ id, outcome }) => ({ id, rows: Object.values(outcome).flat() as Row[] })),
+  );
   for (const target of mapping.targets) {
     if (target.store === 'postgres') await compareRows(resources, target as TableTarget, loaded, missing, say);
     if (target.store === 'mongodb') await compareDocuments(resources, target.name, loaded, missing, say);
@@ -201,7 +203,6 @@ const throughBson = (document: Record<string, unknown>) =>
 
 function differingFields(expected: Record<string, unknown>, actual: Record<string, unknown>): string[] {
   const fields = new Set([...Object.keys(expected), ...Object.keys(actual)]);
-  fields.delete(documentGuard);
   const text = (value: unknown) => EJSON.stringify({ value }, { relaxed: false });
   return [...fields].filter((field) => text(expected[field]) !== text(actual[field]));
 }

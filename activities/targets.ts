@@ -1,8 +1,9 @@
 // Making, emptying and removing targets in every store: what a phase made, its compensation removes, and nothing else.
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import type { CollectionTarget } from '../stores/mongodb/target.ts';
+import { guardOf } from '../stores/mongodb/loader.ts';
 import { collectionNames, dropCollection, emptyCollection, makeCollection } from '../stores/mongodb/schema.ts';
 import { KnownFailure } from '../core/failures.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
@@ -42,7 +43,8 @@ export async function makeMongo(resources: Resources, collections: readonly stri
   if (foreign.length > 0)
     throw new KnownFailure('PreflightFailed', foreignCollections(foreign.map((target) => target.name)));
   for (const target of targets) {
-    await remember(resources.postgres, 'schema', 'mongodb', 'collection', target.name);
+    for (const made of [target.name, guardOf(target.name)])
+      await remember(resources.postgres, 'schema', 'mongodb', 'collection', made);
     await makeCollection(db, target);
   }
   return targets.map((target) => target.name);
@@ -71,19 +73,24 @@ export async function settleCollection(
   const done: string[] = [];
   for (const target of targetsOf<TableTarget>(resources, [collection], 'postgres')) {
     for (const [column, its] of Object.entries(target.columns))
-      if (its.references) await addForeignKey(resources, target, column, its.references.table);
+      if (its.references) await addForeignKey(resources, collection, target, column, its.references.table);
     await query(resources.postgres, `analysing ${target.name}`, `analyze "${target.name}"`);
     done.push(`analysed ${target.name}`);
   }
-  for (const target of targetsOf<FilesTarget>(resources, [collection], 'files'))
-    done.push(...(await renderFiles(resources, target, configurationDirectory)));
+  done.push(...(await renderCollection(resources, collection, configurationDirectory)));
   // Everything is loaded; what is left are drafts of attempts that died.
   await resources.spool.clear(collection);
   return done;
 }
 
 /** Added after the load, when it is checked once instead of row by row. */
-async function addForeignKey(resources: Resources, target: TableTarget, column: string, parent: string): Promise<void> {
+async function addForeignKey(
+  resources: Resources,
+  collection: string,
+  target: TableTarget,
+  column: string,
+  parent: string,
+): Promise<void> {
   const constraint = `${target.name}_${column}_fkey`;
   await inTransaction(resources.postgres, `adding ${constraint}`, async (client) => {
     const { rowCount } = await client.query(
@@ -93,11 +100,30 @@ async function addForeignKey(resources: Resources, target: TableTarget, column: 
     const parents = await client.query<{ there: boolean }>('select to_regclass($1) is not null as there', [
       `"${parent}"`,
     ]);
-    if (rowCount === 0 && parents.rows[0]!.there)
-      await client.query(
-        `alter table "${target.name}" add constraint "${constraint}" foreign key ("${column}") references "${parent}" (id) on delete set null`,
-      );
+    if (rowCount !== 0 || !parents.rows[0]!.there) return;
+    // Live writers may have removed a row between the look-up of a reference and its load: such a document is read again.
+    await client.query(`lock table "${target.name}", "${parent}" in share row exclusive mode`);
+    await client.query(
+      `with dangling as (update "${target.name}" t set "${column}" = null where t."${column}" is not null
+         and not exists (select 1 from "${parent}" p where p.id = t."${column}") returning t.source_id)
+       insert into migration_control.redo (collection_id, source_id, reason)
+       select l.collection_id, d.source_id, 'reference' from (select distinct source_id from dangling) d
+       join migration_control.ledger l on l.source_id = d.source_id and l.state = 'l' and not l.deleted
+       join migration_control.collections c on c.id = l.collection_id and c.mapping = $1 on conflict do nothing`,
+      [collection],
+    );
+    await client.query(
+      `alter table "${target.name}" add constraint "${constraint}" foreign key ("${column}") references "${parent}" (id) on delete set null`,
+    );
   });
+}
+
+/** Writes the collection's configuration files anew, and removes those whose category is gone. */
+export async function renderCollection(resources: Resources, collection: string, directory: string): Promise<string[]> {
+  const written: string[] = [];
+  for (const target of targetsOf<FilesTarget>(resources, [collection], 'files'))
+    written.push(...(await renderFiles(resources, target, directory)));
+  return written;
 }
 
 async function renderFiles(resources: Resources, target: FilesTarget, directory: string): Promise<string[]> {
@@ -117,12 +143,23 @@ async function renderFiles(resources: Resources, target: FilesTarget, directory:
     await writeFileAtomically(file, values);
     written.push(file);
   }
+  const folder = resolve(resources.home, directory);
+  for (const file of ours)
+    if (dirname(file) === folder && !written.includes(file)) {
+      await rm(file, { force: true });
+      await forget(resources.postgres, 'files', 'file', file);
+    }
   return written;
 }
 
 /** Undoes the data phase: keys, files and documents first, then rows with ledger, batches and plan, in one transaction. */
 export async function undoData(resources: Resources, heartbeat: () => void): Promise<void> {
   if (!(await hasControl(resources))) return;
+  // Whoever reads or applies changes finds no position any more, and ends; what it had open is waited for.
+  await inTransaction(resources.postgres, 'closing change capture', async (client) => {
+    for (const table of ['capture_stream', 'capture_position', 'captured', 'redo', 'unresolved', 'stale_files'])
+      await client.query(`truncate migration_control.${table}`);
+  });
   const mappings = [...resources.mappings.keys()];
   for (const target of targetsOf<KeysTarget>(resources, mappings, 'redis')) {
     await removeKeys(resources.redis, target.prefix);
@@ -149,6 +186,8 @@ export async function undoData(resources: Resources, heartbeat: () => void): Pro
       'migration_batches',
       'migration_errors',
       'validation_results',
+      'capture_gaps',
+      'capture_lag',
     ];
     await client.query(`truncate ${tables.map((table) => `migration_control.${table}`).join(', ')} restart identity`);
   });

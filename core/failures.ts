@@ -76,6 +76,12 @@ export const failures = {
     advice:
       'See `causeway status` and validation_results; correct the cause, then `causeway retry` or `causeway abort`.',
   },
+  CaptureGap: {
+    retryable: false,
+    then: 'park',
+    advice:
+      'The source can no longer tell every change. `causeway repair --dry-run` counts what differs, `causeway repair` closes the gap without starting over.',
+  },
   ApprovalTimedOut: {
     retryable: false,
     then: 'park',

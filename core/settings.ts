@@ -26,6 +26,15 @@ export const settingsSchema = z.strictObject({
     .default(4 * 1024 * 1024)
     .describe('most bytes in one spool segment'),
   segmentDocuments: z.int().min(1).max(200_000).default(20_000).describe('most documents in one spool segment'),
+  captureLanes: z
+    .int()
+    .min(1)
+    .max(64)
+    .default(4)
+    .describe('lanes that apply captured changes, each a share of the keys'),
+  clashSeconds: seconds
+    .default(10)
+    .describe('how long a document waits for a unique value that another holds before it is quarantined, s'),
   sampleRate: z.number().min(0).max(1).default(0.1).describe('share of documents compared after the copy'),
   sampleMinimum: z.int().min(0).default(1000).describe('documents compared at least, per collection'),
   sampleMaximum: z.int().min(1).default(20_000).describe('documents compared at most, per collection'),

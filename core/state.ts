@@ -2,7 +2,7 @@
 import type { Phase, UndoStep } from './story.ts';
 
 export type MigrationStateName =
-  'running' | 'paused' | 'parked' | 'compensating' | 'completed' | 'aborted' | 'rolled-back';
+  'running' | 'paused' | 'parked' | 'gap' | 'compensating' | 'completed' | 'aborted' | 'rolled-back';
 export type WriteMode = 'old' | 'dual_write' | 'new_system';
 
 export interface CollectionProgress {
@@ -18,6 +18,14 @@ export interface Route {
   readonly percentage: number;
   readonly writeMode: WriteMode;
   readonly epoch: number;
+}
+
+export interface CaptureProgress {
+  /** Cluster time up to which every change stands in the targets, as seconds.increment; null before capture is opened. */
+  readonly position: string | null;
+  readonly lagMs: number | null;
+  /** What the source could not tell; while it stands, nothing is cut over. */
+  readonly gap: { readonly kind: string; readonly detail: string } | null;
 }
 
 export interface CheckpointEntry {
@@ -45,6 +53,8 @@ export interface MigrationState {
   override: boolean;
   collections: Record<string, CollectionProgress>;
   routing: Record<string, Route>;
+  /** As last told; absent in histories from before there was capture. */
+  capture?: CaptureProgress;
   undo: UndoStep[];
   checkpoints: CheckpointEntry[];
   decisions: DecisionEntry[];
@@ -88,7 +98,7 @@ export interface Status {
   readonly state: MigrationStateName;
   readonly waitingFor: string | null;
   readonly collections: Record<string, CollectionProgress>;
-  readonly capture: { readonly position: string | null; readonly lagMs: number | null };
+  readonly capture: CaptureProgress;
   readonly routing: Record<string, Route>;
   readonly stage: number;
   readonly checkpoints: readonly CheckpointEntry[];
@@ -103,7 +113,7 @@ export const statusOf = (state: MigrationState): Status => ({
   state: state.state,
   waitingFor: state.waitingFor,
   collections: state.collections,
-  capture: { position: null, lagMs: null },
+  capture: state.capture ?? { position: null, lagMs: null, gap: null },
   routing: state.routing,
   stage: state.stage,
   checkpoints: state.checkpoints,

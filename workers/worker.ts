@@ -5,9 +5,11 @@ import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
 import { controlActivities, extractActivities, loadActivities, segmentActivities } from '../activities/index.ts';
+import { captureActivities } from '../activities/capture/index.ts';
+import { announce } from '../activities/capture/lane.ts';
 import { OpenReads } from '../activities/extract.ts';
 import { openResources } from '../activities/resources.ts';
-import { controlQueue, extractQueue } from '../workflows/contract.ts';
+import { captureQueue, captureQueueOf, controlQueue, extractQueue } from '../workflows/contract.ts';
 import { workflowBundle } from './bundle.ts';
 import type { Environment } from './environment.ts';
 import { stayLean } from './memory.ts';
@@ -40,6 +42,7 @@ export async function startWorker(
   const queues = { host, process: `${host}-${process.pid}` };
   const resources = await openResources(environment.addresses, resolve(home), queues);
   const reads = new OpenReads();
+  const leave = announce(resources);
   const { address, namespace } = environment.temporal;
   const connection = await NativeConnection.connect({ address });
 
@@ -72,6 +75,14 @@ export async function startWorker(
       activities: segmentActivities(resources),
       maxConcurrentActivityTaskExecutions: 1,
     }),
+    ...[captureQueue, captureQueueOf(queues.process)].map((taskQueue) =>
+      Worker.create({
+        ...options,
+        taskQueue,
+        activities: captureActivities(resources),
+        maxConcurrentActivityTaskExecutions: 70,
+      }),
+    ),
     ...['mongodb', 'postgres', 'redis'].map((store) =>
       Worker.create({
         ...options,
@@ -87,6 +98,7 @@ export async function startWorker(
     .then(() => undefined)
     .finally(async () => {
       await reads.close();
+      await leave();
       await resources.close();
       await connection.close();
     });

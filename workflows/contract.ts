@@ -1,6 +1,7 @@
 // The public face of the workflows: signals, updates, queries, inputs and results. A client needs no other file.
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
-import type { CheckpointEntry, DecisionEntry, MigrationState, Route, Status } from '../core/state.ts';
+import type { Repaired } from '../activities/capture/repair.ts';
+import type { CaptureProgress, CheckpointEntry, DecisionEntry, MigrationState, Route, Status } from '../core/state.ts';
 import type { Phase } from '../core/story.ts';
 import type { Settings } from '../core/settings.ts';
 
@@ -19,6 +20,12 @@ export const rootId = (migration: string): string => `migration/${migration}`;
 export const controlQueue = 'causeway';
 /** Extraction of a range that no worker has open: any host may take it. */
 export const extractQueue = 'causeway-mongodb';
+
+/** Change capture: its lanes, its reader and its housekeeping, wherever there is room. */
+export const captureQueue = 'causeway-capture';
+/** The same in one process, to which a lane is handed over. */
+export const captureQueueOf = (processQueue: string): string => `${processQueue}-capture`;
+export const captureId = (migration: string): string => `${rootId(migration)}/capture`;
 
 export const setCutoverPercentageSignal = defineSignal<[unknown]>('setCutoverPercentage');
 export const pauseSignal = defineSignal('pause');
@@ -39,6 +46,17 @@ export interface StageProgress {
   readonly routing: Record<string, Route>;
 }
 export const stageProgressSignal = defineSignal<[StageProgress]>('stageProgress');
+
+/** From change capture, when something has changed and once a minute. */
+export const captureProgressSignal = defineSignal<[CaptureProgress]>('captureProgress');
+
+/** To change capture. */
+export const stopCaptureSignal = defineSignal('stopCapture');
+export const repairUpdate = defineUpdate<Repaired, [RepairRequest]>('repair');
+export interface RepairRequest {
+  readonly dryRun?: boolean;
+  readonly deleteMissing?: boolean;
+}
 
 // The same as updates, for a caller that wants an answer: validated before anything is recorded, answered when done.
 export const setCutoverPercentageUpdate = defineUpdate<Record<string, Route>, [unknown]>('setCutoverPercentage');

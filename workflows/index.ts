@@ -4,6 +4,7 @@ export { preparationPhase } from './phases/1-preparation.ts';
 export { schemaPhase } from './phases/2-schema.ts';
 export { dataPhase } from './phases/3-data.ts';
 export { cutoverPhase } from './phases/4-cutover.ts';
+export { changeCapture } from './children/change-capture.ts';
 export { copyCollection } from './children/copy-collection.ts';
 export { cutoverStage } from './children/cutover-stage.ts';
 export { validation } from './children/validation.ts';

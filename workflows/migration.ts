@@ -31,6 +31,7 @@ export async function migration(input: MigrationInput, saved?: MigrationState): 
   while (!isOver(state.state)) {
     report(state);
     await pauseIfAsked(state, desk);
+    await waitForRepair(state, desk);
     if (desk.abort || desk.rollback) await goBack(state, desk, input);
     else await goOn(state, desk, input);
     if (!isOver(state.state) && workflowInfo().continueAsNewSuggested && (await quiet(desk))) {
@@ -49,17 +50,36 @@ async function pauseIfAsked(state: MigrationState, desk: Desk): Promise<void> {
   enter(state, 'running', null);
 }
 
+/** While change capture has a gap nothing goes on: what is in the targets is no longer known to be what the source has. */
+async function waitForRepair(state: MigrationState, desk: Desk): Promise<void> {
+  if (!hasGap(state)) return;
+  const { kind, detail } = state.capture!.gap!;
+  state.lastError = {
+    phase: state.phase,
+    type: 'CaptureGap',
+    message: `${detail} (${kind})`,
+    advice: failures.CaptureGap.advice,
+  };
+  decide(state, 'stop', `gap in change capture: ${detail}`);
+  enter(state, 'gap', 'causeway repair');
+  await condition(() => !hasGap(state) || desk.abort !== undefined || desk.rollback !== undefined);
+  if (!hasGap(state)) state.lastError = null;
+  enter(state, 'running', null);
+}
+
+const hasGap = (state: MigrationState): boolean => (state.capture?.gap ?? null) !== null;
+
 /** Runs the phase that is due, and takes the step its end calls for. */
 async function goOn(state: MigrationState, desk: Desk, input: MigrationInput): Promise<void> {
   const here = state.phase;
   state.undo = writeAhead(state.undo, here);
   const outcome = await interruptible(
     () => runPhase(here, state, input),
-    () => wantsOut(desk),
+    () => wantsOut(desk) || hasGap(state),
   );
   if (outcome.is === 'stopped') {
     // Nobody asked: the workflow itself was cancelled, which means what an abort means.
-    if (!wantsOut(desk)) desk.abort = { reason: 'the workflow was cancelled' };
+    if (!wantsOut(desk) && !hasGap(state)) desk.abort = { reason: 'the workflow was cancelled' };
     return;
   }
   if (outcome.is === 'failed') return fail(state, desk, outcome.reason, input);
@@ -148,7 +168,10 @@ async function undo(
 function forgetPhase(state: MigrationState, phase: Phase): void {
   state.undo = state.undo.filter((step) => step.undo !== phase);
   state.checkpoints = state.checkpoints.filter((entry) => entry.phase !== phase);
-  if (phase === 'data') state.collections = {};
+  if (phase === 'data') {
+    state.collections = {};
+    delete state.capture;
+  }
   if (phase === 'cutover') {
     state.stage = 0;
     for (const [collection, its] of Object.entries(state.routing))

@@ -2,7 +2,7 @@
 import { proxyActivities, type ActivityOptions } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
 import { notRetryable } from '../core/failures.ts';
-import { controlQueue, extractQueue } from './contract.ts';
+import { captureQueue, captureQueueOf, controlQueue, extractQueue } from './contract.ts';
 
 /** About a minute of trying; then the migration parks and says why, instead of retrying where nobody looks. */
 const retry = {
@@ -62,3 +62,24 @@ export const extractIn = (queue: string) =>
 /** On the host that has the segment; if that is gone, the segment is read again elsewhere. */
 export const onHost = (queue: string) =>
   proxyActivities<Activities>({ ...segment, taskQueue: queue, scheduleToStartTimeout: '1 minute' });
+
+/** Capture never gives up: it is what keeps the targets true. A dead worker is noticed in seven seconds, and its lanes move. */
+const capturing: ActivityOptions = {
+  startToCloseTimeout: '30 minutes',
+  heartbeatTimeout: '7s',
+  retry: {
+    initialInterval: '200ms',
+    backoffCoefficient: 2,
+    maximumInterval: '5s',
+    nonRetryableErrorTypes: [...notRetryable],
+  },
+};
+export const capture = proxyActivities<Activities>({ ...capturing, taskQueue: captureQueue });
+/** In the process that is to take the lane; if it is gone, anywhere. */
+export const captureIn = (queue: string) =>
+  proxyActivities<Activities>({
+    ...capturing,
+    taskQueue: captureQueueOf(queue),
+    scheduleToStartTimeout: '3s',
+    retry: { maximumAttempts: 1 },
+  });

@@ -1,59 +1,96 @@
-// Writing documents into a target collection: the newest version wins, an older one is refused, a repeated one changes nothing.
+// The guard in MongoDB: versions in a collection beside the target's, compared and written in the transaction that writes the documents.
 import { Int32, Long } from 'bson';
-import { MongoBulkWriteError, type Collection, type Db, type Document } from 'mongodb';
+import type { ClientSession, Db, Document, MongoClient } from 'mongodb';
+import { isNewer, type Version } from '../../core/guard.ts';
 import { mongo } from './connection.ts';
-import { guardField } from './schema.ts';
 
-const duplicateKey = 11000;
+/** A document as it should stand, or none: then a tombstone stays in the guard, so that an older write finds it (docs/decisions/0010-outside-guards.md). */
+export interface DocumentWrite {
+  readonly id: unknown;
+  readonly version: Version;
+  readonly document: Document | undefined;
+}
 
-/** Documents with `_id`, all of one version. Returns how many were stale. */
-export async function loadDocuments(
+interface Guard {
+  readonly _id: unknown;
+  readonly v: Long;
+  readonly o: Int32;
+}
+
+export const guardOf = (collection: string): string => `${collection}.causeway`;
+
+/** At most one write per document. Returns how many were stale. A crash leaves all of it or nothing. */
+export async function writeDocuments(
+  client: MongoClient,
   db: Db,
   collection: string,
-  documents: readonly Document[],
-  version: bigint,
-  opIndex: number,
+  writes: readonly DocumentWrite[],
 ): Promise<number> {
-  if (documents.length === 0) return 0;
-  const guard = { v: Long.fromBigInt(version), o: new Int32(opIndex) };
-  const stamped = documents.map((document) => ({ ...document, [guardField]: guard }));
+  if (writes.length === 0) return 0;
   return mongo(`loading ${collection}`, async () => {
-    const target = db.collection(collection);
-    const there = await insertNew(target, stamped);
-    return there.length === 0 ? 0 : replaceOlder(target, there, version, opIndex);
+    const session = client.startSession();
+    try {
+      return await session.withTransaction(() => write(session, db, collection, writes), {
+        readConcern: { level: 'snapshot' },
+        writeConcern: { w: 'majority' },
+      });
+    } finally {
+      await session.endSession();
+    }
   });
 }
 
-/** Inserts what is not there yet and returns the rest. Almost always everything is new, so this is the fast way. */
-async function insertNew(target: Collection, documents: Document[]): Promise<Document[]> {
-  try {
-    await target.insertMany(documents, { ordered: false });
-    return [];
-  } catch (error) {
-    if (!(error instanceof MongoBulkWriteError)) throw error;
-    const failed = Array.isArray(error.writeErrors) ? error.writeErrors : [error.writeErrors];
-    const other = failed.find((one) => one.code !== duplicateKey);
-    if (other) throw Object.assign(error, { code: other.code });
-    return failed.map((one) => documents[one.index]!);
+async function write(
+  session: ClientSession,
+  db: Db,
+  collection: string,
+  writes: readonly DocumentWrite[],
+): Promise<number> {
+  const guards = db.collection<Guard>(guardOf(collection));
+  const target = db.collection<{ _id: unknown }>(collection);
+  const ids = writes.map((one) => one.id);
+  const held = await guards.find({ _id: { $in: ids } } as never, { session, promoteValues: false }).toArray();
+  const versions = new Map(held.map((guard) => [keyOf(guard._id), versionOf(guard)]));
+  const fresh = writes.filter((one) => isNewer(one.version, versions.get(keyOf(one.id))));
+  if (fresh.length === 0) return writes.length;
+  const added = fresh.filter((one) => !versions.has(keyOf(one.id)));
+  const changed = fresh.filter((one) => versions.has(keyOf(one.id)));
+  // Two writers of one document both write its guard, so one of them meets a write conflict and begins again.
+  if (added.length > 0) {
+    await guards.insertMany(
+      added.map((one) => ({ _id: one.id, ...guardOfVersion(one.version) })),
+      { session },
+    );
+    const documents = added.flatMap((one) => (one.document === undefined ? [] : [one.document]));
+    if (documents.length > 0) await target.insertMany(documents as { _id: unknown }[], { session });
   }
+  if (changed.length > 0) {
+    await guards.bulkWrite(
+      changed.map((one) => ({
+        updateOne: { filter: { _id: one.id } as never, update: { $set: guardOfVersion(one.version) } },
+      })),
+      { session },
+    );
+    await target.bulkWrite(
+      changed.map((one) =>
+        one.document === undefined
+          ? { deleteOne: { filter: { _id: one.id } as never } }
+          : { replaceOne: { filter: { _id: one.id } as never, replacement: one.document as never, upsert: true } },
+      ),
+      { session },
+    );
+  }
+  return writes.length - fresh.length;
 }
 
-/** A document already there is replaced only by a greater (version, opIndex). */
-async function replaceOlder(
-  target: Collection,
-  documents: Document[],
-  version: bigint,
-  opIndex: number,
-): Promise<number> {
-  const at = Long.fromBigInt(version);
-  const older = {
-    $or: [{ [`${guardField}.v`]: { $lt: at } }, { [`${guardField}.v`]: at, [`${guardField}.o`]: { $lt: opIndex } }],
-  };
-  const result = await target.bulkWrite(
-    documents.map((document) => ({
-      replaceOne: { filter: { _id: document['_id'], ...older }, replacement: document },
-    })),
-    { ordered: false },
-  );
-  return documents.length - result.matchedCount;
-}
+const guardOfVersion = (version: Version) => ({ v: Long.fromBigInt(version.time), o: new Int32(version.op) });
+const versionOf = (guard: Guard): Version => ({
+  time: BigInt(guard.v.toString()),
+  op: Number(guard.o),
+});
+/** Numbers of equal value are one `_id` to the server, whatever their type. */
+const keyOf = (id: unknown): string => {
+  const { _bsontype: type } = (id ?? {}) as { _bsontype?: string };
+  if (type === 'Int32' || type === 'Double' || type === 'Long' || typeof id === 'number') return `n${String(id)}`;
+  return type === 'ObjectId' ? String(id) : JSON.stringify(id);
+};

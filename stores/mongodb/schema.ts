@@ -1,10 +1,8 @@
 // Makes and removes the collections that mappings declare, with validator and indexes.
 import type { Db } from 'mongodb';
 import { mongo } from './connection.ts';
+import { guardOf } from './loader.ts';
 import type { CollectionTarget } from './target.ts';
-
-/** The version guard that stands in every document we write. */
-export const guardField = '_causeway';
 
 export async function collectionNames(db: Db): Promise<string[]> {
   return mongo('listing collections', async () => {
@@ -16,16 +14,18 @@ export async function collectionNames(db: Db): Promise<string[]> {
   });
 }
 
-/** Makes the collection, or brings validator and indexes of an existing one up to date. */
+/** Makes the collection and its guard, or brings validator and indexes of an existing one up to date. */
 export async function makeCollection(db: Db, target: CollectionTarget): Promise<void> {
   await mongo(`making ${target.name}`, async () => {
     const options = {
-      validator: { $jsonSchema: withGuard(target.schema) },
+      validator: { $jsonSchema: target.schema },
       validationLevel: 'strict' as const,
       validationAction: 'error' as const,
     };
-    if ((await collectionNames(db)).includes(target.name)) await db.command({ collMod: target.name, ...options });
+    const there = await collectionNames(db);
+    if (there.includes(target.name)) await db.command({ collMod: target.name, ...options });
     else await db.createCollection(target.name, options);
+    if (!there.includes(guardOf(target.name))) await db.createCollection(guardOf(target.name));
     for (const index of target.indexes) await db.collection(target.name).createIndex(index);
   });
 }
@@ -36,9 +36,4 @@ export async function dropCollection(db: Db, collection: string): Promise<void> 
 
 export async function emptyCollection(db: Db, collection: string): Promise<void> {
   await mongo(`emptying ${collection}`, () => db.collection(collection).deleteMany({}));
-}
-
-function withGuard(schema: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const properties = (schema['properties'] as Record<string, unknown> | undefined) ?? {};
-  return { ...schema, properties: { ...properties, [guardField]: { bsonType: 'object' } } };
 }

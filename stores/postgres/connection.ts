@@ -34,6 +34,8 @@ const byCode: Record<string, FailureType> = {
   '40001': 'StoreBusy',
   '40P01': 'StoreBusy',
   '55P03': 'StoreBusy',
+  // Live writers race: a key or a parent row was taken or removed meanwhile; the same work succeeds when it is done again.
+  '23503': 'StoreBusy',
   '3D000': 'PreflightFailed',
 };
 const unreachable =
@@ -81,13 +83,13 @@ export async function inTransaction<T>(
 }
 
 export async function query<R extends pg.QueryResultRow>(
-  pool: pg.Pool,
+  on: pg.Pool | pg.ClientBase,
   doing: string,
   sql: string,
   values: unknown[] = [],
 ): Promise<R[]> {
   try {
-    return (await pool.query<R>(sql, values)).rows;
+    return (await on.query<R>(sql, values)).rows;
   } catch (error) {
     throw postgresFailure(error, doing);
   }

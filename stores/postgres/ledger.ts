@@ -1,11 +1,9 @@
 // Ledger and quarantine rows as COPY text, and the columns they stand in.
+import type { Version } from '../../core/guard.ts';
 import { escape, microsText } from './copy.ts';
 
 export const stateCode = { loaded: 'l', quarantined: 'q', skipped: 's' } as const;
 export type State = keyof typeof stateCode;
-
-/** opIndex of a copied document: it holds everything its cluster time holds (protocol, part B). */
-export const copiedOpIndex = 2147483647;
 
 export const ledgerColumns = [
   'collection_id',
@@ -17,28 +15,37 @@ export const ledgerColumns = [
   'mapping_version',
   'source_digest',
   'place',
+  'deleted',
+  'keys',
 ];
 
 export interface LedgerRow {
   readonly sourceId: string;
+  readonly version: Version;
   readonly state: State;
   readonly rule?: string | undefined;
   readonly digest: bigint;
   /** Microseconds; the time column of the document's row in a table partitioned by time. */
   readonly place?: number | undefined;
+  readonly deleted?: boolean;
+  /** Redis keys of the document, prefix included. */
+  readonly keys?: readonly string[] | undefined;
 }
 
-/** Encodes the ledger rows of one read: everything but the document's own part is the same in each. */
-export function ledgerEncoder(
-  collectionId: number,
-  version: bigint,
-  mappingVersion: number,
-): (row: LedgerRow) => string {
-  const before = `${collectionId}\t`;
-  const middle = `\t${version}\t${copiedOpIndex}\t`;
+/** Encodes the ledger rows of one source collection. */
+export function ledgerEncoder(collectionId: number, mappingVersion: number): (row: LedgerRow) => string {
   return (row) =>
-    `${before}${escape(row.sourceId)}${middle}${stateCode[row.state]}\t${row.rule ?? '\\N'}\t${mappingVersion}\t${row.digest}\t${row.place === undefined ? '\\N' : microsText(row.place)}\n`;
+    `${collectionId}\t${escape(row.sourceId)}\t${row.version.time}\t${row.version.op}\t${stateCode[row.state]}\t${row.rule ?? '\\N'}\t${mappingVersion}\t${row.digest}\t${row.place === undefined ? '\\N' : microsText(row.place)}\t${row.deleted ? 't' : 'f'}\t${row.keys && row.keys.length > 0 ? escape(arrayText(row.keys)) : '\\N'}\n`;
 }
+
+/** A text array as PostgreSQL writes one. */
+const arrayText = (values: readonly string[]): string =>
+  `{${values.map((value) => `"${value.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`).join(',')}}`;
+
+export const unresolvedColumns = ['collection_id', 'source_id', 'parent', 'parent_column', 'key'];
+
+export const encodeUnresolved = (collectionId: number, id: string, parent: string, column: string, key: string) =>
+  `${collectionId}\t${[id, parent, column, key].map(escape).join('\t')}\n`;
 
 export const errorColumns = [
   'collection',

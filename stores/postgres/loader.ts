@@ -2,17 +2,9 @@
 import type pg from 'pg';
 import { inTransaction, name } from './connection.ts';
 import { columnsOf } from './copy.ts';
-import { errorColumns, ledgerColumns } from './ledger.ts';
-import { merge } from './merge.ts';
-import { copy, insertChildren, stageTable, type CopyText } from './stage.ts';
-import type { TableTarget } from './target.ts';
-
-export interface SegmentRows {
-  readonly collectionId: number;
-  readonly ledger: CopyText;
-  readonly errors: CopyText | undefined;
-  readonly tables: readonly { readonly target: TableTarget; readonly rows: CopyText }[];
-}
+import { applyImages, type Applied, type Images } from './apply.ts';
+import { errorColumns, ledgerColumns, unresolvedColumns } from './ledger.ts';
+import { copy, insertChildren, stageTable } from './stage.ts';
 
 export interface Batch {
   readonly batchId: string;
@@ -37,11 +29,17 @@ export interface Batch {
 const uniqueViolation = '23505';
 
 /**
- * Loads once: a batch whose row is there already changes nothing. Everything is new in almost every batch, so rows go straight into
- * their tables; when one key is already there, the batch is loaded again through staging tables, where versions are compared.
- * Returns the number of stale documents, or undefined when the batch had been loaded before.
+ * Loads once: a batch whose row is there already changes nothing. Without live writers everything is new in almost every batch, so rows go
+ * straight into their tables; when one key is already there, the batch is loaded again through staging tables, where versions are compared.
+ * `outside` writes what depends on the outcome into other stores before the commit. Returns the number of stale documents, or undefined
+ * when the batch had been loaded before.
  */
-export async function loadSegment(pool: pg.Pool, batch: Batch, rows: SegmentRows): Promise<number | undefined> {
+export async function loadSegment(
+  pool: pg.Pool,
+  batch: Batch,
+  rows: Images,
+  outside: (applied: Applied) => Promise<void> = () => Promise.resolve(),
+): Promise<number | undefined> {
   return inTransaction(pool, `loading batch ${batch.batchId}`, async (client) => {
     if (!(await claimBatch(client, batch))) return undefined;
     const children = rows.tables.some((table) => table.target.child);
@@ -51,6 +49,7 @@ export async function loadSegment(pool: pg.Pool, batch: Batch, rows: SegmentRows
       for (const { target, rows: text } of rows.tables.filter((table) => !table.target.child))
         await copy(client, name(target.name), columnsOf(target), text);
       if (rows.errors) await copy(client, 'migration_control.migration_errors', errorColumns, rows.errors);
+      if (rows.unresolved) await copy(client, 'migration_control.unresolved', unresolvedColumns, rows.unresolved);
       if (children) await copyChildren(client, rows);
       await finishBatch(client, batch, 0);
       return 0;
@@ -58,9 +57,10 @@ export async function loadSegment(pool: pg.Pool, batch: Batch, rows: SegmentRows
       if ((error as pg.DatabaseError).code !== uniqueViolation) throw error;
       await client.query('rollback to savepoint straight');
     }
-    const stale = await merge(client, rows);
-    await finishBatch(client, batch, stale);
-    return stale;
+    const applied = await applyImages(client, rows, { forgetElections: false });
+    await outside(applied);
+    await finishBatch(client, batch, applied.stale.length);
+    return applied.stale.length;
   });
 }
 
@@ -100,7 +100,7 @@ async function claimBatch(client: pg.ClientBase, batch: Batch): Promise<boolean>
 }
 
 /** Children get their parent's id by its source id. */
-async function copyChildren(client: pg.ClientBase, rows: SegmentRows): Promise<void> {
+async function copyChildren(client: pg.ClientBase, rows: Images): Promise<void> {
   for (const { target, rows: text } of rows.tables.filter((table) => table.target.child)) {
     const stage = await stageTable(client, target);
     await copy(client, stage, columnsOf(target), text);

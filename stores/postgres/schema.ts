@@ -89,7 +89,11 @@ function* statements(target: TableTarget, timescale: boolean, months: readonly D
     ...Object.entries(target.columns).map(([column, its]) => columnDefinition(column, its)),
     primaryKey(target),
   ];
-  for (const columns of target.unique ?? []) definitions.push(`unique (${columns.map(name).join(', ')})`);
+  for (const columns of target.unique ?? [])
+    definitions.push(
+      // Checked at the end of a statement: two documents of one batch may exchange their values.
+      `unique (${columns.map(name).join(', ')}) deferrable initially immediate`,
+    );
   const partition = partitioned ? ` partition by range (${name(target.time!)})` : '';
   yield {
     kind: 'table',

@@ -18,12 +18,12 @@ export async function copy(
   await pipeline(text(), client.query(copyFrom(`copy ${table} (${columns.map(name).join(', ')}) from stdin`)));
 }
 
-/** A temporary table with the columns of a COPY and no constraints. */
+/** An empty temporary table with the columns of a COPY and no constraints; a connection makes it once and uses it again. */
 export async function stageTable(client: pg.ClientBase, target: TableTarget): Promise<string> {
   const stage = name(`stage_${target.name}`);
   const columns = Object.entries(target.columns).map(([column, its]) => `${name(column)} ${its.type}`);
   await client.query(
-    `create temporary table ${stage} (source_id text collate "C", ${columns.join(', ')}) on commit drop`,
+    `create temporary table if not exists ${stage} (source_id text collate "C", ${columns.join(', ')}) on commit delete rows; delete from ${stage}`,
   );
   return stage;
 }

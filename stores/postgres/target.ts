@@ -31,7 +31,7 @@ export interface TableTarget extends Target {
   readonly time?: string;
   /** Rows that belong to a row of another table of the same mapping; `column` gets that row's id, and with `unique` identifies the row. */
   readonly child?: { readonly of: string; readonly column: string; readonly unique: readonly string[] };
-  /** Column sets that must be unique; the mapping's `unique` rules settle clashes before loading. */
+  /** Column sets that must be unique, in the order of the mapping's `unique` rules, which name each and settle clashes before loading. */
   readonly unique?: readonly (readonly string[])[];
   /** Columns of each secondary index; a trailing ` desc` is allowed. */
   readonly indexes?: readonly (readonly string[])[];

@@ -1,6 +1,6 @@
 // Opening Redis, single or cluster (comma-separated nodes), errors turned into known failures at this one place.
 import { Cluster, Redis } from 'ioredis';
-import { setIfNewer } from './script.ts';
+import { removeIfOlder, setIfNewer } from './script.ts';
 import { KnownFailure } from '../../core/failures.ts';
 
 export type RedisConnection = Redis | Cluster;
@@ -33,7 +33,8 @@ export function openRedis(url: string): RedisConnection {
         );
   // Failures surface where a command is awaited; without a listener each lost connection would be printed.
   connection.on('error', () => undefined);
-  connection.defineCommand('causewaySet', { numberOfKeys: 1, lua: setIfNewer });
+  connection.defineCommand('causewaySet', { numberOfKeys: 2, lua: setIfNewer });
+  connection.defineCommand('causewayRemove', { numberOfKeys: 2, lua: removeIfOlder });
   return connection;
 }
 

@@ -1,42 +1,75 @@
 // Writing keys: a pipelined Lua compare-and-set, so that of two writers in any order the same one wins.
+import type { Version } from '../../core/guard.ts';
 import { mastersOf, redis, type RedisConnection } from './connection.ts';
-import { guardField } from './script.ts';
+import { guardField, tombstoneKey, tombstoneSeconds } from './script.ts';
 import type { KeyRow } from './target.ts';
 
 export interface KeyWrite extends KeyRow {
   readonly sourceId: string;
+  readonly version: Version;
+}
+
+export interface KeyRemoval {
+  /** Prefix included. */
+  readonly key: string;
+  readonly sourceId: string;
+  readonly version: Version;
 }
 
 const pipelineSize = 500;
 
+/** Fixed width, so that Lua compares it as text. */
+const versionText = ({ time, op }: Version): string =>
+  `${time.toString().padStart(20, '0')}.${op.toString().padStart(10, '0')}`;
+
 /** Writes the rows that have not expired at `now` (ms). Returns how many were written, stale and expired. */
-export async function loadKeys(
-  connection: RedisConnection,
-  prefix: string,
-  rows: readonly KeyWrite[],
-  version: string,
-  now: number,
-) {
+export async function loadKeys(connection: RedisConnection, prefix: string, rows: readonly KeyWrite[], now: number) {
   const live = rows.filter((row) => row.expiresAt > now);
   let written = 0;
   await redis('loading keys', async () => {
     for (let i = 0; i < live.length; i += pipelineSize) {
-      const replies = await Promise.all(
-        live.slice(i, i + pipelineSize).map((row) => write(connection, prefix, row, version)),
-      );
+      const replies = await Promise.all(live.slice(i, i + pipelineSize).map((row) => write(connection, prefix, row)));
       written += replies.filter((reply) => reply === 1).length;
     }
   });
   return { written, stale: live.length - written, expired: rows.length - live.length };
 }
 
-type WithScript = RedisConnection & { causewaySet(key: string, ...args: (string | number)[]): Promise<unknown> };
+/** Removes each key that its document holds in an older version; the removal is remembered. Returns how many keys went. */
+export async function retireKeys(connection: RedisConnection, removals: readonly KeyRemoval[]): Promise<number> {
+  let removed = 0;
+  await redis('removing keys', async () => {
+    for (let i = 0; i < removals.length; i += pipelineSize) {
+      const replies = await Promise.all(
+        removals
+          .slice(i, i + pipelineSize)
+          .map(({ key, sourceId, version }) =>
+            (connection as WithScripts).causewayRemove(
+              key,
+              tombstoneKey(key),
+              sourceId,
+              versionText(version),
+              tombstoneSeconds,
+            ),
+          ),
+      );
+      removed += replies.filter((reply) => reply === 1).length;
+    }
+  });
+  return removed;
+}
+
+type Script = (key: string, tombstones: string, ...args: (string | number)[]) => Promise<unknown>;
+type WithScripts = RedisConnection & { causewaySet: Script; causewayRemove: Script };
 
 /** ioredis sends what is queued in one tick as one pipeline, and in a cluster each command to its node. */
-function write(connection: RedisConnection, prefix: string, row: KeyWrite, version: string): Promise<unknown> {
+function write(connection: RedisConnection, prefix: string, row: KeyWrite): Promise<unknown> {
+  const version = versionText(row.version);
+  const key = prefix + row.key;
   const value = JSON.stringify({ ...row.value, [guardField]: { s: row.sourceId, r: row.rank, v: version } });
-  return (connection as WithScript).causewaySet(
-    prefix + row.key,
+  return (connection as WithScripts).causewaySet(
+    key,
+    tombstoneKey(key),
     value,
     row.expiresAt,
     row.sourceId,
@@ -68,14 +101,15 @@ export async function areOurs(connection: RedisConnection, keys: readonly string
   return values.map((value) => value === null || value.includes(`"${guardField}":{"s":`));
 }
 
-/** Removes the keys of a prefix that this migration wrote, and no other. Returns how many. */
+/** Removes the keys of a prefix that this migration wrote, its tombstones, and no other. Returns how many. */
 export async function removeKeys(connection: RedisConnection, prefix: string): Promise<number> {
   let removed = 0;
-  for await (const keys of scanKeys(connection, prefix)) {
-    const ours = await areOurs(connection, keys);
-    const mine = keys.filter((_, i) => ours[i]);
-    await redis('removing keys', () => Promise.all(mine.map((key) => connection.unlink(key))));
-    removed += mine.length;
-  }
+  for (const start of [prefix, tombstoneKey(prefix).replace(/\}?:causeway$/, '')])
+    for await (const keys of scanKeys(connection, start)) {
+      const ours = await areOurs(connection, keys);
+      const mine = keys.filter((_, i) => ours[i]);
+      await redis('removing keys', () => Promise.all(mine.map((key) => connection.unlink(key))));
+      removed += mine.length;
+    }
   return removed;
 }

@@ -1,14 +1,20 @@
-// The compare-and-set that every key is written with.
+// The compare-and-set that every key is written and removed with.
 
 /** The field of the JSON value that holds the guard: which document, how new, and its rank among documents claiming the key. */
 export const guardField = '_causeway';
 
+/** How long a removal is remembered, s: longer than any writer that has read the document before can still be alive. */
+export const tombstoneSeconds = 24 * 3600;
+
 /**
- * KEYS[1]: key. ARGV: value, expiry (ms since the epoch), source id, rank, version (fixed width, sorts as text).
+ * KEYS[1]: key, KEYS[2]: its removals (a hash of document -> version, in the same slot).
+ * ARGV: value, expiry (ms since the epoch), source id, rank, version (fixed width, sorts as text).
  * Between two documents the higher rank (then source id) wins; between two versions of one document the newer.
  * An evicted key simply is written again: Redis never is the only home of a value.
  */
 export const setIfNewer = `
+local gone = redis.call('HGET', KEYS[2], ARGV[3])
+if gone and gone >= ARGV[5] then return 0 end
 local old = redis.call('GET', KEYS[1])
 if old then
   local ok, value = pcall(cjson.decode, old)
@@ -20,3 +26,21 @@ if old then
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2])
 return 1`;
+
+/** KEYS as above. ARGV: source id, version, seconds to remember. Removes the key if this document holds it in an older version, and leaves a tombstone. */
+export const removeIfOlder = `
+local gone = redis.call('HGET', KEYS[2], ARGV[1])
+if gone and gone >= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+redis.call('EXPIRE', KEYS[2], ARGV[3])
+local old = redis.call('GET', KEYS[1])
+if not old then return 0 end
+local ok, value = pcall(cjson.decode, old)
+local guard = ok and type(value) == 'table' and value['${guardField}']
+if not guard or guard.s ~= ARGV[1] or guard.v >= ARGV[2] then return 0 end
+redis.call('UNLINK', KEYS[1])
+return 1`;
+
+/** In the slot of its key: a key with a hash tag keeps it, another becomes one. */
+export const tombstoneKey = (key: string): string =>
+  /\{[^}]+\}/.test(key) || key.includes('}') ? `${key}:causeway` : `{${key}}:causeway`;

@@ -1,8 +1,9 @@
 // Compensation: undoes phases, newest first, each exactly as far as it had come. Cannot be cancelled; a failed step is reported, not skipped.
-import { CancellationScope } from '@temporalio/workflow';
+import { CancellationScope, patched } from '@temporalio/workflow';
 import type { Phase, UndoStep } from '../../core/story.ts';
 import { reasonOf, type Reason } from '../lib/reason.ts';
 import { introduce } from '../lib/report.ts';
+import { liveCapture, stopCapture } from '../lib/start-capture.ts';
 import { compensation, control } from '../proxies.ts';
 
 export interface RollbackResult {
@@ -23,6 +24,7 @@ export async function rollback(migration: string, steps: readonly UndoStep[]): P
   return CancellationScope.nonCancellable(async () => {
     for (const step of steps) {
       try {
+        if (step.undo === 'data' && patched(liveCapture)) await stopCapture(migration);
         await undo[step.undo](migration);
         undone.push(step);
         await control.recordAudit('undone', { phase: step.undo });

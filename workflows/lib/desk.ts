@@ -57,6 +57,8 @@ export function openDesk(state: MigrationState, now: () => string): Desk {
   };
 
   const refuseCutover = (order: CutoverOrder): string | undefined => {
+    if (state.capture?.gap && order.percentage > 0)
+      return `Change capture has a gap (${state.capture.gap.detail}): run \`causeway repair\` first. Traffic can only be taken back, with 0 %.`;
     if (state.phase !== 'cutover' || isOver(state.state))
       return `Traffic can be moved only in the cutover phase; the migration is in ${state.phase}, ${state.state}.`;
     if (order.collection !== undefined && !(order.collection in state.collections))
@@ -152,6 +154,7 @@ export function openDesk(state: MigrationState, now: () => string): Desk {
     const known = state.collections[collection];
     if (!known || amountOf(known) <= amountOf(progress!)) state.collections[collection] = progress!;
   });
+  setHandler(contract.captureProgressSignal, (progress) => void (state.capture = progress));
   setHandler(contract.stageProgressSignal, ({ stage, waitingFor, routing }) => {
     if (stage > state.stage) state.override = false;
     state.stage = Math.max(state.stage, stage);

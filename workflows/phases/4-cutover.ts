@@ -1,8 +1,9 @@
 // Phase 4: reads move step by step, then writes.
-import { executeChild, getExternalWorkflowHandle, setHandler, workflowInfo } from '@temporalio/workflow';
+import { executeChild, getExternalWorkflowHandle, patched, setHandler, workflowInfo } from '@temporalio/workflow';
 import { advanceStageSignal, approveSignal, stageProgressSignal, rootId, type MigrationInput } from '../contract.ts';
 import { cutoverStage } from '../children/cutover-stage.ts';
 import { introduce } from '../lib/report.ts';
+import { captureChanges, liveCapture } from '../lib/start-capture.ts';
 
 /** `from`: the first stage that has not passed yet, and whether an operator has routed it otherwise since it began. */
 export async function cutoverPhase(
@@ -12,6 +13,7 @@ export async function cutoverPhase(
 ): Promise<void> {
   const root = rootId(input.name);
   const { stages, approvalSeconds } = input.settings;
+  if (patched(liveCapture)) await captureChanges(input);
   let current: string | undefined;
   // Orders come to the root; it passes on what the running stage must hear.
   const pass = () => (current === undefined ? undefined : getExternalWorkflowHandle(current));

@@ -1,0 +1,167 @@
+// Changes to single documents, from wherever they come, into every target in one PostgreSQL transaction: lanes, dual writes and repairs meet here.
+import { Readable } from 'node:stream';
+import type pg from 'pg';
+import { newestPerKey, type Version } from '../core/guard.ts';
+import type { Mapping, Outcome } from '../mappings/mapping.ts';
+import type { TransformSettings } from '../mappings/settings.ts';
+import { millisecondsOf } from '../stores/mongodb/source.ts';
+import { applyImages, type Applied } from '../stores/postgres/apply.ts';
+import { sameIdSet, type Clash } from '../stores/postgres/clashes.ts';
+import { encodeUnresolved } from '../stores/postgres/ledger.ts';
+import { resolveReferences } from '../stores/postgres/references.ts';
+import type { CopyText } from '../stores/postgres/stage.ts';
+import type { Row, TableTarget } from '../stores/postgres/target.ts';
+import { settleOutside, siblingsOf, type Targets } from './outside.ts';
+import { imageOf, isLoading, lostMessage, Shaper, type Shaped, type Why } from './shape.ts';
+
+/** A source collection that a mapping takes documents from, and its number in the ledger. */
+export interface Feed {
+  readonly mapping: Mapping;
+  readonly source: string;
+  readonly collectionId: number;
+}
+
+/** The whole document after the change, or undefined: it was deleted. */
+export interface Change {
+  readonly feed: Feed;
+  readonly id: string;
+  readonly version: Version;
+  readonly bytes: Uint8Array | undefined;
+}
+
+export type ChangeSettings = Omit<TransformSettings, 'asOf'>;
+
+export interface Totals {
+  /** Documents whose change was newer than what the targets held. */
+  applied: number;
+  stale: number;
+  quarantined: number;
+  /** Documents left as they were, because another one holds a unique value of theirs. */
+  readonly clashes: Found[];
+  /** Mappings of which something was applied. */
+  readonly touched: Set<string>;
+}
+
+/**
+ * Applies changes in the caller's transaction; other stores are written before it commits, under guards of their own, so that a crash in
+ * between is repaired by applying the same again. Parents come before the rows that refer to them. `lost`, by `lostKey`: documents to set
+ * aside, because another has kept a unique value of theirs for too long.
+ */
+export async function applyChanges(
+  targets: Targets,
+  client: pg.ClientBase,
+  changes: readonly Change[],
+  settings: ChangeSettings,
+  lost: ReadonlyMap<string, Why> = new Map(),
+): Promise<Totals> {
+  const totals: Totals = { applied: 0, stale: 0, quarantined: 0, clashes: [], touched: new Set() };
+  for (const [feed, own] of inOrder(changes)) {
+    const { applied, quarantined } = await applyFeed(targets, client, feed, own, settings, lost);
+    totals.applied += applied.fresh.length;
+    totals.stale += applied.stale.length;
+    totals.quarantined += quarantined;
+    if (applied.fresh.length > 0) totals.touched.add(feed.mapping.collection);
+    for (const clash of applied.clashes) totals.clashes.push({ ...clash, feed });
+  }
+  return totals;
+}
+
+export const lostKey = (feed: Feed, id: string): string => `${feed.collectionId}\t${id}`;
+
+/** A document left as it was, because another one holds a unique value of it. */
+export type Found = Clash & { readonly feed: Feed };
+
+async function applyFeed(
+  targets: Targets,
+  client: pg.ClientBase,
+  feed: Feed,
+  changes: readonly Change[],
+  settings: ChangeSettings,
+  lost: ReadonlyMap<string, Why>,
+) {
+  const { mapping } = feed;
+  const shaper = new Shaper(mapping, feed.source, feed.collectionId);
+  const newest = newestPerKey(changes.map((change) => ({ ...change, key: change.id }))).sort((a, b) =>
+    a.id < b.id ? -1 : 1,
+  );
+  const shaped: Shaped[] = [];
+  const waiting = [];
+  const settingsAt = (version: Version) => ({ ...settings, asOf: millisecondsOf(version.time) });
+  for (const { id, version, bytes } of newest) {
+    if (!bytes) shaped.push(shaper.tombstone(id, version));
+    else {
+      const image = shaper.shape(imageOf(bytes, version), settingsAt(version), lost.get(lostKey(feed, id)));
+      if (isLoading(image)) waiting.push(image);
+      else shaped.push(image);
+    }
+  }
+  const missing = await resolveReferences(
+    client,
+    waiting.map(({ id, outcome }) => ({ id, rows: Object.values(outcome).flat() as Row[] })),
+  );
+  for (const one of waiting) shaped.push(shaper.encode(one));
+  shaped.sort((a, b) => (a.id < b.id ? -1 : 1));
+  const lines = (target: string) =>
+    shaped.flatMap((one) => one.lines.filter(([name]) => name === target).map((pair) => pair[1]));
+  const applied: Applied = await applyImages(
+    client,
+    {
+      collectionId: feed.collectionId,
+      ledger: text(shaped.map((one) => one.ledger)),
+      errors: optional(shaped.flatMap((one) => (one.error === undefined ? [] : [one.error]))),
+      unresolved: optional(
+        missing.map((one) => encodeUnresolved(feed.collectionId, one.id, one.parent, one.column, one.key)),
+      ),
+      tables: mapping.targets
+        .filter((target): target is TableTarget => target.store === 'postgres')
+        .map((target) => ({ target, rows: text(lines(target.name) as string[]) })),
+      ...(await siblingsOf(client, targets.mappings, mapping)),
+    },
+    { forgetElections: true },
+  );
+  if (mapping.targets.some((target) => target.store === 'mongodb' || target.store === 'redis')) {
+    const outcomes = new Map<string, Outcome>(shaped.map((one) => [one.id, one.outcome]));
+    await settleOutside(targets, mapping, applied, outcomes, overtakenKeys(shaper, changes, settingsAt));
+  }
+  return { applied, quarantined: shaped.filter((one) => one.state === 'quarantined').length };
+}
+
+/** Keys of every image in the batch: one that a later change overtakes may have been written by an attempt that broke off. */
+function overtakenKeys(
+  shaper: Shaper,
+  changes: readonly Change[],
+  settingsAt: (version: Version) => TransformSettings,
+): Map<string, string[]> {
+  const keys = new Map<string, string[]>();
+  for (const { id, version, bytes } of changes) {
+    if (!bytes || !shaper.hasKeys) continue;
+    const image = shaper.shape(imageOf(bytes, version), settingsAt(version));
+    if (isLoading(image)) keys.set(id, [...(keys.get(id) ?? []), ...shaper.keysOf(image.outcome)]);
+  }
+  return keys;
+}
+
+/** What to say of a document that keeps losing a unique value. */
+export function whyLost({ feed, set }: Found): Why {
+  if (set === sameIdSet) return { rule: 'source_id_unique', path: '_id', message: lostMessage('_id') };
+  const rule = feed.mapping.unique[set]!;
+  return { rule: rule.rule, path: rule.path, message: lostMessage(rule.path) };
+}
+
+/** Changes by feed, mappings that others refer to first. */
+function inOrder(changes: readonly Change[]): [Feed, Change[]][] {
+  const feeds = new Map<number, [Feed, Change[]]>();
+  for (const change of changes) {
+    const known = feeds.get(change.feed.collectionId);
+    if (known) known[1].push(change);
+    else feeds.set(change.feed.collectionId, [change.feed, [change]]);
+  }
+  const rank = ({ mapping }: Feed) => mapping.after.length;
+  return [...feeds.values()].sort(([a], [b]) => rank(a) - rank(b) || a.collectionId - b.collectionId);
+}
+
+const text =
+  (lines: readonly string[]): CopyText =>
+  () =>
+    Readable.from([lines.join('')]);
+const optional = (lines: readonly string[]): CopyText | undefined => (lines.length === 0 ? undefined : text(lines));

@@ -1,0 +1,62 @@
+// Capture's steps as Temporal knows them.
+import { Context, heartbeat } from '@temporalio/activity';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { captureStatus } from '../../control/capture.ts';
+import { KnownFailure } from '../../core/failures.ts';
+import type { Settings } from '../../core/settings.ts';
+import { clockOf } from '../../stores/mongodb/changes.ts';
+import { versionOf } from '../../stores/mongodb/source.ts';
+import { mongo } from '../../stores/mongodb/connection.ts';
+import type { ChangeSettings } from '../apply.ts';
+import { classified } from '../failing.ts';
+import type { Resources } from '../resources.ts';
+import { applyLane } from './lane.ts';
+import { openCapture } from './open.ts';
+import { readChanges } from './read.ts';
+import { closeGap, gapOf, isCaughtUp, reopenCapture, repairGap, type Repaired, type RepairOrder } from './repair.ts';
+import { Slice } from './slice.ts';
+import { tendTargets, type TendSettings } from './tend.ts';
+
+const slice = (ms: number) => new Slice(ms, Context.current().cancellationSignal, (details) => heartbeat(details));
+
+/** The source's cluster time now: whatever was written before is not later. */
+async function sourceVersion({ source }: Resources): Promise<string> {
+  return mongo('asking for the time', async () =>
+    versionOf((await source.db.command({ ping: 1 }))['operationTime']).toString(),
+  );
+}
+
+/** Light steps: any worker. */
+export function captureControlActivities(resources: Resources) {
+  return classified({
+    openCapture: (settings: Settings) => openCapture(resources, settings),
+    reopenCapture: () => reopenCapture(resources),
+    gapOf: () => gapOf(resources),
+    closeGap: (certificate: Repaired) => closeGap(resources, certificate),
+    repairGap: (order: RepairOrder) => repairGap(resources, order, () => heartbeat()),
+    captureStatus: async () => {
+      const status = await captureStatus(resources.postgres, await clockOf(resources.source.db));
+      return status && { position: status.position, lagMs: status.lagMs, gap: status.gap, events: status.events };
+    },
+    /** Waits until everything written to the source before now stands in the targets. */
+    awaitCaughtUp: async () => {
+      const version = await sourceVersion(resources);
+      for (let n = 0; !(await isCaughtUp(resources, version)); n++) {
+        if (Context.current().cancellationSignal.aborted) break;
+        const gap = n % 10 === 0 ? await gapOf(resources) : undefined;
+        if (gap) throw new KnownFailure('CaptureGap', gap.detail);
+        await sleep(200);
+      }
+      return version;
+    },
+  });
+}
+
+/** Long-lived work, in slices. */
+export function captureActivities(resources: Resources) {
+  return classified({
+    readChanges: (ms: number) => readChanges(resources, slice(ms)),
+    applyLane: (lane: number, settings: ChangeSettings, ms: number) => applyLane(resources, lane, settings, slice(ms)),
+    tendTargets: (settings: TendSettings, ms: number) => tendTargets(resources, settings, slice(ms)),
+  });
+}

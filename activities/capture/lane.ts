@@ -1,0 +1,209 @@
+// A lane: its share of the keys, their changes in order, rows and position in one transaction.
+import { setTimeout as sleep } from 'node:timers/promises';
+import type pg from 'pg';
+import { holdsLane, takeLane } from '../../control/capture.ts';
+import { failures, KnownFailure } from '../../core/failures.ts';
+import { inTransaction, postgresFailure, query } from '../../stores/postgres/connection.ts';
+import { applyChanges, lostKey, type Change, type ChangeSettings, type Feed, type Totals } from '../apply.ts';
+import type { Resources } from '../resources.ts';
+import type { Why } from '../shape.ts';
+import { feedsOf } from './open.ts';
+import { SourceClock } from './read.ts';
+import { decodeChanges } from './segment.ts';
+import type { Slice, SliceResult } from './slice.ts';
+
+const segmentsAtOnce = 40;
+const bytesAtOnce = 4 * 1024 * 1024;
+const idleMs = 40;
+/** A store that is down is tried again here, because the next attempt elsewhere would find it down too. */
+const patienceMs = 60_000;
+
+export async function applyLane(
+  resources: Resources,
+  lane: number,
+  settings: ChangeSettings,
+  slice: Slice,
+): Promise<SliceResult> {
+  const clock = new SourceClock(resources);
+  const epoch = await takeLane(resources.postgres, lane, resources.queues.process);
+  if (epoch === undefined) return { ended: 'closed' };
+  const feeds = new Map([...(await feedsOf(resources)).values()].map((feed) => [feed.collectionId, feed]));
+  let failingSince: number | undefined;
+  let pause = 50;
+  while (!slice.over()) {
+    try {
+      if (slice.every('share', 3000)) {
+        const queue = await surplus(resources, lane);
+        if (queue !== undefined) return { ended: 'handed-over', queue };
+      }
+      const applied = await applyNext(resources, { lane, epoch, feeds, settings, clock });
+      if (applied === 'superseded') return { ended: (await exists(resources, lane)) ? 'superseded' : 'closed' };
+      failingSince = undefined;
+      pause = 50;
+      if (applied === 0) await sleep(idleMs);
+    } catch (error) {
+      if (!(error instanceof KnownFailure) || !failures[error.type].retryable || error.type === 'Defect') throw error;
+      failingSince ??= Date.now();
+      if (Date.now() - failingSince > patienceMs) throw error;
+      slice.say(error.message);
+      // Two lanes that met on one key need no long pause, and one that waits long makes the lag.
+      await sleep(pause + Math.random() * pause);
+      pause = Math.min(pause * 2, 500);
+    }
+  }
+  return { ended: 'slice' };
+}
+
+const exists = async (resources: Resources, lane: number): Promise<boolean> =>
+  (
+    await query(
+      resources.postgres,
+      'looking for the lane',
+      'select 1 from migration_control.capture_position where lane = $1',
+      [lane],
+    )
+  ).length > 0;
+
+interface Lane {
+  readonly lane: number;
+  readonly epoch: number;
+  readonly feeds: ReadonlyMap<number, Feed>;
+  readonly settings: ChangeSettings;
+  readonly clock: SourceClock;
+}
+
+interface SegmentRow {
+  readonly segment: string;
+  readonly last_version: string;
+  readonly events: number;
+  readonly last_wall: Date;
+  readonly content: Buffer;
+}
+
+/** Applies what waits, up to a few megabytes. Returns how many events, or that another process has the lane. */
+async function applyNext(
+  resources: Resources,
+  { lane, epoch, feeds, settings, clock }: Lane,
+): Promise<number | 'superseded'> {
+  return inTransaction(resources.postgres, `applying lane ${lane}`, async (client) => {
+    if (!(await holdsLane(client, lane, epoch))) return 'superseded';
+    const { rows } = await client.query<SegmentRow>(
+      `select segment, last_version, events, last_wall, content from (
+         select *, sum(octet_length(content)) over (order by segment) - octet_length(content) as before from (
+           select * from migration_control.captured where lane = $1 order by segment limit ${segmentsAtOnce}) next) sized
+       where before < ${bytesAtOnce} order by segment`,
+      [lane],
+    );
+    const last = rows.at(-1);
+    if (!last) return 0;
+    const changes = rows.flatMap((row) => decodeChanges(row.content, feeds));
+    const totals = await applyPatiently(resources, client, changes, settings);
+    await client.query('delete from migration_control.captured where lane = $1 and segment <= $2', [
+      lane,
+      last.segment,
+    ]);
+    const events = rows.reduce((sum, row) => sum + row.events, 0);
+    await client.query(
+      `update migration_control.capture_position set segment = $2, version = greatest(version, $3), events = events + $4, documents = documents + $5,
+         stale = stale + $6, updated_at = clock_timestamp() where lane = $1`,
+      [lane, last.segment, last.last_version, events, totals.applied, totals.stale],
+    );
+    const lag = Math.max(0, Math.round((await clock.now()) - last.last_wall.getTime()));
+    await client.query('insert into migration_control.capture_lag (lane, events, lag_ms) values ($1, $2, $3)', [
+      lane,
+      events,
+      lag,
+    ]);
+    await markFiles(client, resources, totals.touched);
+    return events;
+  });
+}
+
+/** One value that a column refuses must not stop a lane: the document that has it is found by halving, and set aside. */
+export async function applyPatiently(
+  resources: Resources,
+  client: pg.ClientBase,
+  changes: readonly Change[],
+  settings: ChangeSettings,
+  lost: ReadonlyMap<string, Why> = new Map(),
+): Promise<Totals> {
+  await client.query('savepoint half');
+  try {
+    const totals = await applyChanges(resources, client, changes, settings, lost);
+    await client.query('release savepoint half');
+    return totals;
+  } catch (error) {
+    const failure = postgresFailure(error, 'applying changes');
+    if (!(failure instanceof KnownFailure) || !['ValueRefused', 'TargetConflict'].includes(failure.type)) throw error;
+    await client.query('rollback to savepoint half');
+    const [only, second] = changes;
+    if (!only || lost.has(lostKey(only.feed, only.id))) throw error;
+    const keys = new Set(changes.map((change) => lostKey(change.feed, change.id)));
+    if (!second || keys.size === 1) {
+      const why = { rule: 'target_refused', path: '', message: failure.message };
+      return applyPatiently(resources, client, changes, settings, new Map([[lostKey(only.feed, only.id), why]]));
+    }
+    // Both halves in order, and no key in both: changes to one document stay together.
+    const left = new Set([...keys].slice(0, keys.size >> 1));
+    const halves = [true, false].map((side) =>
+      changes.filter((change) => left.has(lostKey(change.feed, change.id)) === side),
+    );
+    const results = [];
+    for (const half of halves) results.push(await applyPatiently(resources, client, half, settings, lost));
+    return results.reduce((a, b) => ({
+      applied: a.applied + b.applied,
+      stale: a.stale + b.stale,
+      quarantined: a.quarantined + b.quarantined,
+      clashes: [...a.clashes, ...b.clashes],
+      touched: new Set([...a.touched, ...b.touched]),
+    }));
+  }
+}
+
+/** Configuration files are rendered whole from their table, later and together. */
+async function markFiles(client: pg.ClientBase, resources: Resources, touched: ReadonlySet<string>): Promise<void> {
+  const stale = [...touched].filter((collection) =>
+    resources.mappings.get(collection)?.targets.some((target) => target.store === 'files'),
+  );
+  if (stale.length > 0)
+    await client.query(
+      'insert into migration_control.stale_files (collection) select unnest($1::text[]) on conflict do nothing',
+      [stale],
+    );
+}
+
+/** A process that holds more lanes than its share gives its highest to the one with the fewest. Returns that one's queue. */
+async function surplus(resources: Resources, lane: number): Promise<string | undefined> {
+  const rows = await query<{ holder: string; lanes: string; highest: number | null }>(
+    resources.postgres,
+    'counting lanes',
+    `select w.holder, count(p.lane) as lanes, max(p.lane) as highest from migration_control.capture_workers w
+     left join migration_control.capture_position p using (holder)
+     where w.seen_at > clock_timestamp() - interval '${aliveSeconds} s' group by w.holder order by count(p.lane), w.holder`,
+  );
+  const mine = rows.find((row) => row.holder === resources.queues.process);
+  const fewest = rows[0];
+  if (!mine || !fewest || mine.highest !== lane || Number(mine.lanes) - Number(fewest.lanes) < 2) return undefined;
+  return fewest.holder;
+}
+
+const aliveSeconds = 6;
+
+/** Shows, until `stop`, that this process takes lanes. Where there is no capture there is nowhere to show it. */
+export function announce(resources: Resources): () => Promise<void> {
+  const own = resources.queues.process;
+  const say = () =>
+    query(
+      resources.postgres,
+      'showing that this worker lives',
+      `insert into migration_control.capture_workers (holder, seen_at) values ($1, clock_timestamp()) on conflict (holder) do update set seen_at = excluded.seen_at`,
+      [own],
+    ).catch(() => undefined);
+  const timer = setInterval(() => void say(), 2000);
+  return async () => {
+    clearInterval(timer);
+    await query(resources.postgres, 'leaving', 'delete from migration_control.capture_workers where holder = $1', [
+      own,
+    ]).catch(() => undefined);
+  };
+}

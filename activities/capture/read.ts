@@ -1,0 +1,241 @@
+// The stream's one reader: changes into the tables of PostgreSQL, their lanes beside them, the position in the same transaction.
+import { setTimeout as sleep } from 'node:timers/promises';
+import type pg from 'pg';
+import { holdsStream, openGap, takeStream, type StreamRow } from '../../control/capture.ts';
+import { KnownFailure } from '../../core/failures.ts';
+import {
+  ChangeStream,
+  clockOf,
+  StreamLost,
+  type Batch,
+  type ChangeEvent,
+  type OtherEvent,
+} from '../../stores/mongodb/changes.ts';
+import { mongo } from '../../stores/mongodb/connection.ts';
+import { inTransaction, query } from '../../stores/postgres/connection.ts';
+import type { Feed } from '../apply.ts';
+import type { Resources } from '../resources.ts';
+import { feedsOf } from './open.ts';
+import { encodeChange, laneOf } from './segment.ts';
+import type { Slice, SliceResult } from './slice.ts';
+
+const awaitMs = 200;
+/** Changes read and not applied may take this many bytes; then the reader waits. The oplog holds what it has not read. */
+const pendingBytes = 2n * 1024n * 1024n * 1024n;
+
+/** Reads until its slice is over. Ends at once with `gap` where the source cannot say what happened to the documents. */
+export async function readChanges(resources: Resources, slice: Slice): Promise<SliceResult> {
+  const position = await takeStream(resources.postgres, resources.queues.process);
+  if (!position) return { ended: 'closed' };
+  const feeds = await feedsOf(resources);
+  let stream: ChangeStream | undefined;
+  try {
+    stream = await mongo('resuming the change stream', () =>
+      ChangeStream.open(resources.source, position.images, position, { awaitMs }),
+    );
+    if (stream.openedAt < position.version)
+      throw new StreamLost(
+        'token-refused',
+        'the source is at an earlier time than the last change read: it is another server, or was restored from a backup',
+      );
+    return await follow(resources, stream, position, feeds, slice);
+  } catch (error) {
+    if (!(error instanceof StreamLost)) throw error;
+    await openGap(resources.postgres, {
+      kind: error.kind,
+      collection: undefined,
+      detail: error.message,
+      from: position.version,
+    });
+    return { ended: 'gap' };
+  } finally {
+    await stream?.close();
+  }
+}
+
+async function follow(
+  resources: Resources,
+  stream: ChangeStream,
+  position: StreamRow,
+  feeds: ReadonlyMap<string, Feed>,
+  slice: Slice,
+): Promise<SliceResult> {
+  const clock = new SourceClock(resources);
+  let segment = position.nextSegment;
+  let savedAt = 0;
+  while (!slice.over()) {
+    await waitForRoom(resources, slice);
+    const batch = await mongo('reading changes', () => stream.next());
+    const gap = batch.events.find((event): event is OtherEvent => event.kind === 'other' && concerns(event, feeds));
+    const before = gap ? batch.events.slice(0, batch.events.indexOf(gap)) : batch.events;
+    const own = before.filter(
+      (event): event is ChangeEvent => event.kind === 'document' && feeds.has(event.collection),
+    );
+    // An idle stream's position moves too, but not at every look.
+    if (own.length === 0 && !gap && batch.events.length === 0 && Date.now() - savedAt < 500) continue;
+    const seenAt = batch.atEnd ? new Date(await clock.now()) : undefined;
+    const kept = await keep(resources.postgres, {
+      epoch: position.epoch,
+      lanes: position.lanes,
+      segment,
+      own,
+      feeds,
+      seenAt,
+      // Whatever follows an event that ends the stream's meaning is left for the repair: the position stays before it.
+      moved: gap ? undefined : { ...batch, last: stream.position.last },
+      gap: gap && describe(gap, batch),
+    });
+    if (!kept) return { ended: 'superseded' };
+    if (gap) return { ended: 'gap' };
+    segment++;
+    savedAt = Date.now();
+  }
+  return { ended: 'slice' };
+}
+
+/** Renamed, dropped, replaced: documents went or came without a change of their own. */
+function concerns(event: OtherEvent, feeds: ReadonlyMap<string, Feed>): boolean {
+  const ours = (name: string | undefined) => name !== undefined && feeds.has(name);
+  if (['drop', 'rename'].includes(event.operation)) return ours(event.collection) || ours(event.to);
+  return event.operation === 'dropDatabase' || event.operation === 'invalidate';
+}
+
+const sentences: Record<string, (event: OtherEvent) => string> = {
+  drop: (event) => `the source collection ${event.collection} was dropped`,
+  rename: (event) => `the source collection ${event.collection} was renamed to ${event.to}`,
+  dropDatabase: () => 'the source database was dropped',
+  invalidate: () => 'the change stream was invalidated: the source database was dropped or renamed',
+};
+
+function describe(
+  event: OtherEvent,
+  batch: Batch,
+): { kind: string; collection: string | undefined; detail: string; from: bigint } {
+  return {
+    kind: event.operation,
+    collection: event.collection,
+    detail: sentences[event.operation]!(event),
+    from: batch.time,
+  };
+}
+
+interface Keeping {
+  readonly epoch: number;
+  readonly lanes: number;
+  readonly segment: bigint;
+  readonly own: readonly ChangeEvent[];
+  readonly feeds: ReadonlyMap<string, Feed>;
+  readonly seenAt: Date | undefined;
+  readonly moved: (Pick<Batch, 'token' | 'time'> & { readonly last: ChangeEvent['version'] | undefined }) | undefined;
+  readonly gap: Parameters<typeof openGap>[1] | undefined;
+}
+
+/** Changes and position in one transaction. Returns false when another reader has taken over. */
+async function keep(
+  pool: pg.Pool,
+  { epoch, lanes, segment, own, feeds, seenAt, moved, gap }: Keeping,
+): Promise<boolean> {
+  return inTransaction(pool, 'keeping changes', async (client) => {
+    if (!(await holdsStream(client, epoch))) return false;
+    for (const [lane, events] of byLane(own, feeds, lanes)) {
+      // A document that was gone before it could be looked up is deleted by an event that follows.
+      const there = events.filter((event) => event.bytes !== null);
+      if (there.length === 0) continue;
+      const content = Buffer.concat(
+        there.map(({ collection, id, version, bytes }) =>
+          encodeChange({ feed: feeds.get(collection)!, id, version, bytes: bytes ?? undefined }),
+        ),
+      );
+      await client.query(
+        `insert into migration_control.captured (lane, segment, first_version, last_version, events, first_wall, last_wall, content)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+        [
+          lane,
+          segment.toString(),
+          there[0]!.version.time.toString(),
+          there.at(-1)!.version.time.toString(),
+          there.length,
+          new Date(there[0]!.wall),
+          new Date(there.at(-1)!.wall),
+          content,
+        ],
+      );
+    }
+    if (moved)
+      await client.query(
+        `update migration_control.capture_stream set token = $1, version = greatest(version, $2), last_version = $3, last_op_index = $4,
+           next_segment = $5, seen_at = coalesce($6, seen_at), updated_at = clock_timestamp()`,
+        [
+          JSON.stringify(moved.token),
+          moved.time.toString(),
+          moved.last?.time.toString() ?? '0',
+          moved.last?.op ?? 0,
+          (segment + 1n).toString(),
+          seenAt ?? null,
+        ],
+      );
+    else
+      await client.query('update migration_control.capture_stream set next_segment = $1', [(segment + 1n).toString()]);
+    if (gap) await openGap(client, gap);
+    return true;
+  });
+}
+
+function byLane(
+  events: readonly ChangeEvent[],
+  feeds: ReadonlyMap<string, Feed>,
+  lanes: number,
+): Map<number, ChangeEvent[]> {
+  const result = new Map<number, ChangeEvent[]>();
+  for (const event of events) {
+    const lane = laneOf(feeds.get(event.collection)!, event.id, lanes);
+    const known = result.get(lane);
+    if (known) known.push(event);
+    else result.set(lane, [event]);
+  }
+  return result;
+}
+
+async function waitForRoom(resources: Resources, slice: Slice): Promise<void> {
+  for (;;) {
+    if (slice.over() || !slice.every('room', 2000)) return;
+    const [row] = await query<{ bytes: string }>(
+      resources.postgres,
+      'measuring what is pending',
+      `select pg_total_relation_size('migration_control.captured') as bytes`,
+    );
+    const [pending] = await query<{ there: boolean }>(
+      resources.postgres,
+      'looking for pending changes',
+      'select exists (select 1 from migration_control.captured) as there',
+    );
+    if (BigInt(row!.bytes) < pendingBytes || !pending!.there) return;
+    slice.say('the lanes are behind by 2 GB of changes; reading waits for them');
+    await sleep(500);
+  }
+}
+
+/** The source's clock, asked now and then: the worker's own may be wrong (pitfall 27). */
+export class SourceClock {
+  readonly #resources: Resources;
+  #offset: number | undefined;
+  #asked = 0;
+
+  constructor(resources: Resources) {
+    this.#resources = resources;
+  }
+
+  async now(): Promise<number> {
+    if (this.#offset === undefined || Date.now() - this.#asked > 10_000) {
+      const before = Date.now();
+      const theirs = await clockOf(this.#resources.source.db).catch((error: unknown) => {
+        // Without an answer the last offset still holds; without any, there is nothing to measure by.
+        if (this.#offset === undefined) throw error instanceof KnownFailure ? error : (error as Error);
+        return before + this.#offset;
+      });
+      this.#asked = Date.now();
+      this.#offset = theirs - (before + this.#asked) / 2;
+    }
+    return Date.now() + this.#offset;
+  }
+}

@@ -1,0 +1,149 @@
+// Documents read once more: each is a copy of one document, with a version taken before the read, so that nothing newer is overwritten.
+import type pg from 'pg';
+import { versionOfRead } from '../../core/guard.ts';
+import { idFromSourceId } from '../../core/identity.ts';
+import { readDocuments } from '../../stores/mongodb/changes.ts';
+import { inTransaction, name, query } from '../../stores/postgres/connection.ts';
+import { applyChanges, lostKey, whyLost, type Change, type ChangeSettings, type Feed, type Found } from '../apply.ts';
+import type { Resources } from '../resources.ts';
+import type { Why } from '../shape.ts';
+import { applyPatiently } from './lane.ts';
+
+const atOnce = 200;
+
+interface RedoRow {
+  readonly collection_id: number;
+  readonly source_id: string;
+  readonly tries: number;
+  /** The document has waited for its unique value long enough. */
+  readonly over: boolean;
+}
+
+/** Reads again what is due. Returns how many documents were taken up. */
+export async function redoDue(
+  resources: Resources,
+  feeds: ReadonlyMap<number, Feed>,
+  settings: ChangeSettings,
+  clashSeconds: number,
+): Promise<number> {
+  return inTransaction(resources.postgres, 'reading documents again', async (client) => {
+    const { rows } = await client.query<RedoRow>(
+      `select collection_id, source_id, tries, since <= clock_timestamp() - make_interval(secs => $1) as over from migration_control.redo
+       where due_at <= clock_timestamp() order by due_at limit ${atOnce} for update skip locked`,
+      [clashSeconds],
+    );
+    if (rows.length === 0) return 0;
+    const changes: Change[] = [];
+    for (const [feed, ids] of byFeed(rows, feeds)) changes.push(...(await readAgain(resources, feed, ids)));
+    const { clashes } = await applyPatiently(resources, client, changes, settings);
+    const found = new Map(clashes.map((clash) => [lostKey(clash.feed, clash.id), clash]));
+    const waits = rows.filter((row) => found.has(key(row)) && !row.over);
+    for (const row of waits)
+      await client.query(
+        'update migration_control.redo set tries = tries + 1, due_at = clock_timestamp() + make_interval(secs => $3) where collection_id = $1 and source_id = $2',
+        [row.collection_id, row.source_id, Math.min(0.2 * 2 ** row.tries, 3)],
+      );
+    const done = rows.filter((row) => !waits.includes(row));
+    await setAside(
+      resources,
+      client,
+      changes,
+      done.flatMap((row) => found.get(key(row)) ?? []),
+      settings,
+    );
+    await client.query(
+      'delete from migration_control.redo using unnest($1::smallint[], $2::text[]) done(collection_id, source_id) where redo.collection_id = done.collection_id and redo.source_id = done.source_id',
+      [done.map((row) => row.collection_id), done.map((row) => row.source_id)],
+    );
+    return rows.length;
+  });
+}
+
+/** Quarantines documents that have lost a unique value for good; one that already is, for the same reason, stays as it is. */
+async function setAside(
+  resources: Resources,
+  client: pg.ClientBase,
+  changes: readonly Change[],
+  losers: readonly Found[],
+  settings: ChangeSettings,
+): Promise<void> {
+  const lost = new Map<string, Why>();
+  for (const loser of losers) {
+    const why = whyLost(loser);
+    const { rowCount } = await client.query(
+      `select 1 from migration_control.ledger where collection_id = $1 and source_id = $2 and state = 'q' and rule = $3 and not deleted`,
+      [loser.feed.collectionId, loser.id, why.rule],
+    );
+    if (rowCount === 0) lost.set(lostKey(loser.feed, loser.id), why);
+  }
+  if (lost.size === 0) return;
+  await applyChanges(
+    resources,
+    client,
+    changes.filter((change) => lost.has(lostKey(change.feed, change.id))),
+    settings,
+    lost,
+  );
+  for (const loser of losers) {
+    const why = lost.get(lostKey(loser.feed, loser.id));
+    if (why)
+      await client.query(
+        'insert into migration_control.elections (collection_id, source_id, rule, path) values ($1, $2, $3, $4) on conflict do nothing',
+        [loser.feed.collectionId, loser.id, why.rule, why.path],
+      );
+  }
+}
+
+/** Documents that something has changed for: a row they name has come, or the unique value they lost may be free again. */
+export async function findDue(
+  pool: pg.Pool,
+  feeds: ReadonlyMap<number, Feed>,
+  parents: readonly Parent[],
+): Promise<void> {
+  for (const { table, column } of parents)
+    await query(
+      pool,
+      'looking for references that can be resolved',
+      `insert into migration_control.redo (collection_id, source_id, reason)
+       select distinct u.collection_id, u.source_id, 'reference' from migration_control.unresolved u join ${name(table)} p on p.${name(column)} = u.key
+       where u.parent = $1 and u.parent_column = $2 limit 5000 on conflict do nothing`,
+      [table, column],
+    );
+  for (const feed of feeds.values()) {
+    const rules = [...feed.mapping.unique.map((rule) => rule.rule), 'source_id_unique'];
+    await query(
+      pool,
+      'looking for unique values that are free again',
+      `insert into migration_control.redo (collection_id, source_id, reason, since)
+       select $1, source_id, 'lost key', '-infinity' from migration_control.migration_errors
+       where collection = $2 and source_collection = $3 and rule = any($4) and resolved_at is null order by random() limit 50 on conflict do nothing`,
+      [feed.collectionId, feed.mapping.collection, feed.source, rules],
+    );
+  }
+}
+
+export interface Parent {
+  readonly table: string;
+  readonly column: string;
+}
+
+const key = (row: Pick<RedoRow, 'collection_id' | 'source_id'>) => `${row.collection_id}\t${row.source_id}`;
+
+function byFeed(rows: readonly RedoRow[], feeds: ReadonlyMap<number, Feed>): Map<Feed, string[]> {
+  const result = new Map<Feed, string[]>();
+  for (const row of rows) {
+    const feed = feeds.get(row.collection_id)!;
+    result.set(feed, [...(result.get(feed) ?? []), row.source_id]);
+  }
+  return result;
+}
+
+/** The documents as they are now; one that is not there any more is a delete of the same version. */
+export async function readAgain(
+  { source }: Pick<Resources, 'source'>,
+  feed: Feed,
+  ids: readonly string[],
+): Promise<Change[]> {
+  const { version, documents } = await readDocuments(source.client, source.db, feed.source, ids.map(idFromSourceId));
+  return ids.map((id) => ({ feed, id, version: versionOfRead(version), bytes: documents.get(id) }));
+}

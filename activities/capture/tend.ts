@@ -1,0 +1,85 @@
+// What keeps the targets complete beside the lanes: documents to be read again, references, configuration files, old figures.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { failures, KnownFailure } from '../../core/failures.ts';
+import { readStream } from '../../control/capture.ts';
+import { query } from '../../stores/postgres/connection.ts';
+import type { TableTarget } from '../../stores/postgres/target.ts';
+import type { ChangeSettings, Feed } from '../apply.ts';
+import type { Resources } from '../resources.ts';
+import { renderCollection } from '../targets.ts';
+import { feedsOf } from './open.ts';
+import { findDue, redoDue, type Parent } from './redo.ts';
+import type { Slice, SliceResult } from './slice.ts';
+
+export interface TendSettings extends ChangeSettings {
+  readonly clashSeconds: number;
+  readonly configurationDirectory: string;
+}
+
+/** Runs beside the lanes; two of it at once do the same work twice and nothing wrong. */
+export async function tendTargets(resources: Resources, settings: TendSettings, slice: Slice): Promise<SliceResult> {
+  const feeds = new Map([...(await feedsOf(resources)).values()].map((feed) => [feed.collectionId, feed]));
+  while (!slice.over()) {
+    if (slice.every('open', 2000) && !(await readStream(resources.postgres))) return { ended: 'closed' };
+    try {
+      const redone = await redoDue(resources, feeds, settings, settings.clashSeconds);
+      if (slice.every('due', 1000)) await findDue(resources.postgres, feeds, parentsOf(resources, feeds));
+      if (slice.every('files', 1000)) await renderStale(resources, settings.configurationDirectory);
+      if (slice.every('prune', 60_000)) await prune(resources);
+      if (redone === 0) await sleep(150);
+    } catch (error) {
+      if (!(error instanceof KnownFailure) || !failures[error.type].retryable || error.type === 'Defect') throw error;
+      slice.say(error.message);
+      await sleep(500);
+    }
+  }
+  return { ended: 'slice' };
+}
+
+function parentsOf(resources: Resources, feeds: ReadonlyMap<number, Feed>): Parent[] {
+  const captured = new Set([...feeds.values()].map((feed) => feed.mapping.collection));
+  const tables = [...resources.mappings.values()]
+    .filter((mapping) => captured.has(mapping.collection))
+    .flatMap((mapping) => mapping.targets.filter((target): target is TableTarget => target.store === 'postgres'));
+  const made = new Set(tables.map((table) => table.name));
+  const parents = tables
+    .flatMap((table) => Object.values(table.columns))
+    .flatMap(({ references }) => (references && made.has(references.table) ? [references] : []))
+    .flatMap(({ table, by }) => by.map((column) => `${table}\t${column}`));
+  return [...new Set(parents)].map((parent) => {
+    const [table, column] = parent.split('\t') as [string, string];
+    return { table, column };
+  });
+}
+
+async function renderStale(resources: Resources, directory: string): Promise<void> {
+  // The mark goes first: what changes while the files are written marks them again.
+  const rows = await query<{ collection: string }>(
+    resources.postgres,
+    'looking for files to write',
+    'delete from migration_control.stale_files returning collection',
+  );
+  for (const { collection } of rows)
+    await renderCollection(resources, collection, directory).catch(async (error: unknown) => {
+      await query(
+        resources.postgres,
+        'marking files again',
+        'insert into migration_control.stale_files (collection) values ($1) on conflict do nothing',
+        [collection],
+      );
+      throw error;
+    });
+}
+
+async function prune(resources: Resources): Promise<void> {
+  await query(
+    resources.postgres,
+    'forgetting old figures',
+    `delete from migration_control.capture_lag where at < clock_timestamp() - interval '1 day'`,
+  );
+  await query(
+    resources.postgres,
+    'forgetting workers',
+    `delete from migration_control.capture_workers where seen_at < clock_timestamp() - interval '1 hour'`,
+  );
+}

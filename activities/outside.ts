@@ -1,0 +1,112 @@
+// What must follow from PostgreSQL's decision in the stores that do not share its transaction. Called before that transaction commits.
+import type pg from 'pg';
+import { idFromSourceId } from '../core/identity.ts';
+import type { Version } from '../core/guard.ts';
+import type { Mapping, Outcome } from '../mappings/mapping.ts';
+import { writeDocuments, type DocumentWrite } from '../stores/mongodb/loader.ts';
+import type { Applied, Images, Referrer } from '../stores/postgres/apply.ts';
+import { query } from '../stores/postgres/connection.ts';
+import type { TableTarget } from '../stores/postgres/target.ts';
+import { loadKeys, retireKeys, type KeyRemoval } from '../stores/redis/loader.ts';
+import type { KeyRow, KeysTarget } from '../stores/redis/target.ts';
+import type { Resources } from './resources.ts';
+
+export type Targets = Pick<Resources, 'postgres' | 'mongodb' | 'redis' | 'mappings'>;
+
+const documentsAtOnce = 500;
+
+/**
+ * Documents and keys of what was applied: those that no longer load are removed with a tombstone, keys that a document no longer has go.
+ * `outcomes`: what loads, by document; without it (the copy, which writes these stores first) only removals are left to do.
+ * `earlier`: keys of images that were overtaken within the batch, which a broken attempt may have written.
+ */
+export async function settleOutside(
+  targets: Targets,
+  mapping: Mapping,
+  applied: Applied,
+  outcomes?: ReadonlyMap<string, Outcome>,
+  earlier: ReadonlyMap<string, readonly string[]> = new Map(),
+): Promise<void> {
+  for (const target of mapping.targets) {
+    if (target.store === 'mongodb') await settleDocuments(targets, target.name, applied, outcomes);
+    if (target.store === 'redis' && outcomes) await setKeys(targets, target as KeysTarget, applied, outcomes);
+  }
+  if (mapping.targets.some((target) => target.store === 'redis'))
+    await retireKeys(targets.redis, removals(applied, earlier));
+}
+
+async function settleDocuments(
+  { mongodb }: Targets,
+  collection: string,
+  applied: Applied,
+  outcomes: ReadonlyMap<string, Outcome> | undefined,
+): Promise<void> {
+  const writes: DocumentWrite[] = [];
+  for (const { id, version, loaded } of applied.fresh) {
+    const document = loaded ? (outcomes?.get(id)?.[collection]?.[0] as Record<string, unknown> | undefined) : undefined;
+    if (!loaded || document) writes.push({ id: document?.['_id'] ?? idFromSourceId(id), version, document });
+  }
+  for (let i = 0; i < writes.length; i += documentsAtOnce)
+    await writeDocuments(mongodb.client, mongodb.db, collection, writes.slice(i, i + documentsAtOnce));
+}
+
+async function setKeys(
+  { redis }: Targets,
+  target: KeysTarget,
+  applied: Applied,
+  outcomes: ReadonlyMap<string, Outcome>,
+): Promise<void> {
+  const rows = applied.fresh.flatMap(({ id, version, loaded }) =>
+    loaded
+      ? ((outcomes.get(id)?.[target.name] ?? []) as readonly KeyRow[]).map((row) => ({ ...row, sourceId: id, version }))
+      : [],
+  );
+  const now = Date.now();
+  await loadKeys(redis, target.prefix, rows, now);
+  // A session that has ended since its last version must not stay.
+  const ended = rows.filter((row) => row.expiresAt <= now);
+  await retireKeys(
+    redis,
+    ended.map((row) => ({ key: target.prefix + row.key, sourceId: row.sourceId, version: row.version })),
+  );
+}
+
+function removals(applied: Applied, earlier: ReadonlyMap<string, readonly string[]>): KeyRemoval[] {
+  const of = (id: string, version: Version, keys: Iterable<string>): KeyRemoval[] =>
+    [...keys].map((key) => ({ key, sourceId: id, version }));
+  return [
+    ...applied.fresh.flatMap(({ id, version, keys, oldKeys }) => {
+      const gone = new Set([...oldKeys, ...(earlier.get(id) ?? [])]);
+      for (const key of keys) gone.delete(key);
+      return of(id, version, gone);
+    }),
+    ...applied.stale.flatMap(({ id, version, unwantedKeys }) => of(id, version, unwantedKeys)),
+  ];
+}
+
+/** The ledger ids of a mapping's source collections, and who refers to its rows. */
+export async function siblingsOf(
+  on: pg.Pool | pg.ClientBase,
+  mappings: ReadonlyMap<string, Mapping>,
+  mapping: Mapping,
+): Promise<Pick<Images, 'siblings' | 'referencedBy'>> {
+  const rows = await query<{ id: number; mapping: string }>(
+    on,
+    'reading collections',
+    'select id, mapping from migration_control.collections order by id',
+  );
+  const idsOf = (collection: string) => rows.filter((row) => row.mapping === collection).map((row) => row.id);
+  const tables = new Set(mapping.targets.filter((target) => target.store === 'postgres').map((target) => target.name));
+  const referencedBy: Referrer[] = [...mappings.values()].flatMap((other) =>
+    other.targets
+      .filter((target): target is TableTarget => target.store === 'postgres')
+      .flatMap((target) =>
+        Object.entries(target.columns).flatMap(([column, its]) =>
+          its.references && tables.has(its.references.table)
+            ? [{ parent: its.references.table, table: target.name, column, collectionIds: idsOf(other.collection) }]
+            : [],
+        ),
+      ),
+  );
+  return { siblings: idsOf(mapping.collection), referencedBy };
+}

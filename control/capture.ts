@@ -1,0 +1,185 @@
+// Where change capture stands, in SQL: the stream's position, the lanes', what lies between them, and gaps.
+import type pg from 'pg';
+import type { Version } from '../core/guard.ts';
+import { query } from '../stores/postgres/connection.ts';
+
+export interface StreamRow {
+  readonly epoch: number;
+  readonly token: Record<string, unknown>;
+  readonly version: bigint;
+  readonly last: Version | undefined;
+  readonly lanes: number;
+  readonly images: 'post-images' | 'updateLookup';
+  readonly nextSegment: bigint;
+}
+
+interface RawStream {
+  epoch: string;
+  token: Record<string, unknown>;
+  version: string;
+  last_version: string;
+  last_op_index: number;
+  lanes: number;
+  images: StreamRow['images'];
+  next_segment: string;
+}
+
+const streamOf = (row: RawStream | undefined): StreamRow | undefined =>
+  row && {
+    epoch: Number(row.epoch),
+    token: row.token,
+    version: BigInt(row.version),
+    last: row.last_version === '0' ? undefined : { time: BigInt(row.last_version), op: row.last_op_index },
+    lanes: row.lanes,
+    images: row.images,
+    nextSegment: BigInt(row.next_segment),
+  };
+
+/** undefined: capture has not been opened, or was undone. */
+export async function readStream(on: pg.Pool | pg.ClientBase): Promise<StreamRow | undefined> {
+  const there = await query<{ there: boolean }>(
+    on,
+    'looking for change capture',
+    `select to_regclass('migration_control.capture_stream') is not null as there`,
+  );
+  if (!there[0]!.there) return undefined;
+  return streamOf(
+    (await query<RawStream>(on, 'reading the position', 'select * from migration_control.capture_stream'))[0],
+  );
+}
+
+/** Becomes the stream's only reader: whoever read before is refused from now on. */
+export async function takeStream(pool: pg.Pool, holder: string): Promise<StreamRow | undefined> {
+  const rows = await query<RawStream>(
+    pool,
+    'taking the stream',
+    'update migration_control.capture_stream set epoch = epoch + 1, holder = $1 returning *',
+    [holder],
+  );
+  return streamOf(rows[0]);
+}
+
+/** Becomes the lane's only applier. Returns its epoch, or undefined when there is no such lane (any more). */
+export async function takeLane(pool: pg.Pool, lane: number, holder: string): Promise<number | undefined> {
+  const rows = await query<{ epoch: string }>(
+    pool,
+    `taking lane ${lane}`,
+    'update migration_control.capture_position set epoch = epoch + 1, holder = $2 where lane = $1 returning epoch',
+    [lane, holder],
+  );
+  return rows[0] && Number(rows[0].epoch);
+}
+
+/** Locks the row for the transaction: another that takes it over meanwhile waits for this one's end. */
+export async function holdsStream(client: pg.ClientBase, epoch: number): Promise<boolean> {
+  const { rowCount } = await client.query(
+    'select 1 from migration_control.capture_stream where epoch = $1 for update',
+    [epoch],
+  );
+  return rowCount === 1;
+}
+
+export async function holdsLane(client: pg.ClientBase, lane: number, epoch: number): Promise<boolean> {
+  const { rowCount } = await client.query(
+    'select 1 from migration_control.capture_position where lane = $1 and epoch = $2 for update',
+    [lane, epoch],
+  );
+  return rowCount === 1;
+}
+
+export interface Gap {
+  readonly kind: string;
+  readonly collection: string | null;
+  readonly detail: string;
+  readonly openedAt: string;
+}
+
+export async function openGap(
+  on: pg.Pool | pg.ClientBase,
+  gap: { kind: string; collection: string | undefined; detail: string; from: bigint },
+): Promise<void> {
+  await query(
+    on,
+    'recording a gap',
+    `insert into migration_control.capture_gaps (kind, collection, detail, from_version) values ($1, $2, $3, $4)
+     on conflict ((true)) where closed_at is null do nothing`,
+    [gap.kind, gap.collection ?? null, gap.detail, gap.from.toString()],
+  );
+}
+
+export async function currentGap(on: pg.Pool | pg.ClientBase): Promise<Gap | undefined> {
+  const [row] = await query<{ kind: string; collection: string | null; detail: string; opened_at: Date }>(
+    on,
+    'looking for gaps',
+    'select kind, collection, detail, opened_at from migration_control.capture_gaps where closed_at is null',
+  );
+  return (
+    row && { kind: row.kind, collection: row.collection, detail: row.detail, openedAt: row.opened_at.toISOString() }
+  );
+}
+
+export interface CaptureStatus {
+  /** Every change up to this cluster time stands in the targets: seconds.increment. */
+  readonly position: string;
+  readonly version: bigint;
+  readonly lagMs: number;
+  readonly pendingEvents: number;
+  readonly events: number;
+  readonly documents: number;
+  /** Documents waiting to be read again. */
+  readonly redo: number;
+  readonly lagP50Ms: number | null;
+  readonly lagP99Ms: number | null;
+  readonly holders: Record<string, string | null>;
+  readonly gap: Gap | null;
+}
+
+const positionText = (version: bigint): string => `${version >> 32n}.${version & 0xffffffffn}`;
+
+/** `clock`: the source's clock, ms, now. undefined where capture has not been opened. */
+export async function captureStatus(pool: pg.Pool, clock: number): Promise<CaptureStatus | undefined> {
+  const stream = await readStream(pool);
+  if (!stream) return undefined;
+  const [row] = await query<
+    Record<'events' | 'documents' | 'pending' | 'redo', string> & {
+      first_version: string | null;
+      first_wall: Date | null;
+      seen_at: Date | null;
+      p50: number | null;
+      p99: number | null;
+      holders: Record<string, string | null>;
+    }
+  >(
+    pool,
+    'reading the state of capture',
+    `select (select coalesce(sum(events), 0) from migration_control.capture_position) as events,
+            (select coalesce(sum(documents), 0) from migration_control.capture_position) as documents,
+            (select coalesce(sum(events), 0) from migration_control.captured) as pending,
+            (select min(first_version) from migration_control.captured) as first_version,
+            (select min(first_wall) from migration_control.captured) as first_wall,
+            (select seen_at from migration_control.capture_stream) as seen_at,
+            (select count(*) from migration_control.redo) as redo,
+            (select percentile_cont(0.5) within group (order by lag_ms) from migration_control.capture_lag) as p50,
+            (select percentile_cont(0.99) within group (order by lag_ms) from migration_control.capture_lag) as p99,
+            (select jsonb_object_agg('lane ' || lane, holder) || jsonb_build_object('reader', (select holder from migration_control.capture_stream))
+             from migration_control.capture_position) as holders`,
+  );
+  const version = row!.first_version === null ? stream.version : BigInt(row!.first_version) - 1n;
+  const since = Math.min(
+    row!.first_wall?.getTime() ?? Infinity,
+    row!.seen_at?.getTime() ?? Number(stream.version >> 32n) * 1000,
+  );
+  return {
+    position: positionText(version),
+    version,
+    lagMs: Math.max(0, Math.round(clock - since)),
+    pendingEvents: Number(row!.pending),
+    events: Number(row!.events),
+    documents: Number(row!.documents),
+    redo: Number(row!.redo),
+    lagP50Ms: row!.p50,
+    lagP99Ms: row!.p99,
+    holders: row!.holders,
+    gap: (await currentGap(pool)) ?? null,
+  };
+}

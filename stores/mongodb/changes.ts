@@ -1,0 +1,324 @@
+// The change stream of a source database, undecoded, with every position it passes; what it cannot go on from is a gap, never skipped.
+import { deserialize, Int32, Long, onDemand, type Timestamp } from 'bson';
+import { MongoServerError, type ClientSession, type Db, type MongoClient } from 'mongodb';
+import { numbered, type Version } from '../../core/guard.ts';
+import { sourceId } from '../../core/identity.ts';
+import { mongo } from './connection.ts';
+import { batchFor, versionOf } from './source.ts';
+
+/** A resume token as MongoDB writes it; opaque but for being kept. */
+export type Token = Record<string, unknown>;
+
+/** Where the images of updates come from: written with the change, or looked up when the change is read (then later, or gone). */
+export type Images = 'post-images' | 'updateLookup';
+
+/** What the stream says of a document: the whole document, null where it was gone before it could be looked up, undefined where it was deleted. */
+export interface ChangeEvent {
+  readonly kind: 'document';
+  readonly collection: string;
+  readonly id: string;
+  readonly version: Version;
+  readonly wall: number;
+  readonly bytes: Uint8Array | null | undefined;
+}
+
+/** Something happened to a collection or the database that no document's change tells. */
+export interface OtherEvent {
+  readonly kind: 'other';
+  readonly operation: string;
+  readonly collection: string | undefined;
+  readonly to: string | undefined;
+  readonly version: Version;
+  readonly wall: number;
+}
+
+export interface Batch {
+  readonly events: readonly (ChangeEvent | OtherEvent)[];
+  /** Resuming here reads what follows the last event, and only that. */
+  readonly token: Token;
+  /** All changes up to this cluster time have been read. */
+  readonly time: bigint;
+  /** Nothing more was there to read. */
+  readonly atEnd: boolean;
+}
+
+/** The stream cannot be resumed: what happened, in the server's code and a sentence. */
+export class StreamLost extends Error {
+  readonly kind: 'history-lost' | 'token-refused';
+  constructor(kind: StreamLost['kind'], message: string) {
+    super(message);
+    this.name = 'StreamLost';
+    this.kind = kind;
+  }
+}
+
+/** 286 ChangeStreamHistoryLost, 136 CappedPositionLost, 234 oplog rolled over under a cursor: what was to be read is no longer there. */
+const historyLost = new Set([286, 136, 234]);
+/** 280 ChangeStreamFatalError, 260 InvalidResumeToken, 50811/40647 a token this server did not write or cannot read. */
+const tokenRefused = new Set([280, 260, 222, 50811, 40647, 40649, 40576]);
+
+function lostOr(error: unknown): unknown {
+  if (!(error instanceof MongoServerError)) return error;
+  const code = Number(error.code);
+  if (historyLost.has(code) || /resume (of change stream was not possible|point may no longer)/i.test(error.message))
+    return new StreamLost(
+      'history-lost',
+      `the source no longer holds the changes since the last one read (code ${code})`,
+    );
+  if (tokenRefused.has(code))
+    return new StreamLost(
+      'token-refused',
+      `the source does not accept the position of the last change read (code ${code})`,
+    );
+  return error;
+}
+
+const undecoded = { fieldsAsRaw: { firstBatch: true, nextBatch: true } };
+const decoding = { promoteValues: false, promoteLongs: false } as const;
+
+interface Cursor {
+  readonly id: Long;
+  readonly nextBatch?: Uint8Array[];
+  readonly firstBatch?: Uint8Array[];
+  readonly postBatchResumeToken: Token;
+}
+
+/** One database's stream. Watches every collection: a filter would tie the position to the mappings of the day (pitfall 11). */
+export class ChangeStream {
+  readonly #db: Db;
+  readonly #session: ClientSession;
+  readonly #awaitMs: number;
+  readonly #batch: number;
+  #cursor: Long;
+  #token: Token;
+  #last: Version | undefined;
+  #fragments: Uint8Array[] = [];
+  readonly openedAt: bigint;
+
+  private constructor(
+    db: Db,
+    session: ClientSession,
+    cursor: Cursor,
+    openedAt: bigint,
+    last: Version | undefined,
+    options: StreamOptions,
+  ) {
+    this.#db = db;
+    this.#session = session;
+    this.#cursor = cursor.id;
+    this.#token = cursor.postBatchResumeToken;
+    this.#last = last;
+    this.#awaitMs = options.awaitMs;
+    this.#batch = batchFor(options.averageBytes ?? 1000, 2000);
+    this.openedAt = openedAt;
+  }
+
+  /** Opens after `from`, or now. Throws StreamLost where the source cannot go on from there. */
+  static async open(
+    { client, db }: Source,
+    images: Images,
+    from: Position | undefined,
+    options: StreamOptions,
+  ): Promise<ChangeStream> {
+    // A cursor belongs to the session it was opened in.
+    const session = client.startSession();
+    const stream = {
+      $changeStream: {
+        fullDocument: images === 'post-images' ? 'required' : 'updateLookup',
+        ...(from && { resumeAfter: from.token }),
+      },
+    };
+    // Must be the last stage; servers older than 6.0.9 do not know it, and then an event beyond 16 MB ends the stream.
+    for (const pipeline of [[stream, { $changeStreamSplitLargeEvent: {} }], [stream]]) {
+      try {
+        const reply = await db.command({ aggregate: 1, pipeline, cursor: { batchSize: 0 } }, {
+          ...undecoded,
+          session,
+        } as never);
+        const openedAt = versionOf(reply['operationTime'] as Timestamp);
+        return new ChangeStream(db, session, reply['cursor'] as Cursor, openedAt, from?.last, options);
+      } catch (error) {
+        const unknownStage = error instanceof MongoServerError && error.code === 40324;
+        if (unknownStage && pipeline.length > 1) continue;
+        await session.endSession();
+        throw lostOr(error);
+      }
+    }
+    throw new TypeError('unreachable: the last pipeline returns or throws');
+  }
+
+  /** Waits up to `awaitMs` for changes. An event split because of its size is put together again, and its position is that of its last part. */
+  async next(): Promise<Batch> {
+    const reply = await this.#db
+      .command(
+        {
+          getMore: this.#cursor,
+          collection: '$cmd.aggregate',
+          batchSize: new Int32(this.#batch),
+          maxTimeMS: new Int32(this.#awaitMs),
+        },
+        { ...undecoded, session: this.#session } as never,
+      )
+      .catch((error: unknown) => {
+        throw lostOr(error);
+      });
+    const cursor = reply['cursor'] as Cursor;
+    const events: (ChangeEvent | OtherEvent)[] = [];
+    for (const raw of cursor.nextBatch ?? []) {
+      const whole = this.#whole(raw);
+      if (whole) events.push(this.#event(whole));
+    }
+    // In the middle of a split event the position stays before it: resumed there, all its parts are read again.
+    if (this.#fragments.length === 0) this.#token = cursor.postBatchResumeToken;
+    const atEnd = events.length === 0 && this.#fragments.length === 0;
+    const reached = atEnd
+      ? (timeOf(this.#token) ?? versionOf(reply['operationTime'] as Timestamp))
+      : // Other operations of the last cluster time may follow in the next batch.
+        (this.#last?.time ?? this.openedAt) - 1n;
+    return { events, token: this.#token, time: reached, atEnd };
+  }
+
+  #whole(raw: Uint8Array): ReadonlyMap<string, Field> | undefined {
+    const fields = fieldsOf(raw);
+    const split = fields.get('splitEvent');
+    if (!split) return fields;
+    this.#fragments.push(raw);
+    const { fragment, of } = deserialize(bytesOf(split), { promoteValues: true }) as { fragment: number; of: number };
+    if (fragment < of) return undefined;
+    const whole = new Map(this.#fragments.flatMap((part) => [...fieldsOf(part)]));
+    this.#fragments = [];
+    return whole;
+  }
+
+  #event(fields: ReadonlyMap<string, Field>): ChangeEvent | OtherEvent {
+    const small = ['operationType', 'clusterTime', 'wallTime', 'ns', 'to', 'documentKey'];
+    const head = deserialize(documentOf(small.flatMap((name) => fields.get(name) ?? [])), decoding) as Head;
+    const operation = String(head.operationType);
+    const time = versionOf(head.clusterTime);
+    const version = numbered(this.#last, time);
+    this.#last = version;
+    const wall = head.wallTime instanceof Date ? head.wallTime.getTime() : Number(time >> 32n) * 1000;
+    const collection = head.ns?.coll;
+    if (!['insert', 'update', 'replace', 'delete'].includes(operation) || collection === undefined)
+      return { kind: 'other', operation, collection, to: head.to?.coll, version, wall };
+    const full = fields.get('fullDocument');
+    const bytes = operation === 'delete' ? undefined : full?.type === objectType ? bytesOf(full) : null;
+    return { kind: 'document', collection, id: sourceId(head.documentKey!['_id']), version, wall, bytes };
+  }
+
+  get position(): Position {
+    return { token: this.#token, last: this.#last };
+  }
+
+  async close(): Promise<void> {
+    await this.#db
+      .command({ killCursors: '$cmd.aggregate', cursors: [this.#cursor] }, { session: this.#session })
+      .catch(() => undefined);
+    await this.#session.endSession().catch(() => undefined);
+  }
+}
+
+/**
+ * The cluster time in MongoDB's own tokens: a key string that begins with a timestamp. It is what the stream has passed; the time of a reply may be
+ * ahead of it by what no majority has yet. Undefined for tokens of another make, whose servers have one node only.
+ */
+function timeOf(token: Token): bigint | undefined {
+  const data = String(token['_data']);
+  return /^82[0-9a-f]{16}/i.test(data) ? BigInt(`0x${data.slice(2, 18)}`) : undefined;
+}
+
+/** Where to go on, and the version of the last event, from which operations of the same cluster time are counted on. */
+export interface Position {
+  readonly token: Token;
+  readonly last: Version | undefined;
+}
+
+export interface Source {
+  readonly client: MongoClient;
+  readonly db: Db;
+}
+
+export interface StreamOptions {
+  readonly awaitMs: number;
+  readonly averageBytes?: number;
+}
+
+interface Head {
+  readonly operationType: string;
+  readonly clusterTime: Timestamp;
+  readonly wallTime?: Date;
+  readonly ns?: { readonly coll?: string };
+  readonly to?: { readonly coll?: string };
+  readonly documentKey?: Record<string, unknown>;
+}
+
+/** One field of an undecoded document: its BSON type and where it stands. */
+interface Field {
+  readonly type: number;
+  readonly name: string;
+  readonly in: Uint8Array;
+  readonly offset: number;
+  readonly length: number;
+}
+const objectType = 3;
+
+function fieldsOf(raw: Uint8Array): Map<string, Field> {
+  const fields = new Map<string, Field>();
+  for (const [type, nameOffset, nameLength, offset, length] of onDemand.parseToElements(raw)) {
+    const name = Buffer.from(raw.buffer, raw.byteOffset + nameOffset, nameLength).toString('utf8');
+    fields.set(name, { type, name, in: raw, offset, length });
+  }
+  return fields;
+}
+
+const bytesOf = ({ in: raw, offset, length }: Field): Uint8Array => raw.subarray(offset, offset + length);
+
+/** A document of just these fields, so that the rest need not be decoded. */
+function documentOf(fields: readonly Field[]): Uint8Array {
+  const parts = fields.flatMap((field) => [Buffer.from([field.type]), Buffer.from(`${field.name}\0`), bytesOf(field)]);
+  const size = parts.reduce((sum, part) => sum + part.byteLength, 5);
+  const head = Buffer.alloc(4);
+  head.writeInt32LE(size);
+  return Buffer.concat([head, ...parts, Buffer.from([0])], size);
+}
+
+/** Whether every collection keeps post-images; one that does not makes the whole stream look up its documents. */
+export async function imagesOf(db: Db, collections: readonly string[]): Promise<Images> {
+  const listed = await mongo('listing collections', () => db.listCollections().toArray());
+  const ours = listed.filter((one) => collections.includes(String(one.name)));
+  const keeps = (one: (typeof ours)[number]) =>
+    (one as { options?: { changeStreamPreAndPostImages?: { enabled?: boolean } } }).options
+      ?.changeStreamPreAndPostImages?.enabled === true;
+  return ours.length > 0 && ours.every(keeps) ? 'post-images' : 'updateLookup';
+}
+
+/** The server's clock, ms. */
+export const clockOf = (db: Db): Promise<number> =>
+  mongo('asking for the time', async () => ((await db.command({ hello: 1 }))['localTime'] as Date).getTime());
+
+/** Documents by `_id`, undecoded, with a cluster time that all of them include; ids that are not there are not in the map. */
+export async function readDocuments(
+  client: MongoClient,
+  db: Db,
+  collection: string,
+  ids: readonly unknown[],
+): Promise<{ version: bigint; documents: Map<string, Uint8Array> }> {
+  return mongo(`reading ${collection} again`, async () => {
+    const session = client.startSession({ causalConsistency: true });
+    try {
+      await db.command({ ping: 1 }, { session });
+      const version = versionOf(session.operationTime!);
+      const options = { session, raw: true, readConcern: { level: 'majority' as const } };
+      const found = (await db
+        .collection(collection)
+        .find({ _id: { $in: [...ids] } } as never, options)
+        .toArray()) as unknown as Uint8Array[];
+      return {
+        version,
+        documents: new Map(found.map((raw) => [sourceId(deserialize(raw, decoding)['_id']), raw])),
+      };
+    } finally {
+      await session.endSession();
+    }
+  });
+}

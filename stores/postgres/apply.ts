@@ -1,0 +1,248 @@
+// The guard in SQL: images staged, compared with the ledger version by version, and only what is newer applied.
+import type pg from 'pg';
+import type { Version } from '../../core/guard.ts';
+import { clashesOf, type Clash } from './clashes.ts';
+import { name } from './connection.ts';
+import { columnsOf } from './copy.ts';
+import { errorColumns, ledgerColumns, unresolvedColumns } from './ledger.ts';
+import { copy, insertChildren, stageTable, type CopyText } from './stage.ts';
+import type { TableTarget } from './target.ts';
+
+/** Images of documents of one source collection, at most one per document, sorted by source id so that writers lock in one order. */
+export interface Images {
+  readonly collectionId: number;
+  /** Ledger ids of all source collections of the mapping: their documents share tables. */
+  readonly siblings: readonly number[];
+  readonly ledger: CopyText;
+  readonly errors: CopyText | undefined;
+  readonly unresolved: CopyText | undefined;
+  readonly tables: readonly { readonly target: TableTarget; readonly rows: CopyText }[];
+  /** Columns of other tables that hold ids of this mapping's rows, with the ledger ids of their documents. */
+  readonly referencedBy: readonly Referrer[];
+}
+
+export interface Referrer {
+  readonly parent: string;
+  readonly table: string;
+  readonly column: string;
+  readonly collectionIds: readonly number[];
+}
+
+export interface Applied {
+  /** Documents whose image was newer: it is now what stands in the tables. */
+  readonly fresh: readonly FreshDocument[];
+  /** Documents whose image was not newer. */
+  readonly stale: readonly StaleDocument[];
+  /** Documents left as they were because another holds a unique value of theirs; they are noted in `redo`. */
+  readonly clashes: readonly Clash[];
+}
+
+export interface FreshDocument {
+  readonly id: string;
+  readonly version: Version;
+  readonly loaded: boolean;
+  readonly keys: readonly string[];
+  readonly oldKeys: readonly string[];
+}
+
+export interface StaleDocument {
+  readonly id: string;
+  /** Of what stands in the tables. */
+  readonly version: Version;
+  /** Keys that the refused image would have had and the document does not have now. */
+  readonly unwantedKeys: readonly string[];
+}
+
+/** Who has lost a unique key is settled before the copy; live writers settle it anew for each document they apply. */
+export interface ApplyOptions {
+  readonly forgetElections: boolean;
+}
+
+/** To be called in a transaction, also several times. Throws an error of code 40001 when another writer took a key meanwhile: try again. */
+export async function applyImages(client: pg.ClientBase, images: Images, options: ApplyOptions): Promise<Applied> {
+  const stages = await stage(client, images);
+  const partition = `migration_control.${name(`ledger_${images.collectionId}`)}`;
+  await findFresh(client, partition);
+  const clashes = await clashesOf(client, images, stages);
+  await writeLedger(client, partition);
+  const parents = stages.filter((one) => !one.target.child);
+  for (const { target, stage: from } of parents) await replaceRows(client, images, target, from);
+  for (const { target, stage: from } of stages.filter((one) => one.target.child))
+    await replaceChildren(client, target, from);
+  await replaceNotes(client, images, options);
+  return { ...(await outcome(client, partition)), clashes };
+}
+
+export interface Stage {
+  readonly target: TableTarget;
+  readonly stage: string;
+}
+
+async function stage(client: pg.ClientBase, images: Images): Promise<Stage[]> {
+  await client.query(`
+    create temporary table if not exists stage_ledger (like migration_control.ledger including defaults) on commit delete rows;
+    create temporary table if not exists stage_unresolved (like migration_control.unresolved) on commit delete rows;
+    create temporary table if not exists stage_errors (collection text, source_collection text, source_id text collate "C", rule text, path text,
+      message text, document jsonb, mapping_version smallint) on commit delete rows;
+    create temporary table if not exists fresh (source_id text collate "C", old_place timestamptz, old_state "char", old_keys text[], known boolean) on commit delete rows;
+    create temporary table if not exists clash (source_id text collate "C", unique_set integer) on commit delete rows;
+    delete from stage_ledger; delete from stage_unresolved; delete from stage_errors; delete from fresh; delete from clash`);
+  await copy(client, 'stage_ledger', ledgerColumns, images.ledger);
+  if (images.errors) await copy(client, 'stage_errors', errorColumns, images.errors);
+  if (images.unresolved) await copy(client, 'stage_unresolved', unresolvedColumns, images.unresolved);
+  const stages: Stage[] = [];
+  for (const { target, rows } of images.tables) {
+    const made = await stageTable(client, target);
+    await copy(client, made, columnsOf(target), rows);
+    stages.push({ target, stage: made });
+  }
+  return stages;
+}
+
+/** Locks the documents' ledger rows and leaves those with a newer image in `fresh`, with what the ledger held of them. */
+async function findFresh(client: pg.ClientBase, partition: string): Promise<void> {
+  await client.query(`insert into fresh
+    select s.source_id, l.place, case when l.deleted then null else l.state end, l.keys, l.source_id is not null
+    from stage_ledger s left join lateral (
+      select place, source_id, version, op_index, state, deleted, keys from ${partition}
+      where collection_id = s.collection_id and source_id = s.source_id for update) l on true
+    where l.source_id is null or (l.version, l.op_index) < (s.version, s.op_index)`);
+}
+
+/** The partition is named because only there a row tells whether it was inserted or updated (xmax). A key that another transaction inserts in between makes the write wait, and then compares with it. */
+async function writeLedger(client: pg.ClientBase, partition: string): Promise<void> {
+  const { rows } = await client.query<{ raced: string }>(`with written as (
+      insert into ${partition} as l (${ledgerColumns.join(', ')})
+      select ${ledgerColumns.map((column) => `s.${column}`).join(', ')} from stage_ledger s join fresh using (source_id) order by s.source_id
+      on conflict (collection_id, source_id) do update set version = excluded.version, op_index = excluded.op_index, deleted = excluded.deleted,
+        state = excluded.state, rule = excluded.rule, mapping_version = excluded.mapping_version, source_digest = excluded.source_digest,
+        place = excluded.place, keys = excluded.keys
+      where (l.version, l.op_index) < (excluded.version, excluded.op_index)
+      returning l.source_id, (l.xmax <> 0) as updated)
+    select count(*) filter (where not fresh.known and (written.updated or written.source_id is null)) as raced from fresh left join written using (source_id)`);
+  if (Number(rows[0]!.raced) > 0)
+    throw Object.assign(new Error('another writer took a key meanwhile'), { code: '40001' });
+}
+
+/** Rows of a document that was not loaded before are not ours to remove: a sibling collection may have the same id. */
+async function replaceRows(client: pg.ClientBase, images: Images, target: TableTarget, from: string): Promise<void> {
+  const columns = columnsOf(target).map(name);
+  const table = name(target.name);
+  const leaves = `not exists (select 1 from ${from} s where s.source_id = t.source_id)`;
+  await leaveReferrers(client, images, target, leaves);
+  const moved = target.time ? `t.${name(target.time)} = fresh.old_place` : leaves;
+  await client.query(
+    `delete from ${table} t using fresh where t.source_id = fresh.source_id and fresh.old_state = 'l' and ${moved}`,
+  );
+  // A row that stays keeps its id, because other rows refer to it.
+  const keep = target.time
+    ? ''
+    : ` on conflict (source_id) do update set ${columns
+        .slice(1)
+        .map((column) => `${column} = excluded.${column}`)
+        .join(', ')}`;
+  await client.query(
+    `insert into ${table} (${columns.join(', ')}) select ${columns.map((column) => `s.${column}`).join(', ')} from ${from} s join fresh using (source_id) order by s.source_id${keep}`,
+  );
+}
+
+/** Rows that refer to one that goes lose the reference, and their documents are read again: the one they name may come back under another id. */
+async function leaveReferrers(
+  client: pg.ClientBase,
+  images: Images,
+  target: TableTarget,
+  leaves: string,
+): Promise<void> {
+  const referrers = images.referencedBy.filter((one) => one.parent === target.name);
+  if (referrers.length === 0) return;
+  const { rows } = await client.query<{ id: string }>(
+    `select t.id from ${name(target.name)} t join fresh using (source_id) where fresh.old_state = 'l' and ${leaves}`,
+  );
+  if (rows.length === 0) return;
+  const ids = rows.map((row) => row.id);
+  for (const { table, column, collectionIds } of referrers) {
+    const { rows: there } = await client.query<{ there: boolean }>('select to_regclass($1) is not null as there', [
+      name(table),
+    ]);
+    if (!there[0]!.there) continue;
+    await client.query(
+      `with orphaned as (update ${name(table)} t set ${name(column)} = null where t.${name(column)} = any($1::bigint[]) returning t.source_id)
+       insert into migration_control.redo (collection_id, source_id, reason)
+       select l.collection_id, o.source_id, 'reference' from (select distinct source_id from orphaned) o
+       join migration_control.ledger l on l.source_id = o.source_id and l.collection_id = any($2) and l.state = 'l' and not l.deleted
+       on conflict do nothing`,
+      [ids, collectionIds],
+    );
+  }
+}
+
+async function replaceChildren(client: pg.ClientBase, target: TableTarget, from: string): Promise<void> {
+  await client.query(
+    `delete from ${name(target.name)} c using ${name(target.child!.of)} p join fresh using (source_id) where c.${name(target.child!.column)} = p.id and fresh.old_state = 'l'`,
+  );
+  await client.query(
+    `delete from ${from} s where not exists (select 1 from fresh where fresh.source_id = s.source_id)`,
+  );
+  await insertChildren(client, target, from);
+}
+
+/** A newer version leaves quarantine by itself, or enters it with its own reason; what it refers to is noted anew. */
+async function replaceNotes(client: pg.ClientBase, images: Images, options: ApplyOptions): Promise<void> {
+  await client.query(
+    `update migration_control.migration_errors e set resolved_at = clock_timestamp() from fresh, migration_control.collections c
+     where fresh.old_state = 'q' and c.id = $1 and e.collection = c.mapping and e.source_collection = c.source and e.source_id = fresh.source_id and e.resolved_at is null`,
+    [images.collectionId],
+  );
+  if (images.errors)
+    await client.query(
+      `insert into migration_control.migration_errors (${errorColumns.join(', ')}) select ${errorColumns.map((column) => `e.${column}`).join(', ')} from stage_errors e join fresh using (source_id)`,
+    );
+  await client.query(
+    `delete from migration_control.unresolved u using fresh where u.collection_id = $1 and u.source_id = fresh.source_id`,
+    [images.collectionId],
+  );
+  if (images.unresolved)
+    await client.query(
+      `insert into migration_control.unresolved (${unresolvedColumns.join(', ')}) select distinct ${unresolvedColumns.map((column) => `u.${column}`).join(', ')} from stage_unresolved u join fresh using (source_id)`,
+    );
+  if (options.forgetElections)
+    await client.query(
+      `delete from migration_control.elections e using fresh where e.collection_id = $1 and e.source_id = fresh.source_id`,
+      [images.collectionId],
+    );
+}
+
+interface OutcomeRow {
+  readonly source_id: string;
+  readonly version: string;
+  readonly op_index: number;
+  readonly loaded: boolean;
+  readonly keys: string[] | null;
+  readonly other_keys: string[] | null;
+}
+
+async function outcome(client: pg.ClientBase, partition: string): Promise<Pick<Applied, 'fresh' | 'stale'>> {
+  const fresh = await client.query<OutcomeRow>(
+    `select s.source_id, s.version, s.op_index, s.state = 'l' and not s.deleted as loaded, s.keys, f.old_keys as other_keys
+     from fresh f join stage_ledger s using (source_id)`,
+  );
+  const stale = await client.query<OutcomeRow>(
+    `select l.source_id, l.version, l.op_index, false as loaded, l.keys, s.keys as other_keys from stage_ledger s join ${partition} l on l.source_id = s.source_id
+     where not exists (select 1 from fresh where fresh.source_id = s.source_id) and not exists (select 1 from clash where clash.source_id = s.source_id)`,
+  );
+  const versionOf = (row: OutcomeRow): Version => ({ time: BigInt(row.version), op: row.op_index });
+  return {
+    fresh: fresh.rows.map((row) => ({
+      id: row.source_id,
+      version: versionOf(row),
+      loaded: row.loaded,
+      keys: row.keys ?? [],
+      oldKeys: row.other_keys ?? [],
+    })),
+    stale: stale.rows.map((row) => ({
+      id: row.source_id,
+      version: versionOf(row),
+      unwantedKeys: (row.other_keys ?? []).filter((key) => !row.keys?.includes(key)),
+    })),
+  };
+}

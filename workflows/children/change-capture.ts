@@ -1,0 +1,135 @@
+// Tails the source from before the first read until it is stopped: one reader, lanes by key, and housekeeping beside them.
+import {
+  allHandlersFinished,
+  ApplicationFailure,
+  CancellationScope,
+  condition,
+  continueAsNew,
+  getExternalWorkflowHandle,
+  isCancellation,
+  setHandler,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { Repaired } from '../../activities/capture/repair.ts';
+import type { CaptureProgress } from '../../core/state.ts';
+import { captureProgressSignal, repairUpdate, stopCaptureSignal, type RepairRequest } from '../contract.ts';
+import { laneLoop, readerLoop, tellLoop, tendLoop, type Course, type LoopSettings } from '../lib/capture-loops.ts';
+import { introduce } from '../lib/report.ts';
+import { control, long } from '../proxies.ts';
+
+export interface CaptureInput {
+  readonly migration: string;
+  readonly root: string;
+  readonly lanes: number;
+  readonly settings: LoopSettings;
+}
+
+/** Ends when it is told to, or when the data phase is undone. Its positions stand in the target, so that a new run only goes on. */
+export async function changeCapture(input: CaptureInput): Promise<void> {
+  const course: Course = {
+    over: false,
+    blocked: false,
+    troubles: new Map(),
+    tell: teller(input, () => course.troubles),
+  };
+  let repairing = false;
+  setHandler(stopCaptureSignal, () => void (course.over = true), { description: 'End change capture' });
+  setHandler(
+    repairUpdate,
+    async (request: RepairRequest): Promise<Repaired> => {
+      repairing = true;
+      try {
+        return await repair(input, course, request);
+      } finally {
+        repairing = false;
+      }
+    },
+    {
+      validator: (_request: RepairRequest) => {
+        if (repairing) throw ApplicationFailure.nonRetryable('A repair is running already.', 'OrderRefused');
+      },
+      description: 'Scan the source and write again what differs; closes a gap. {"dryRun": true} only counts.',
+    },
+  );
+  course.blocked = (await control.gapOf()) !== undefined;
+  await course.tell();
+
+  const scope = new CancellationScope();
+  const loops = scope.run(() =>
+    Promise.all([
+      readerLoop(course),
+      ...Array.from({ length: input.lanes }, (_, lane) => laneLoop(course, lane, input.settings)),
+      tendLoop(course, input.settings),
+      tellLoop(course),
+    ]),
+  );
+  const ended = loops.then(
+    () => undefined,
+    (error: unknown) => {
+      course.over = true;
+      if (!isCancellation(error)) throw error;
+    },
+  );
+  await condition(() => course.over || (workflowInfo().continueAsNewSuggested && !repairing));
+  const renew = !course.over;
+  scope.cancel();
+  await ended;
+  await condition(allHandlersFinished);
+  if (renew) await continueAsNew<typeof changeCapture>(input);
+}
+
+/** The new stream first, then the scan: what changes meanwhile is captured, and the guard settles what both have seen. */
+async function repair(input: CaptureInput, course: Course, request: RepairRequest | undefined): Promise<Repaired> {
+  const dryRun = request?.dryRun === true;
+  if (!dryRun && course.blocked) {
+    await control.reopenCapture();
+    course.blocked = false;
+  }
+  const { zone, providers } = input.settings;
+  const found = await long.repairGap({
+    settings: { zone, providers },
+    dryRun,
+    deleteMissing: request?.deleteMissing === true,
+  });
+  if (!dryRun) {
+    await control.closeGap(found);
+    await control.recordAudit('gap repaired', { ...found });
+    await course.tell();
+  }
+  return found;
+}
+
+/** Tells the root when something has changed. */
+function teller(input: CaptureInput, troubles: () => ReadonlyMap<string, string>): () => Promise<void> {
+  let told = '';
+  return async () => {
+    const status = await control.captureStatus();
+    if (!status) return;
+    const { position, lagMs, gap } = status;
+    const progress: CaptureProgress = { position, lagMs, gap: gap && { kind: gap.kind, detail: gap.detail } };
+    introduce(input.migration, 'capture', describe(progress, status.events, troubles()));
+    const text = JSON.stringify([position, progress.gap]);
+    if (text === told) return;
+    told = text;
+    await getExternalWorkflowHandle(input.root)
+      .signal(captureProgressSignal, progress)
+      .catch(() => undefined);
+  };
+}
+
+function describe(progress: CaptureProgress, events: number, troubles: ReadonlyMap<string, string>): string {
+  const lines = [
+    `## Change capture`,
+    '',
+    `${progress.lagMs} ms behind at ${progress.position}; ${events} events applied.`,
+  ];
+  if (progress.gap)
+    lines.push(
+      '',
+      `> **Gap** (${progress.gap.kind}): ${progress.gap.detail}.`,
+      '>',
+      '> `causeway repair` closes it without starting over; nothing is cut over until then.',
+    );
+  for (const [what, message] of troubles) lines.push('', `> ${what}: ${message}`);
+  return lines.join('\n');
+}
