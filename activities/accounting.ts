@@ -1,16 +1,17 @@
 // source = loaded + quarantined + skipped, key by key: the source's keys against the ledger, the ledger against the target's rows.
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { deserialize } from 'bson';
 import { from as copyFrom } from 'pg-copy-streams';
 import type pg from 'pg';
-import { sourceId } from '../core/identity.ts';
-import { batchesOf } from '../stores/mongodb/source.ts';
+import { idFromSourceId, sourceId } from '../core/identity.ts';
+import { batchesOf, idsAmong } from '../stores/mongodb/source.ts';
 import { collectionNames } from '../stores/mongodb/schema.ts';
-import { inTransaction, name } from '../stores/postgres/connection.ts';
+import { inTransaction, name, query } from '../stores/postgres/connection.ts';
 import { escape } from '../stores/postgres/copy.ts';
 import type { TableTarget } from '../stores/postgres/target.ts';
 import { mappingOf, type Resources } from './resources.ts';
+import { untilSettled } from './settled.ts';
+import { decode } from './shape.ts';
 import type { CheckResult } from './validate.ts';
 
 const exampleCount = 10;
@@ -25,50 +26,104 @@ export async function accountFor(
   const mapping = mappingOf(resources, collection);
   const there = new Set(await collectionNames(resources.source.db));
   const sources = [mapping.collection, ...mapping.aliases].filter((source) => there.has(source));
-  return inTransaction(resources.postgres, `accounting for ${collection}`, async (client) => {
-    const { rows: ids } = await client.query<{ id: number; source: string }>(
-      'select id, source from migration_control.collections where mapping = $1',
-      [collection],
-    );
-    const known = new Map(ids.map(({ id, source }) => [source, id]));
+  const enrolled = await query<{ id: number; source: string }>(
+    resources.postgres,
+    'reading collections',
+    'select id, source from migration_control.collections where mapping = $1',
+    [collection],
+  );
+  const known = new Map(enrolled.map(({ id, source }) => [source, id]));
+  const unknown = sources.filter((source) => !known.has(source));
+  const first = await inTransaction(resources.postgres, `accounting for ${collection}`, async (client) => {
     await client.query(
       'create temporary table source_keys (collection_id smallint, source_id text collate "C") on commit drop',
     );
-    const unknown = sources.filter((source) => !known.has(source));
     await pipeline(
       Readable.from(keyLines(resources, known, sources, heartbeat)),
       client.query(copyFrom('copy source_keys from stdin')),
     );
     await client.query('analyze source_keys');
-    const account = await compareKeys(client, collection);
-    const rows = await compareRows(
-      client,
-      mapping.targets.filter((target): target is TableTarget => target.store === 'postgres'),
-      [...known.values()],
-    );
-    const documents = await compareDocuments(
-      resources,
-      mapping.targets.filter((target) => target.store === 'mongodb').map((target) => target.name),
-      account.loaded,
-    );
-    const share = account.source === 0 ? 0 : account.quarantined / account.source;
-    const failed =
-      account.missing > 0 ||
-      account.extra > 0 ||
-      unknown.length > 0 ||
-      [...rows, ...documents].some((one) => one.missing > 0 || one.extra > 0) ||
-      share > quarantineBudget;
     return {
-      status: failed ? 'failed' : 'passed',
-      details: {
-        ...account,
-        not_enrolled: unknown,
-        targets: [...rows, ...documents],
-        quarantine_share: share,
-        quarantine_budget: quarantineBudget,
-      },
+      account: await compareKeys(client, collection),
+      rows: await compareRows(
+        client,
+        mapping.targets.filter((target): target is TableTarget => target.store === 'postgres'),
+        [...known.values()],
+      ),
     };
   });
+  const { differing, ...counts } = first.account;
+  const left = await untilSettled(resources, differing, (keys) => stillDiffering(resources, known, keys), heartbeat);
+  const account = {
+    ...counts,
+    missing: left.filter((key) => key.in === 'source').length,
+    extra: left.filter((key) => key.in === 'ledger').length,
+    examples: left.slice(0, exampleCount).map((key) => key.id),
+  };
+  const documents = [];
+  for (const target of mapping.targets.filter((one) => one.store === 'mongodb'))
+    documents.push(await compareDocuments(resources, target.name, [...known.values()], heartbeat));
+  const share = account.source === 0 ? 0 : account.quarantined / account.source;
+  const failed =
+    account.missing > 0 ||
+    account.extra > 0 ||
+    unknown.length > 0 ||
+    [...first.rows, ...documents].some((one) => one.missing > 0 || one.extra > 0) ||
+    share > quarantineBudget;
+  return {
+    status: failed ? 'failed' : 'passed',
+    details: {
+      ...account,
+      not_enrolled: unknown,
+      targets: [...first.rows, ...documents],
+      quarantine_share: share,
+      quarantine_budget: quarantineBudget,
+    },
+  };
+}
+
+/** A key that stands on one side only. */
+interface LoneKey {
+  readonly collectionId: number;
+  readonly id: string;
+  readonly in: 'source' | 'ledger';
+}
+
+async function stillDiffering(
+  resources: Resources,
+  known: ReadonlyMap<string, number>,
+  keys: readonly LoneKey[],
+): Promise<LoneKey[]> {
+  const left: LoneKey[] = [];
+  for (const [source, collectionId] of known) {
+    const own = keys.filter((key) => key.collectionId === collectionId).map((key) => key.id);
+    for (let i = 0; i < own.length; i += 500) {
+      const ids = own.slice(i, i + 500);
+      const inLedger = await keysInLedger(resources, collectionId, ids, `not deleted`);
+      const inSource = new Set(
+        (await idsAmong(resources.source.db, source, ids.map(idFromSourceId))).map((id) => sourceId(id)),
+      );
+      for (const id of ids)
+        if (inSource.has(id) !== inLedger.has(id))
+          left.push({ collectionId, id, in: inSource.has(id) ? 'source' : 'ledger' });
+    }
+  }
+  return left;
+}
+
+async function keysInLedger(
+  resources: Resources,
+  collectionId: number,
+  ids: readonly string[],
+  condition: string,
+): Promise<Set<string>> {
+  const rows = await query<{ source_id: string }>(
+    resources.postgres,
+    'looking into the ledger',
+    `select source_id from migration_control.ledger where collection_id = $1 and source_id = any($2) and ${condition}`,
+    [collectionId, ids],
+  );
+  return new Set(rows.map((row) => row.source_id));
 }
 
 async function* keyLines(
@@ -82,36 +137,37 @@ async function* keyLines(
     if (id === undefined) continue;
     for await (const batch of batchesOf(resources.source.db, source, { _id: 1 }, {}, 5000)) {
       heartbeat();
-      yield batch
-        .map(
-          (raw) =>
-            `${id}\t${escape(sourceId(deserialize(raw, { promoteValues: false, promoteLongs: false })['_id']))}\n`,
-        )
-        .join('');
+      yield batch.map((raw) => `${id}\t${escape(sourceId(decode(raw)['_id']))}\n`).join('');
     }
   }
 }
 
+/** As many differing keys as are looked at again, and one more. */
+const mostDiffering = 5001;
+
 async function compareKeys(client: pg.ClientBase, collection: string) {
   const { rows } = await client.query<
-    Record<'source' | 'loaded' | 'quarantined' | 'skipped' | 'missing' | 'extra', string> & {
-      examples: string[] | null;
+    Record<'source' | 'loaded' | 'quarantined' | 'skipped', string> & {
+      differing: { collectionId: number; id: string; in: LoneKey['in'] }[] | null;
     }
   >(
     `with ours as (select l.* from migration_control.ledger l join migration_control.collections c on c.id = l.collection_id where c.mapping = $1 and not l.deleted),
-          both_sides as (select s.source_id as in_source, o.source_id as in_ledger, o.state from source_keys s full join ours o using (collection_id, source_id))
+          both_sides as (select collection_id, source_id, s.source_id as in_source, o.source_id as in_ledger, o.state from source_keys s full join ours o using (collection_id, source_id))
      select count(in_source) as source, count(*) filter (where state = 'l') as loaded, count(*) filter (where state = 'q') as quarantined,
-            count(*) filter (where state = 's') as skipped, count(*) filter (where in_ledger is null) as missing, count(*) filter (where in_source is null) as extra,
-            (array_agg(coalesce(in_source, in_ledger)) filter (where in_ledger is null or in_source is null))[1:${exampleCount}] as examples
+            count(*) filter (where state = 's') as skipped,
+            (select jsonb_agg(lone) from (select collection_id as "collectionId", source_id as id, case when in_ledger is null then 'source' else 'ledger' end as "in"
+               from both_sides where in_ledger is null or in_source is null limit ${mostDiffering}) lone) as differing
      from both_sides`,
     [collection],
   );
-  const { examples, ...counts } = rows[0]!;
-  const numbers = Object.fromEntries(Object.entries(counts).map(([key, value]) => [key, Number(value)])) as Record<
-    'source' | 'loaded' | 'quarantined' | 'skipped' | 'missing' | 'extra',
-    number
-  >;
-  return { ...numbers, examples: examples ?? [] };
+  const { source, loaded, quarantined, skipped, differing } = rows[0]!;
+  return {
+    source: Number(source),
+    loaded: Number(loaded),
+    quarantined: Number(quarantined),
+    skipped: Number(skipped),
+    differing: differing ?? [],
+  };
 }
 
 interface TargetAccount {
@@ -139,15 +195,42 @@ async function compareRows(
   return result;
 }
 
+/** Documents of the target against loaded keys of the ledger, key by key. */
 async function compareDocuments(
   resources: Resources,
-  targets: readonly string[],
-  loaded: number,
-): Promise<TargetAccount[]> {
-  const result: TargetAccount[] = [];
-  for (const target of targets) {
-    const documents = await resources.mongodb.db.collection(target).countDocuments({});
-    result.push({ target, missing: Math.max(0, loaded - documents), extra: Math.max(0, documents - loaded) });
+  target: string,
+  ids: readonly number[],
+  heartbeat: () => void,
+): Promise<TargetAccount> {
+  const rows = await query<{ source_id: string }>(
+    resources.postgres,
+    'reading loaded keys',
+    `select source_id from migration_control.ledger where collection_id = any($1) and state = 'l' and not deleted`,
+    [ids],
+  );
+  const loaded = new Set(rows.map((row) => row.source_id));
+  const differing: string[] = [];
+  for await (const batch of batchesOf(resources.mongodb.db, target, { _id: 1 }, {}, 5000)) {
+    heartbeat();
+    for (const raw of batch) {
+      const id = sourceId(decode(raw)['_id']);
+      if (!loaded.delete(id)) differing.push(id);
+    }
   }
-  return result;
+  differing.push(...loaded);
+  const recheck = async (keys: readonly string[]) => {
+    const inLedger = new Set<string>();
+    for (const id of ids)
+      for (const key of await keysInLedger(resources, id, keys, `state = 'l' and not deleted`)) inLedger.add(key);
+    const there = new Set(
+      (await idsAmong(resources.mongodb.db, target, keys.map(idFromSourceId))).map((id) => sourceId(id)),
+    );
+    return keys.filter((key) => inLedger.has(key) !== there.has(key));
+  };
+  const left = await untilSettled(resources, differing, recheck, heartbeat, 1000);
+  const there = new Set(
+    (await idsAmong(resources.mongodb.db, target, left.slice(0, 1000).map(idFromSourceId))).map((id) => sourceId(id)),
+  );
+  const extra = left.filter((key) => there.has(key)).length;
+  return { target, missing: left.length - extra, extra };
 }

@@ -5,13 +5,14 @@ import { newestPerKey, type Version } from '../core/guard.ts';
 import type { Mapping, Outcome } from '../mappings/mapping.ts';
 import type { TransformSettings } from '../mappings/settings.ts';
 import { millisecondsOf } from '../stores/mongodb/source.ts';
-import { applyImages, type Applied } from '../stores/postgres/apply.ts';
+import { applyImages, type Applied, type Images } from '../stores/postgres/apply.ts';
 import { sameIdSet, type Clash } from '../stores/postgres/clashes.ts';
 import { encodeUnresolved } from '../stores/postgres/ledger.ts';
 import { resolveReferences } from '../stores/postgres/references.ts';
 import type { CopyText } from '../stores/postgres/stage.ts';
 import type { Row, TableTarget } from '../stores/postgres/target.ts';
-import { settleOutside, siblingsOf, type Targets } from './outside.ts';
+import { enrolledIn, kinOf, settleOutside, type Targets } from './outside.ts';
+import { mappingOf } from './resources.ts';
 import { imageOf, isLoading, lostMessage, Shaper, type Shaped, type Why } from './shape.ts';
 
 /** A source collection that a mapping takes documents from, and its number in the ledger. */
@@ -19,6 +20,22 @@ export interface Feed {
   readonly mapping: Mapping;
   readonly source: string;
   readonly collectionId: number;
+  readonly siblings: Images['siblings'];
+  readonly referencedBy: Images['referencedBy'];
+}
+
+/** Source collections that are captured, by name. They are enrolled when capture is opened, and stay the same. */
+export async function feedsOf({
+  postgres,
+  mappings,
+}: Pick<Targets, 'postgres' | 'mappings'>): Promise<Map<string, Feed>> {
+  const enrolled = await enrolledIn(postgres);
+  return new Map(
+    enrolled.map(({ id, mapping: collection, source }) => {
+      const mapping = mappingOf({ mappings }, collection);
+      return [source, { mapping, source, collectionId: id, ...kinOf(enrolled, mappings, mapping) }] as const;
+    }),
+  );
 }
 
 /** The whole document after the change, or undefined: it was deleted. */
@@ -114,8 +131,9 @@ async function applyFeed(
       ),
       tables: mapping.targets
         .filter((target): target is TableTarget => target.store === 'postgres')
-        .map((target) => ({ target, rows: text(lines(target.name) as string[]) })),
-      ...(await siblingsOf(client, targets.mappings, mapping)),
+        .map((target) => ({ target, rows: optional(lines(target.name) as string[]) })),
+      siblings: feed.siblings,
+      referencedBy: feed.referencedBy,
     },
     { forgetElections: true },
   );
@@ -136,7 +154,7 @@ function overtakenKeys(
   for (const { id, version, bytes } of changes) {
     if (!bytes || !shaper.hasKeys) continue;
     const image = shaper.shape(imageOf(bytes, version), settingsAt(version));
-    if (isLoading(image)) keys.set(id, [...(keys.get(id) ?? []), ...shaper.keysOf(image.outcome)]);
+    if (isLoading(image)) keys.set(id, [...(keys.get(id) ?? []), ...shaper.keysOf(image.outcome, version)]);
   }
   return keys;
 }

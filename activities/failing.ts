@@ -29,10 +29,10 @@ export function asFailure(error: unknown): unknown {
   });
 }
 
-const beatEveryMs = 2000;
+const beatEveryMs = 1000;
 
 /**
- * Every function of `activities`, its errors classified, a cancellation passed on as such. It heartbeats while the function runs, so that
+ * Every function of `activities`, its errors classified, a cancellation passed on as such. It heartbeats every second while the function runs, so that
  * a dead worker is noticed within seconds; `beats: false` is for functions whose own heartbeats carry a position.
  */
 export function classified<T extends Record<string, (...args: never[]) => Promise<unknown>>>(

@@ -7,7 +7,8 @@ import type { TableTarget } from '../stores/postgres/target.ts';
 import { loadKeys, type KeyWrite } from '../stores/redis/loader.ts';
 import type { KeysTarget } from '../stores/redis/target.ts';
 import type { Extracted } from './extract.ts';
-import { settleOutside, siblingsOf } from './outside.ts';
+import { enrolledIn, kinOf, settleOutside } from './outside.ts';
+import { killPoint } from './kill-points.ts';
 import { mappingOf, type Resources } from './resources.ts';
 import { decode } from './shape.ts';
 import { manifestFile, type Manifest } from './transform.ts';
@@ -120,6 +121,7 @@ export async function loadPostgres(resources: Resources, order: LoadOrder, attem
       ) as TableTarget,
       rows: text(one.file),
     }));
+  killPoint('load.before-ledger');
   const stale = await loadRows(
     resources.postgres,
     {
@@ -145,7 +147,7 @@ export async function loadPostgres(resources: Resources, order: LoadOrder, attem
       errors: manifest.errors === undefined ? undefined : text(manifest.errors),
       unresolved: manifest.unresolved === undefined ? undefined : text(manifest.unresolved),
       tables,
-      ...(await siblingsOf(resources.postgres, resources.mappings, mapping)),
+      ...kinOf(await enrolledIn(resources.postgres), resources.mappings, mapping),
     },
     (applied) => settleOutside(resources, mapping, applied),
   );

@@ -9,6 +9,7 @@ import { query } from '../stores/postgres/connection.ts';
 import type { TableTarget } from '../stores/postgres/target.ts';
 import { loadKeys, retireKeys, type KeyRemoval } from '../stores/redis/loader.ts';
 import type { KeyRow, KeysTarget } from '../stores/redis/target.ts';
+import { killPoint } from './kill-points.ts';
 import type { Resources } from './resources.ts';
 
 export type Targets = Pick<Resources, 'postgres' | 'mongodb' | 'redis' | 'mappings'>;
@@ -27,12 +28,13 @@ export async function settleOutside(
   outcomes?: ReadonlyMap<string, Outcome>,
   earlier: ReadonlyMap<string, readonly string[]> = new Map(),
 ): Promise<void> {
-  for (const target of mapping.targets) {
+  for (const target of mapping.targets)
     if (target.store === 'mongodb') await settleDocuments(targets, target.name, applied, outcomes);
-    if (target.store === 'redis' && outcomes) await setKeys(targets, target as KeysTarget, applied, outcomes);
-  }
-  if (mapping.targets.some((target) => target.store === 'redis'))
-    await retireKeys(targets.redis, removals(applied, earlier));
+  killPoint('outside.between-stores');
+  const keyed = mapping.targets.filter((target): target is KeysTarget => target.store === 'redis');
+  // Removals first: a key may pass from one document of the batch to another.
+  if (keyed.length > 0) await retireKeys(targets.redis, removals(applied, earlier));
+  if (outcomes) for (const target of keyed) await setKeys(targets, target, applied, outcomes);
 }
 
 async function settleDocuments(
@@ -56,15 +58,20 @@ async function setKeys(
   applied: Applied,
   outcomes: ReadonlyMap<string, Outcome>,
 ): Promise<void> {
-  const rows = applied.fresh.flatMap(({ id, version, loaded }) =>
+  const rows = applied.fresh.flatMap(({ id, version, loaded, oldKeys }) =>
     loaded
-      ? ((outcomes.get(id)?.[target.name] ?? []) as readonly KeyRow[]).map((row) => ({ ...row, sourceId: id, version }))
+      ? ((outcomes.get(id)?.[target.name] ?? []) as readonly KeyRow[]).map((row) => ({
+          ...row,
+          sourceId: id,
+          version,
+          known: oldKeys.includes(target.prefix + row.key),
+        }))
       : [],
   );
   const now = Date.now();
   await loadKeys(redis, target.prefix, rows, now);
-  // A session that has ended since its last version must not stay.
-  const ended = rows.filter((row) => row.expiresAt <= now);
+  // The version before may have had a longer life.
+  const ended = rows.filter((row) => row.expiresAt <= now && row.known);
   await retireKeys(
     redis,
     ended.map((row) => ({ key: target.prefix + row.key, sourceId: row.sourceId, version: row.version })),
@@ -84,18 +91,26 @@ function removals(applied: Applied, earlier: ReadonlyMap<string, readonly string
   ];
 }
 
-/** The ledger ids of a mapping's source collections, and who refers to its rows. */
-export async function siblingsOf(
-  on: pg.Pool | pg.ClientBase,
-  mappings: ReadonlyMap<string, Mapping>,
-  mapping: Mapping,
-): Promise<Pick<Images, 'siblings' | 'referencedBy'>> {
-  const rows = await query<{ id: number; mapping: string }>(
+interface Enrolled {
+  readonly id: number;
+  readonly mapping: string;
+  readonly source: string;
+}
+
+export const enrolledIn = (on: pg.Pool | pg.ClientBase): Promise<Enrolled[]> =>
+  query<{ id: number; mapping: string; source: string }>(
     on,
     'reading collections',
-    'select id, mapping from migration_control.collections order by id',
+    'select id, mapping, source from migration_control.collections order by id',
   );
-  const idsOf = (collection: string) => rows.filter((row) => row.mapping === collection).map((row) => row.id);
+
+/** The ledger ids of a mapping's source collections, and who refers to its rows. */
+export function kinOf(
+  enrolled: readonly Enrolled[],
+  mappings: ReadonlyMap<string, Mapping>,
+  mapping: Mapping,
+): Pick<Images, 'siblings' | 'referencedBy'> {
+  const idsOf = (collection: string) => enrolled.filter((row) => row.mapping === collection).map((row) => row.id);
   const tables = new Set(mapping.targets.filter((target) => target.store === 'postgres').map((target) => target.name));
   const referencedBy: Referrer[] = [...mappings.values()].flatMap((other) =>
     other.targets

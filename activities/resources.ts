@@ -59,8 +59,8 @@ export async function openResources(
 }
 
 /** The mapping of a collection. A missing one means that workers run other code than the migration was started with. */
-export function mappingOf(resources: Resources, collection: string): Mapping {
-  const mapping = resources.mappings.get(collection);
+export function mappingOf({ mappings }: Pick<Resources, 'mappings'>, collection: string): Mapping {
+  const mapping = mappings.get(collection);
   if (!mapping)
     throw new RangeError(
       `no mapping for ${collection} in this worker; start it with the same mappings as the migration`,

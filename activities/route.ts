@@ -1,5 +1,6 @@
 // Routing rows: one transaction per change, the epoch raised, audited, and listeners told.
 import type { Route, WriteMode } from '../core/state.ts';
+import { routingChannel } from '../control/routing.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
 import type { Resources } from './resources.ts';
 
@@ -11,9 +12,6 @@ export interface RouteOrder {
   readonly writeMode?: WriteMode | undefined;
   readonly reason: string;
 }
-
-/** The channel that routers LISTEN on. */
-export const routingChannel = 'causeway_routing';
 
 /** Asking for what already is changes nothing, so that a retry does not raise the epoch again. */
 export async function route(resources: Resources, order: RouteOrder): Promise<Record<string, Route>> {

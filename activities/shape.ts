@@ -105,7 +105,14 @@ export class Shaper {
     }
     const { id, version } = image;
     const place = this.#timed && ((outcome[this.#timed.name]?.[0] as Row | undefined)?.[this.#timed.time!] as number);
-    const ledger = this.#ledger({ sourceId: id, version, state: 'loaded', digest, place, keys: this.keysOf(outcome) });
+    const ledger = this.#ledger({
+      sourceId: id,
+      version,
+      state: 'loaded',
+      digest,
+      place,
+      keys: this.keysOf(outcome, version),
+    });
     return { id, version, state: 'loaded', ledger, error: undefined, lines, outcome };
   }
 
@@ -134,10 +141,11 @@ export class Shaper {
     return this.#keyed.length > 0;
   }
 
-  /** Redis keys of a document, prefix included. */
-  keysOf(outcome: Outcome): string[] {
+  /** Redis keys that a document has as of its version, prefix included: what had expired by then has none. */
+  keysOf(outcome: Outcome, version: Version): string[] {
+    const asOf = Number(version.time >> 32n) * 1000;
     return this.#keyed.flatMap(({ name, prefix }) =>
-      ((outcome[name] ?? []) as readonly KeyRow[]).map((row) => prefix + row.key),
+      ((outcome[name] ?? []) as readonly KeyRow[]).filter((row) => row.expiresAt > asOf).map((row) => prefix + row.key),
     );
   }
 

@@ -15,16 +15,36 @@ import { checkout } from '../stack/home.ts';
 import { down, reset, up } from '../stack/index.ts';
 import { openPool } from '../stores/postgres/connection.ts';
 import { controlQueue, rootId, statusQuery } from '../workflows/contract.ts';
+import { benchCapture } from './capture.ts';
 import { rawCopyRate, rawReadRate } from './raw.ts';
+import { benchRouter } from './router.ts';
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
   options: {
     documents: { type: 'string', default: '62700,626600' },
     only: { type: 'string', default: 'token_usage' },
     json: { type: 'boolean', default: false },
+    events: { type: 'string', default: '20000' },
+    rate: { type: 'string', default: '1000' },
+    seconds: { type: 'string', default: '30' },
   },
   allowPositionals: true,
 });
+
+const [part = 'copy'] = positionals;
+if (part === 'router') {
+  await benchRouter();
+  process.exit();
+}
+if (part === 'capture') {
+  const { events, rate, seconds } = values;
+  await benchCapture({ documents: Number(events), rate: Number(rate), seconds: Number(seconds) });
+  process.exit();
+}
+if (part !== 'copy') {
+  process.stderr.write(`There is no bench ${part}; there are copy, capture and router.\n`);
+  process.exit(2);
+}
 
 interface Row {
   readonly documents: number;

@@ -5,6 +5,10 @@ import { readEnvironment, type Environment } from '../workers/environment.ts';
 import { rootId, statusQuery } from '../workflows/contract.ts';
 import type { Status } from '../core/state.ts';
 import type { migration } from '../workflows/migration.ts';
+import { captureStatus, type CaptureStatus } from '../control/capture.ts';
+import { clockOf } from '../stores/mongodb/changes.ts';
+import { openMongo } from '../stores/mongodb/connection.ts';
+import { openPool } from '../stores/postgres/connection.ts';
 import { UnreachableError, UsageError } from './errors.ts';
 
 export async function readAddresses(): Promise<Environment> {
@@ -58,6 +62,19 @@ export async function readStatus(session: TemporalSession, name: string): Promis
   } catch (error) {
     if ((error as { cause?: { code?: number } }).cause?.code !== noAnswer) throw error;
     throw new UnreachableError(`The migration ${name} runs, but no worker answers for it. Start \`causeway worker\`.`);
+  }
+}
+
+/** Where change capture stands, from the tables it works on; undefined where there is none. */
+export async function liveCapture(): Promise<CaptureStatus | undefined> {
+  const { addresses } = await readAddresses();
+  const pool = openPool(addresses.postgres, 1);
+  const { client, db } = openMongo(addresses.source);
+  try {
+    return await captureStatus(pool, await clockOf(db));
+  } finally {
+    await client.close();
+    await pool.end();
   }
 }
 

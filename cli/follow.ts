@@ -8,7 +8,7 @@ import { statusText } from './status-text.ts';
 
 const pauseMs = 500;
 
-/** Sets the exit code: 0 for a migration that completed, 1 for one that parked, was undone or aborted. */
+/** Sets the exit code: 0 for a migration that completed, 1 for one that parked, met a gap, was undone or aborted. */
 export async function follow(
   session: TemporalSession,
   name: string,
@@ -17,7 +17,7 @@ export async function follow(
   const view = options.json || options.silent ? undefined : liveView();
   let status = await readStatus(session, name);
   try {
-    for (; !isOver(status.state) && status.state !== 'parked'; await sleep(pauseMs)) {
+    for (; !isOver(status.state) && status.state !== 'parked' && status.state !== 'gap'; await sleep(pauseMs)) {
       view?.show(status);
       status = await readStatus(session, name);
     }

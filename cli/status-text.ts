@@ -29,6 +29,12 @@ export function statusText(status: Status): string {
         routes.map(([name, its]) => [name, its.percentage, its.writeMode, its.epoch]),
       ),
     );
+  if (status.capture.position !== null)
+    parts.push(`Change capture: ${status.capture.lagMs} ms behind, at ${status.capture.position}.`);
+  if (status.capture.gap)
+    parts.push(
+      `Gap (${status.capture.gap.kind}): ${status.capture.gap.detail}. Nothing is cut over until \`causeway repair\` has closed it.`,
+    );
   if (status.checkpoints.length > 0)
     parts.push(`Checkpoints: ${status.checkpoints.map((one) => `${one.name} (${one.at})`).join(', ')}`);
   if (status.refused.length > 0)

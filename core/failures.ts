@@ -82,6 +82,12 @@ export const failures = {
     advice:
       'The source can no longer tell every change. `causeway repair --dry-run` counts what differs, `causeway repair` closes the gap without starting over.',
   },
+  StaleEpoch: {
+    retryable: false,
+    then: 'park',
+    advice:
+      'The application reads the routing again by itself; its write stands in the old system, and capture brings it.',
+  },
   ApprovalTimedOut: {
     retryable: false,
     then: 'park',

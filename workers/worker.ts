@@ -24,8 +24,10 @@ export interface RunningWorker {
 const shared = {
   shutdownGraceTime: '10s',
   shutdownForceTime: '30s',
-  maxHeartbeatThrottleInterval: '2s',
-  defaultHeartbeatThrottleInterval: '2s',
+  maxHeartbeatThrottleInterval: '1s',
+  defaultHeartbeatThrottleInterval: '1s',
+  // A workflow that a dead worker had cached is given to another this soon.
+  stickyQueueScheduleToStartTimeout: '3s',
 } satisfies Partial<WorkerOptions>;
 
 /** Starts polling and returns. `home`: where spool and bundle live; hosts with one spool folder in common share their segments' queues. */

@@ -13,7 +13,7 @@ const retry = {
   nonRetryableErrorTypes: [...notRetryable],
 };
 
-/** Workers heartbeat every two seconds: one that is dead is noticed in ten. */
+/** Workers heartbeat every second: one that is dead is noticed in ten. */
 const heartbeatTimeout = '10s';
 
 export const control = proxyActivities<Activities>({
@@ -63,14 +63,14 @@ export const extractIn = (queue: string) =>
 export const onHost = (queue: string) =>
   proxyActivities<Activities>({ ...segment, taskQueue: queue, scheduleToStartTimeout: '1 minute' });
 
-/** Capture never gives up: it is what keeps the targets true. A dead worker is noticed in seven seconds, and its lanes move. */
+/** Capture never gives up: it is what keeps the targets true. A dead worker is noticed in five seconds, and its lanes move. */
 const capturing: ActivityOptions = {
   startToCloseTimeout: '30 minutes',
-  heartbeatTimeout: '7s',
+  heartbeatTimeout: '5s',
   retry: {
     initialInterval: '200ms',
     backoffCoefficient: 2,
-    maximumInterval: '5s',
+    maximumInterval: '2s',
     nonRetryableErrorTypes: [...notRetryable],
   },
 };

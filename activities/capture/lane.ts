@@ -2,22 +2,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { holdsLane, takeLane } from '../../control/capture.ts';
-import { failures, KnownFailure } from '../../core/failures.ts';
+import { KnownFailure } from '../../core/failures.ts';
 import { inTransaction, postgresFailure, query } from '../../stores/postgres/connection.ts';
-import { applyChanges, lostKey, type Change, type ChangeSettings, type Feed, type Totals } from '../apply.ts';
+import { applyChanges, feedsOf, lostKey, type Change, type ChangeSettings, type Feed, type Totals } from '../apply.ts';
+import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
 import type { Why } from '../shape.ts';
-import { feedsOf } from './open.ts';
 import { SourceClock } from './read.ts';
 import { decodeChanges } from './segment.ts';
-import type { Slice, SliceResult } from './slice.ts';
+import { Patience, type Slice, type SliceResult } from './slice.ts';
 
 const segmentsAtOnce = 40;
 const bytesAtOnce = 4 * 1024 * 1024;
 const idleMs = 40;
-/** A store that is down is tried again here, because the next attempt elsewhere would find it down too. */
-const patienceMs = 60_000;
-
 export async function applyLane(
   resources: Resources,
   lane: number,
@@ -28,8 +25,7 @@ export async function applyLane(
   const epoch = await takeLane(resources.postgres, lane, resources.queues.process);
   if (epoch === undefined) return { ended: 'closed' };
   const feeds = new Map([...(await feedsOf(resources)).values()].map((feed) => [feed.collectionId, feed]));
-  let failingSince: number | undefined;
-  let pause = 50;
+  const patience = new Patience(slice);
   while (!slice.over()) {
     try {
       if (slice.every('share', 3000)) {
@@ -38,17 +34,11 @@ export async function applyLane(
       }
       const applied = await applyNext(resources, { lane, epoch, feeds, settings, clock });
       if (applied === 'superseded') return { ended: (await exists(resources, lane)) ? 'superseded' : 'closed' };
-      failingSince = undefined;
-      pause = 50;
+      if (applied > 0) killPoint('lane.after-commit');
+      patience.rewarded();
       if (applied === 0) await sleep(idleMs);
     } catch (error) {
-      if (!(error instanceof KnownFailure) || !failures[error.type].retryable || error.type === 'Defect') throw error;
-      failingSince ??= Date.now();
-      if (Date.now() - failingSince > patienceMs) throw error;
-      slice.say(error.message);
-      // Two lanes that met on one key need no long pause, and one that waits long makes the lag.
-      await sleep(pause + Math.random() * pause);
-      pause = Math.min(pause * 2, 500);
+      await patience.after(error);
     }
   }
   return { ended: 'slice' };
@@ -98,6 +88,7 @@ async function applyNext(
     if (!last) return 0;
     const changes = rows.flatMap((row) => decodeChanges(row.content, feeds));
     const totals = await applyPatiently(resources, client, changes, settings);
+    killPoint('lane.before-position');
     await client.query('delete from migration_control.captured where lane = $1 and segment <= $2', [
       lane,
       last.segment,
@@ -115,6 +106,7 @@ async function applyNext(
       lag,
     ]);
     await markFiles(client, resources, totals.touched);
+    killPoint('lane.before-commit');
     return events;
   });
 }

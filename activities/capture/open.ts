@@ -5,10 +5,8 @@ import { readStream } from '../../control/capture.ts';
 import { ChangeStream, imagesOf } from '../../stores/mongodb/changes.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { inTransaction } from '../../stores/postgres/connection.ts';
-import type { Feed } from '../apply.ts';
 import { enroll } from '../plan.ts';
 import { mappingOf, type Resources } from '../resources.ts';
-import { query } from '../../stores/postgres/connection.ts';
 
 export interface Opened {
   readonly images: 'post-images' | 'updateLookup';
@@ -54,19 +52,4 @@ export async function openCapture(resources: Resources, settings: Settings): Pro
   const opened = await readStream(resources.postgres);
   if (!opened) throw new KnownFailure('StoreBusy', 'Change capture was opened and undone at the same time.');
   return { images: opened.images, lanes: opened.lanes, openedAt: opened.version.toString() };
-}
-
-/** Source collections that are captured, by name. */
-export async function feedsOf(resources: Resources): Promise<Map<string, Feed>> {
-  const rows = await query<{ id: number; mapping: string; source: string }>(
-    resources.postgres,
-    'reading collections',
-    'select id, mapping, source from migration_control.collections',
-  );
-  return new Map(
-    rows.map((row) => [
-      row.source,
-      { mapping: mappingOf(resources, row.mapping), source: row.source, collectionId: row.id },
-    ]),
-  );
 }

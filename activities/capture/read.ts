@@ -1,7 +1,7 @@
 // The stream's one reader: changes into the tables of PostgreSQL, their lanes beside them, the position in the same transaction.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import { holdsStream, openGap, takeStream, type StreamRow } from '../../control/capture.ts';
+import { holdsStream, openGap, readStream, takeStream, type StreamRow } from '../../control/capture.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import {
   ChangeStream,
@@ -13,11 +13,11 @@ import {
 } from '../../stores/mongodb/changes.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { inTransaction, query } from '../../stores/postgres/connection.ts';
-import type { Feed } from '../apply.ts';
+import { feedsOf, type Feed } from '../apply.ts';
+import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
-import { feedsOf } from './open.ts';
 import { encodeChange, laneOf } from './segment.ts';
-import type { Slice, SliceResult } from './slice.ts';
+import { Patience, type Slice, type SliceResult } from './slice.ts';
 
 const awaitMs = 200;
 /** Changes read and not applied may take this many bytes; then the reader waits. The oplog holds what it has not read. */
@@ -25,9 +25,29 @@ const pendingBytes = 2n * 1024n * 1024n * 1024n;
 
 /** Reads until its slice is over. Ends at once with `gap` where the source cannot say what happened to the documents. */
 export async function readChanges(resources: Resources, slice: Slice): Promise<SliceResult> {
-  const position = await takeStream(resources.postgres, resources.queues.process);
+  let position = await takeStream(resources.postgres, resources.queues.process);
   if (!position) return { ended: 'closed' };
   const feeds = await feedsOf(resources);
+  const patience = new Patience(slice);
+  while (!slice.over()) {
+    try {
+      return await readFrom(resources, position, feeds, slice, patience);
+    } catch (error) {
+      await patience.after(error);
+      const stands = await readStream(resources.postgres).catch(() => undefined);
+      if (stands) position = { ...stands, epoch: position.epoch };
+    }
+  }
+  return { ended: 'slice' };
+}
+
+async function readFrom(
+  resources: Resources,
+  position: StreamRow,
+  feeds: ReadonlyMap<string, Feed>,
+  slice: Slice,
+  patience: Patience,
+): Promise<SliceResult> {
   let stream: ChangeStream | undefined;
   try {
     stream = await mongo('resuming the change stream', () =>
@@ -38,7 +58,7 @@ export async function readChanges(resources: Resources, slice: Slice): Promise<S
         'token-refused',
         'the source is at an earlier time than the last change read: it is another server, or was restored from a backup',
       );
-    return await follow(resources, stream, position, feeds, slice);
+    return await follow(resources, stream, position, feeds, slice, patience);
   } catch (error) {
     if (!(error instanceof StreamLost)) throw error;
     await openGap(resources.postgres, {
@@ -59,6 +79,7 @@ async function follow(
   position: StreamRow,
   feeds: ReadonlyMap<string, Feed>,
   slice: Slice,
+  patience: Patience,
 ): Promise<SliceResult> {
   const clock = new SourceClock(resources);
   let segment = position.nextSegment;
@@ -66,6 +87,7 @@ async function follow(
   while (!slice.over()) {
     await waitForRoom(resources, slice);
     const batch = await mongo('reading changes', () => stream.next());
+    killPoint('reader.after-read');
     const gap = batch.events.find((event): event is OtherEvent => event.kind === 'other' && concerns(event, feeds));
     const before = gap ? batch.events.slice(0, batch.events.indexOf(gap)) : batch.events;
     const own = before.filter(
@@ -86,7 +108,9 @@ async function follow(
       gap: gap && describe(gap, batch),
     });
     if (!kept) return { ended: 'superseded' };
+    killPoint('reader.after-commit');
     if (gap) return { ended: 'gap' };
+    patience.rewarded();
     segment++;
     savedAt = Date.now();
   }
@@ -177,6 +201,7 @@ async function keep(
     else
       await client.query('update migration_control.capture_stream set next_segment = $1', [(segment + 1n).toString()]);
     if (gap) await openGap(client, gap);
+    killPoint('reader.before-commit');
     return true;
   });
 }

@@ -5,6 +5,7 @@ import { idFromSourceId } from '../../core/identity.ts';
 import { readDocuments } from '../../stores/mongodb/changes.ts';
 import { inTransaction, name, query } from '../../stores/postgres/connection.ts';
 import { applyChanges, lostKey, whyLost, type Change, type ChangeSettings, type Feed, type Found } from '../apply.ts';
+import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
 import type { Why } from '../shape.ts';
 import { applyPatiently } from './lane.ts';
@@ -55,6 +56,7 @@ export async function redoDue(
       'delete from migration_control.redo using unnest($1::smallint[], $2::text[]) done(collection_id, source_id) where redo.collection_id = done.collection_id and redo.source_id = done.source_id',
       [done.map((row) => row.collection_id), done.map((row) => row.source_id)],
     );
+    killPoint('redo.before-commit');
     return rows.length;
   });
 }

@@ -13,11 +13,10 @@ import { weigh } from '../../stores/mongodb/ranges.ts';
 import { RangeRead } from '../../stores/mongodb/source.ts';
 import { inTransaction, postgresFailure, query } from '../../stores/postgres/connection.ts';
 import { escape } from '../../stores/postgres/copy.ts';
-import type { Change, ChangeSettings, Feed } from '../apply.ts';
+import { feedsOf, type Change, type ChangeSettings, type Feed } from '../apply.ts';
 import type { Resources } from '../resources.ts';
 import { digestOf, imageOf } from '../shape.ts';
 import { applyPatiently } from './lane.ts';
-import { feedsOf } from './open.ts';
 
 export interface RepairOrder {
   readonly settings: ChangeSettings;

@@ -1,9 +1,41 @@
 // Long-lived work in slices: an activity runs for some minutes, ends, and is begun again, so that histories stay small and code can be replaced.
 
+import { setTimeout as sleep } from 'node:timers/promises';
+import { failures, KnownFailure } from '../../core/failures.ts';
+
 /** How a slice ended. `closed`: capture was undone. `superseded`: another process has taken over. `handed-over`: to the process that serves `queue`. */
 export interface SliceResult {
   readonly ended: 'slice' | 'gap' | 'closed' | 'superseded' | 'handed-over';
   readonly queue?: string;
+}
+
+/** A store that is down is tried again here, because the next attempt elsewhere would find it down too. */
+const patienceMs = 60_000;
+
+/** Waits after failures that pass by themselves: briefly, since two lanes that met on one key need no long pause, and one that waits long lags. */
+export class Patience {
+  readonly #slice: Slice;
+  #since: number | undefined;
+  #pause = 50;
+
+  constructor(slice: Slice) {
+    this.#slice = slice;
+  }
+
+  /** Throws what does not pass by itself, or has lasted too long. */
+  async after(error: unknown): Promise<void> {
+    if (!(error instanceof KnownFailure) || !failures[error.type].retryable || error.type === 'Defect') throw error;
+    this.#since ??= performance.now();
+    if (performance.now() - this.#since > patienceMs) throw error;
+    this.#slice.say(error.message);
+    await sleep(this.#pause + Math.random() * this.#pause);
+    this.#pause = Math.min(this.#pause * 2, 400);
+  }
+
+  rewarded(): void {
+    this.#since = undefined;
+    this.#pause = 50;
+  }
 }
 
 export class Slice {

@@ -1,15 +1,13 @@
 // What keeps the targets complete beside the lanes: documents to be read again, references, configuration files, old figures.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { failures, KnownFailure } from '../../core/failures.ts';
 import { readStream } from '../../control/capture.ts';
 import { query } from '../../stores/postgres/connection.ts';
 import type { TableTarget } from '../../stores/postgres/target.ts';
-import type { ChangeSettings, Feed } from '../apply.ts';
+import { feedsOf, type ChangeSettings, type Feed } from '../apply.ts';
 import type { Resources } from '../resources.ts';
 import { renderCollection } from '../targets.ts';
-import { feedsOf } from './open.ts';
 import { findDue, redoDue, type Parent } from './redo.ts';
-import type { Slice, SliceResult } from './slice.ts';
+import { Patience, type Slice, type SliceResult } from './slice.ts';
 
 export interface TendSettings extends ChangeSettings {
   readonly clashSeconds: number;
@@ -19,18 +17,18 @@ export interface TendSettings extends ChangeSettings {
 /** Runs beside the lanes; two of it at once do the same work twice and nothing wrong. */
 export async function tendTargets(resources: Resources, settings: TendSettings, slice: Slice): Promise<SliceResult> {
   const feeds = new Map([...(await feedsOf(resources)).values()].map((feed) => [feed.collectionId, feed]));
+  const patience = new Patience(slice);
   while (!slice.over()) {
-    if (slice.every('open', 2000) && !(await readStream(resources.postgres))) return { ended: 'closed' };
     try {
+      if (slice.every('open', 2000) && !(await readStream(resources.postgres))) return { ended: 'closed' };
       const redone = await redoDue(resources, feeds, settings, settings.clashSeconds);
       if (slice.every('due', 1000)) await findDue(resources.postgres, feeds, parentsOf(resources, feeds));
       if (slice.every('files', 1000)) await renderStale(resources, settings.configurationDirectory);
       if (slice.every('prune', 60_000)) await prune(resources);
+      patience.rewarded();
       if (redone === 0) await sleep(150);
     } catch (error) {
-      if (!(error instanceof KnownFailure) || !failures[error.type].retryable || error.type === 'Defect') throw error;
-      slice.say(error.message);
-      await sleep(500);
+      await patience.after(error);
     }
   }
   return { ended: 'slice' };

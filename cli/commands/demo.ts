@@ -12,17 +12,20 @@ import { checkout } from '../../stack/home.ts';
 import { controlQueue, rootId, type MigrationInput } from '../../workflows/contract.ts';
 import type { migration } from '../../workflows/migration.ts';
 import { readSettings } from '../../core/settings.ts';
+import type { Status } from '../../core/state.ts';
 import { home, withTemporal } from '../connect.ts';
 import { UsageError } from '../errors.ts';
 import { follow } from '../follow.ts';
 import { print } from '../output.ts';
 import { finalReport } from '../report.ts';
+import { withTraffic } from '../demo/traffic.ts';
 
 interface Options {
   readonly documents: string;
   readonly dirty: string;
   readonly seed: string;
   readonly soak: string;
+  readonly rate: string;
   readonly keep?: boolean;
 }
 
@@ -35,25 +38,28 @@ export const demo = (): Command =>
     .option('--dirty <share>', 'share of dirty documents', '0.02')
     .option('--seed <n>', 'what the documents are derived from', '1')
     .option('--soak <seconds>', 'how long each cutover stage is watched', '2')
+    .option('--rate <n>', 'writes per second of the old application, and as many operations of the new one', '40')
     .option('--keep', 'leave stack and data as they are at the end, to look around')
     .action((options: Options) => run(options));
 
 async function run(options: Options): Promise<void> {
-  const [documents, dirty, seed, soak] = [options.documents, options.dirty, options.seed, options.soak].map(Number) as [
-    number,
-    number,
-    number,
-    number,
-  ];
+  const [documents, dirty, seed, soak, rate] = [
+    options.documents,
+    options.dirty,
+    options.seed,
+    options.soak,
+    options.rate,
+  ].map(Number) as [number, number, number, number, number];
   if (
     !Number.isInteger(documents) ||
     documents < 1000 ||
     !(dirty >= 0 && dirty <= 1) ||
     !Number.isInteger(seed) ||
-    !(soak >= 0)
+    !(soak >= 0) ||
+    !(rate > 0)
   ) {
     throw new UsageError(
-      '--documents is a whole number from 1000, --dirty a share from 0 to 1, --seed a whole number, --soak a number of seconds.',
+      '--documents is a whole number from 1000, --dirty a share from 0 to 1, --seed a whole number, --soak a number of seconds, --rate a number.',
     );
   }
   print('Causeway demo: MongoDB -> PostgreSQL, optimised MongoDB, Redis');
@@ -75,10 +81,12 @@ async function run(options: Options): Promise<void> {
       plantedFile: join(home(), 'demo-planted.jsonl'),
     });
     print(`  ${Object.keys(summary.collections).length} collections in ${summary.seconds.toFixed(1)} s`);
-    print('3. The migration');
+    print(
+      `3. The migration, while the old application writes ${rate} times a second and the new one reads and writes as often`,
+    );
     const worker = await startWorkerProcess();
     try {
-      await migrate(soak);
+      await withTraffic(rate, () => migrate(soak));
     } finally {
       worker.kill('SIGTERM');
       if (worker.exitCode === null) await once(worker, 'exit');
@@ -93,7 +101,7 @@ async function run(options: Options): Promise<void> {
   }
 }
 
-async function migrate(soak: number): Promise<void> {
+async function migrate(soak: number): Promise<Status> {
   const stages = [
     { name: 'phase_1_reads', percentage: 10, soakSeconds: soak },
     { name: 'phase_2_reads', percentage: 50, soakSeconds: soak },
@@ -103,7 +111,7 @@ async function migrate(soak: number): Promise<void> {
   const read = readSettings({ stages });
   if ('problems' in read) throw new UsageError(read.problems.join('; '));
   const started = Date.now();
-  await withTemporal(async (session) => {
+  return withTemporal(async (session) => {
     const input: MigrationInput = { name: 'default', settings: read.settings, until: 'cutover' };
     await session.client.workflow.start<typeof migration>('migration', {
       workflowId: rootId('default'),
@@ -113,6 +121,7 @@ async function migrate(soak: number): Promise<void> {
     });
     const status = await follow(session, 'default', { json: false, silent: false });
     print(await finalReport(status, Date.now() - started));
+    return status;
   });
 }
 

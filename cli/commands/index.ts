@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { assess } from './assess.ts';
 import { approve } from './approve.ts';
 import { abort, pause, resume, retry, rollback } from './orders.ts';
+import { capture, repair } from './capture.ts';
 import { cutover } from './cutover.ts';
 import { demo } from './demo.ts';
 import { quarantine } from './quarantine.ts';
@@ -31,6 +32,8 @@ export const commands = (): Command[] => [
   cutover(),
   abort(),
   rollback(),
+  capture(),
+  repair(),
   validate(),
   quarantine(),
   replay(),

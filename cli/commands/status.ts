@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import type { CollectionProgress, Status } from '../../core/state.ts';
 import { progressOf } from '../../control/progress.ts';
 import { openPool } from '../../stores/postgres/connection.ts';
-import { readAddresses, readStatus, withTemporal } from '../connect.ts';
+import { liveCapture, readAddresses, readStatus, withTemporal } from '../connect.ts';
 import { print, printJson } from '../output.ts';
 import { statusText } from '../status-text.ts';
 import { common } from './orders.ts';
@@ -12,7 +12,7 @@ export const status = (): Command =>
   common(new Command('status').description('where the migration stands, and what it waits for')).action(
     (options: { migration: string; json?: boolean }) =>
       withTemporal(async (session) => {
-        const found = await withLiveCounts(await readStatus(session, options.migration));
+        const found = await withLivePosition(await withLiveCounts(await readStatus(session, options.migration)));
         if (options.json) printJson(found);
         else print(statusText(found));
       }),
@@ -37,4 +37,12 @@ export async function withLiveCounts(status: Status): Promise<Status> {
   } finally {
     await pool.end();
   }
+}
+
+/** The workflow hears once a minute where capture stands; the tables tell it now. Where they cannot be read, the workflow's word does. */
+export async function withLivePosition(status: Status): Promise<Status> {
+  const live = await liveCapture().catch(() => undefined);
+  if (!live) return status;
+  const gap = live.gap && { kind: live.gap.kind, detail: live.gap.detail };
+  return { ...status, capture: { position: live.position, lagMs: live.lagMs, gap } };
 }

@@ -51,6 +51,18 @@ const byCode: Record<number, FailureType> = {
   11602: 'StoreUnreachable',
   91: 'StoreUnreachable',
   189: 'StoreUnreachable',
+  6: 'StoreUnreachable',
+  7: 'StoreUnreachable',
+  89: 'StoreUnreachable',
+  9001: 'StoreUnreachable',
+  // What a restart leaves of cursors and transactions, and what two transactions do to each other: done again, the same work succeeds.
+  24: 'StoreBusy',
+  43: 'StoreBusy',
+  239: 'StoreBusy',
+  244: 'StoreBusy',
+  246: 'StoreBusy',
+  251: 'StoreBusy',
+  262: 'StoreBusy',
 };
 
 /** A driver error as a known failure. Messages of write errors quote values, so only their code is kept. */
@@ -61,9 +73,13 @@ export function mongoFailure(error: unknown, doing: string): unknown {
     return say('StoreUnreachable', 'the server cannot be reached or closed the connection');
   if (error instanceof MongoServerError) {
     const code = typeof error.code === 'number' ? error.code : Number(error.code);
-    return say(byCode[code] ?? 'Defect', `code ${code}${error.codeName ? ` ${error.codeName}` : ''}`);
+    const again = error.hasErrorLabel('TransientTransactionError') || error.hasErrorLabel('RetryableWriteError');
+    return say(
+      byCode[code] ?? (again ? 'StoreBusy' : 'Defect'),
+      `code ${code}${error.codeName ? ` ${error.codeName}` : ''}`,
+    );
   }
-  if (error instanceof MongoError && /closed|pool|topology|ECONN/i.test(error.message))
+  if (error instanceof MongoError && /closed|pool|topology|ECONN|session|timed out|interrupted/i.test(error.message))
     return say('StoreUnreachable', 'the connection was closed');
   return error;
 }

@@ -16,7 +16,8 @@ export interface Images {
   readonly ledger: CopyText;
   readonly errors: CopyText | undefined;
   readonly unresolved: CopyText | undefined;
-  readonly tables: readonly { readonly target: TableTarget; readonly rows: CopyText }[];
+  /** A table without `rows` gets none. */
+  readonly tables: readonly { readonly target: TableTarget; readonly rows: CopyText | undefined }[];
   /** Columns of other tables that hold ids of this mapping's rows, with the ledger ids of their documents. */
   readonly referencedBy: readonly Referrer[];
 }
@@ -62,20 +63,27 @@ export interface ApplyOptions {
 export async function applyImages(client: pg.ClientBase, images: Images, options: ApplyOptions): Promise<Applied> {
   const stages = await stage(client, images);
   const partition = `migration_control.${name(`ledger_${images.collectionId}`)}`;
-  await findFresh(client, partition);
+  const before = await findFresh(client, partition);
   const clashes = await clashesOf(client, images, stages);
   await writeLedger(client, partition);
-  const parents = stages.filter((one) => !one.target.child);
-  for (const { target, stage: from } of parents) await replaceRows(client, images, target, from);
-  for (const { target, stage: from } of stages.filter((one) => one.target.child))
-    await replaceChildren(client, target, from);
-  await replaceNotes(client, images, options);
+  const [parents, children] = [stages.filter((one) => !one.target.child), stages.filter((one) => one.target.child)];
+  for (const one of parents) await replaceRows(client, images, one, before);
+  for (const one of children) await replaceChildren(client, one, before);
+  await replaceNotes(client, images, options, before);
   return { ...(await outcome(client, partition)), clashes };
 }
 
 export interface Stage {
   readonly target: TableTarget;
   readonly stage: string;
+  readonly empty: boolean;
+}
+
+/** How many documents the ledger knew before, and in which states: what never was there need not be removed. */
+interface Before {
+  readonly known: number;
+  readonly loaded: number;
+  readonly quarantined: number;
 }
 
 async function stage(client: pg.ClientBase, images: Images): Promise<Stage[]> {
@@ -93,20 +101,24 @@ async function stage(client: pg.ClientBase, images: Images): Promise<Stage[]> {
   const stages: Stage[] = [];
   for (const { target, rows } of images.tables) {
     const made = await stageTable(client, target);
-    await copy(client, made, columnsOf(target), rows);
-    stages.push({ target, stage: made });
+    if (rows) await copy(client, made, columnsOf(target), rows);
+    stages.push({ target, stage: made, empty: rows === undefined });
   }
   return stages;
 }
 
 /** Locks the documents' ledger rows and leaves those with a newer image in `fresh`, with what the ledger held of them. */
-async function findFresh(client: pg.ClientBase, partition: string): Promise<void> {
-  await client.query(`insert into fresh
+async function findFresh(client: pg.ClientBase, partition: string): Promise<Before> {
+  const { rows } = await client.query<Record<keyof Before, string>>(`with found as (insert into fresh
     select s.source_id, l.place, case when l.deleted then null else l.state end, l.keys, l.source_id is not null
     from stage_ledger s left join lateral (
       select place, source_id, version, op_index, state, deleted, keys from ${partition}
       where collection_id = s.collection_id and source_id = s.source_id for update) l on true
-    where l.source_id is null or (l.version, l.op_index) < (s.version, s.op_index)`);
+    where l.source_id is null or (l.version, l.op_index) < (s.version, s.op_index) returning *)
+    select count(*) filter (where known) as known, count(*) filter (where old_state = 'l') as loaded, count(*) filter (where old_state = 'q') as quarantined
+    from found`);
+  const { known, loaded, quarantined } = rows[0]!;
+  return { known: Number(known), loaded: Number(loaded), quarantined: Number(quarantined) };
 }
 
 /** The partition is named because only there a row tells whether it was inserted or updated (xmax). A key that another transaction inserts in between makes the write wait, and then compares with it. */
@@ -125,15 +137,23 @@ async function writeLedger(client: pg.ClientBase, partition: string): Promise<vo
 }
 
 /** Rows of a document that was not loaded before are not ours to remove: a sibling collection may have the same id. */
-async function replaceRows(client: pg.ClientBase, images: Images, target: TableTarget, from: string): Promise<void> {
+async function replaceRows(
+  client: pg.ClientBase,
+  images: Images,
+  { target, stage: from, empty }: Stage,
+  before: Before,
+): Promise<void> {
   const columns = columnsOf(target).map(name);
   const table = name(target.name);
   const leaves = `not exists (select 1 from ${from} s where s.source_id = t.source_id)`;
-  await leaveReferrers(client, images, target, leaves);
-  const moved = target.time ? `t.${name(target.time)} = fresh.old_place` : leaves;
-  await client.query(
-    `delete from ${table} t using fresh where t.source_id = fresh.source_id and fresh.old_state = 'l' and ${moved}`,
-  );
+  if (before.loaded > 0) {
+    await leaveReferrers(client, images, target, leaves);
+    const moved = target.time ? `t.${name(target.time)} = fresh.old_place` : leaves;
+    await client.query(
+      `delete from ${table} t using fresh where t.source_id = fresh.source_id and fresh.old_state = 'l' and ${moved}`,
+    );
+  }
+  if (empty) return;
   // A row that stays keeps its id, because other rows refer to it.
   const keep = target.time
     ? ''
@@ -176,10 +196,15 @@ async function leaveReferrers(
   }
 }
 
-async function replaceChildren(client: pg.ClientBase, target: TableTarget, from: string): Promise<void> {
-  await client.query(
-    `delete from ${name(target.name)} c using ${name(target.child!.of)} p join fresh using (source_id) where c.${name(target.child!.column)} = p.id and fresh.old_state = 'l'`,
-  );
+async function replaceChildren(
+  client: pg.ClientBase,
+  { target, stage: from, empty }: Stage,
+  before: Before,
+): Promise<void> {
+  if (before.loaded > 0)
+    await client.query(
+      `delete from ${name(target.name)} c using ${name(target.child!.of)} p join fresh using (source_id) where c.${name(target.child!.column)} = p.id and fresh.old_state = 'l'`,
+    );
   await client.query(
     `delete from ${from} s where not exists (select 1 from fresh where fresh.source_id = s.source_id)`,
   );
@@ -187,25 +212,32 @@ async function replaceChildren(client: pg.ClientBase, target: TableTarget, from:
 }
 
 /** A newer version leaves quarantine by itself, or enters it with its own reason; what it refers to is noted anew. */
-async function replaceNotes(client: pg.ClientBase, images: Images, options: ApplyOptions): Promise<void> {
-  await client.query(
-    `update migration_control.migration_errors e set resolved_at = clock_timestamp() from fresh, migration_control.collections c
+async function replaceNotes(
+  client: pg.ClientBase,
+  images: Images,
+  options: ApplyOptions,
+  before: Before,
+): Promise<void> {
+  if (before.quarantined > 0)
+    await client.query(
+      `update migration_control.migration_errors e set resolved_at = clock_timestamp() from fresh, migration_control.collections c
      where fresh.old_state = 'q' and c.id = $1 and e.collection = c.mapping and e.source_collection = c.source and e.source_id = fresh.source_id and e.resolved_at is null`,
-    [images.collectionId],
-  );
+      [images.collectionId],
+    );
   if (images.errors)
     await client.query(
       `insert into migration_control.migration_errors (${errorColumns.join(', ')}) select ${errorColumns.map((column) => `e.${column}`).join(', ')} from stage_errors e join fresh using (source_id)`,
     );
-  await client.query(
-    `delete from migration_control.unresolved u using fresh where u.collection_id = $1 and u.source_id = fresh.source_id`,
-    [images.collectionId],
-  );
+  if (before.known > 0)
+    await client.query(
+      `delete from migration_control.unresolved u using fresh where u.collection_id = $1 and u.source_id = fresh.source_id`,
+      [images.collectionId],
+    );
   if (images.unresolved)
     await client.query(
       `insert into migration_control.unresolved (${unresolvedColumns.join(', ')}) select distinct ${unresolvedColumns.map((column) => `u.${column}`).join(', ')} from stage_unresolved u join fresh using (source_id)`,
     );
-  if (options.forgetElections)
+  if (options.forgetElections && (images.siblings.length > 1 || images.tables.some(({ target }) => target.unique)))
     await client.query(
       `delete from migration_control.elections e using fresh where e.collection_id = $1 and e.source_id = fresh.source_id`,
       [images.collectionId],

@@ -47,7 +47,7 @@ export async function loadSegment(
     try {
       await copy(client, `migration_control.${name(`ledger_${rows.collectionId}`)}`, ledgerColumns, rows.ledger);
       for (const { target, rows: text } of rows.tables.filter((table) => !table.target.child))
-        await copy(client, name(target.name), columnsOf(target), text);
+        if (text) await copy(client, name(target.name), columnsOf(target), text);
       if (rows.errors) await copy(client, 'migration_control.migration_errors', errorColumns, rows.errors);
       if (rows.unresolved) await copy(client, 'migration_control.unresolved', unresolvedColumns, rows.unresolved);
       if (children) await copyChildren(client, rows);
@@ -103,7 +103,7 @@ async function claimBatch(client: pg.ClientBase, batch: Batch): Promise<boolean>
 async function copyChildren(client: pg.ClientBase, rows: Images): Promise<void> {
   for (const { target, rows: text } of rows.tables.filter((table) => table.target.child)) {
     const stage = await stageTable(client, target);
-    await copy(client, stage, columnsOf(target), text);
+    if (text) await copy(client, stage, columnsOf(target), text);
     await insertChildren(client, target, stage);
   }
 }

@@ -12,8 +12,9 @@ import { homeOf } from '../../stack/home.ts';
 import { redisBinary } from '../../stack/install.ts';
 import { run } from '../../stack/command.ts';
 import { makeCollection } from '../../stores/mongodb/schema.ts';
-import { loadDocuments } from '../../stores/mongodb/loader.ts';
+import { guardOf, writeDocuments } from '../../stores/mongodb/loader.ts';
 import { encoderOf } from '../../stores/postgres/copy.ts';
+import { readOp, versionOfRead } from '../../core/guard.ts';
 import { encodeError, ledgerEncoder, type LedgerRow } from '../../stores/postgres/ledger.ts';
 import { loadSegment, type Batch } from '../../stores/postgres/loader.ts';
 import { openPool } from '../../stores/postgres/connection.ts';
@@ -28,7 +29,7 @@ import {
   type TableTarget,
 } from '../../stores/postgres/target.ts';
 import { openRedis, type RedisConnection } from '../../stores/redis/connection.ts';
-import { loadKeys, removeKeys } from '../../stores/redis/loader.ts';
+import { loadKeys, removeKeys, retireKeys } from '../../stores/redis/loader.ts';
 import { World } from '../support/world.ts';
 
 let world: World;
@@ -66,11 +67,13 @@ describe('PostgreSQL', () => {
   async function load(collectionId: 1 | 2, version: bigint, documents: Loading, batchId = `batch-${++batches}`) {
     const targets: TableTarget[] = collectionId === 1 ? [usage] : [people, settings];
     const name = collectionId === 1 ? 'usage' : 'people';
-    const encode = ledgerEncoder(collectionId, version, 1);
+    const encode = ledgerEncoder(collectionId, 1);
     const ledger = documents.map(({ id, state = 'loaded', rows }) =>
       encode({
         sourceId: id,
+        version: versionOfRead(version),
         state,
+        deleted: state === 'skipped' && rows === undefined,
         digest: 0n,
         rule: state === 'loaded' ? undefined : 'some_rule',
         place: rows?.['usage']?.[0]?.['at'] as number | undefined,
@@ -111,6 +114,9 @@ describe('PostgreSQL', () => {
     };
     return loadSegment(pool, batch, {
       collectionId,
+      siblings: [collectionId],
+      referencedBy: [],
+      unresolved: undefined,
       ledger: () => Readable.from([ledger.join('')]),
       errors: errors.length > 0 ? () => Readable.from([errors.join('')]) : undefined,
       tables: targets.map((target) => ({
@@ -191,6 +197,18 @@ describe('PostgreSQL', () => {
     ]);
   });
 
+  test('a delete leaves a tombstone: an older image that comes later is refused, a newer one is not', async () => {
+    await load(1, 50n, [{ id: 't', rows: { usage: [{ at: day(0), note: 'there' }] } }]);
+    expect(await load(1, 52n, [{ id: 't', state: 'skipped' }])).toBe(0);
+    expect(await load(1, 51n, [{ id: 't', rows: { usage: [{ at: day(0), note: 'late' }] } }])).toBe(1);
+    expect((await pool.query(`select 1 from usage where source_id = 't'`)).rowCount).toBe(0);
+    expect((await pool.query(`select 1 from migration_control.accounting where source_id = 't'`)).rowCount).toBe(0);
+    await load(1, 53n, [{ id: 't', rows: { usage: [{ at: day(2), note: 'again' }] } }]);
+    expect(await notes()).toMatchObject({ t: 'again' });
+    expect(await load(1, 60n, [{ id: 'never-seen', state: 'skipped' }])).toBe(0);
+    expect(await load(1, 59n, [{ id: 'never-seen', rows: { usage: [{ at: day(0), note: 'late' }] } }])).toBe(1);
+  });
+
   test('a parent keeps its id, and its children are replaced as a whole', async () => {
     await load(2, 10n, [
       {
@@ -221,16 +239,54 @@ describe('MongoDB', () => {
       schema: { bsonType: 'object', required: ['n'], properties: { n: { bsonType: 'int' } } },
       indexes: [{ n: 1 }],
     });
-    const write = (version: bigint, n: number) =>
-      loadDocuments(world.target, 'guarded', [{ _id: 'x' as never, n: new Int32(n) }], version, 5);
+    const write = (time: bigint, n: number | undefined, id = 'x') =>
+      writeDocuments(clientOf(world), world.target, 'guarded', [
+        { id, version: { time, op: 5 }, document: n === undefined ? undefined : { _id: id, n: new Int32(n) } },
+      ]);
+    const found = async (id = 'x') => (await world.target.collection('guarded').findOne({ _id: id as never }))?.['n'];
     expect(await write(10n, 10)).toBe(0);
     expect(await write(12n, 12)).toBe(0);
     expect(await write(11n, 11)).toBe(1);
     expect(await write(12n, 12)).toBe(1);
-    expect((await world.target.collection('guarded').findOne({ _id: 'x' as never }))!['n']).toBe(12);
+    expect(await found()).toBe(12);
     await expect(
-      loadDocuments(world.target, 'guarded', [{ _id: 'y' as never, n: 'text' }], 13n, 0),
+      writeDocuments(clientOf(world), world.target, 'guarded', [
+        { id: 'y', version: { time: 13n, op: 0 }, document: { _id: 'y', n: 'text' } },
+      ]),
     ).rejects.toMatchObject({ type: 'TargetConflict' });
+    // What the validator refused has left no version behind.
+    expect(await write(12n, 1, 'y')).toBe(0);
+    expect(await write(14n, undefined)).toBe(0);
+    expect(await write(13n, 13)).toBe(1);
+    expect(await found()).toBeUndefined();
+    expect(await write(20n, undefined, 'never-seen')).toBe(0);
+    expect(await write(19n, 19, 'never-seen')).toBe(1);
+    expect(await found('never-seen')).toBeUndefined();
+    expect(await world.target.collection(guardOf('guarded')).countDocuments()).toBe(3);
+  });
+
+  test('writers racing for the same documents, deletes among them, end with the newest of each', async () => {
+    const ids = Array.from({ length: 30 }, (_, i) => `race-${i}`);
+    const versions = [5n, 9n, 7n, 8n, 6n];
+    await Promise.all(
+      versions.map((time) =>
+        writeDocuments(
+          clientOf(world),
+          world.target,
+          'guarded',
+          ids.map((id, i) => ({
+            id,
+            version: { time, op: readOp },
+            document: time === 9n && i % 2 === 0 ? undefined : { _id: id, n: new Int32(Number(time)) },
+          })),
+        ),
+      ),
+    );
+    const left = await world.target
+      .collection('guarded')
+      .find({ n: { $lt: 10 }, _id: /^race/ as never })
+      .toArray();
+    expect(left.map((one) => one['n'])).toEqual(Array.from({ length: 15 }, () => 9));
   });
 });
 
@@ -257,8 +313,12 @@ describe.each(['single', 'cluster'])('Redis, %s', (mode) => {
     loadKeys(
       connection,
       'session:',
-      rows.map(({ text: shown, expiresAt = far, ...row }) => ({ ...row, expiresAt, value: { shown } })),
-      version,
+      rows.map(({ text: shown, expiresAt = far, ...row }) => ({
+        ...row,
+        expiresAt,
+        value: { shown },
+        version: versionOfRead(BigInt(version)),
+      })),
       Date.now(),
     );
   const shown = async (key: string) =>
@@ -281,17 +341,36 @@ describe.each(['single', 'cluster'])('Redis, %s', (mode) => {
     expect([await shown('k0'), await shown('k1')]).toEqual(['higher', 'first']);
   });
 
+  test('a removed key is not written again by an older version, also when it never was there', async () => {
+    const remove = (key: string, time: bigint) =>
+      retireKeys(connection, [{ key: `session:${key}`, sourceId: 'a', version: versionOfRead(time) }]);
+    await write([{ key: 'r', sourceId: 'a', rank: '1', text: 'there' }], '10');
+    expect(await remove('r', 9n)).toBe(0);
+    expect(await remove('r', 12n)).toBe(1);
+    expect(await write([{ key: 'r', sourceId: 'a', rank: '1', text: 'late' }], '11')).toMatchObject({ stale: 1 });
+    expect(await remove('never', 12n)).toBe(0);
+    expect(await write([{ key: 'never', sourceId: 'a', rank: '1', text: 'late' }], '11')).toMatchObject({ stale: 1 });
+    // Another document may take the key, and keeps it when the first is removed again.
+    await write([{ key: 'r', sourceId: 'b', rank: '0', text: 'other' }], '1');
+    await remove('r', 20n);
+    expect(await shown('r')).toBe('other');
+    await connection.del('session:r');
+  });
+
   test('what has expired is not written, and only our keys are removed', async () => {
     expect(
       await write([{ key: 'gone', sourceId: 'a', rank: '1', text: 'x', expiresAt: Date.now() - 1 }], '1'),
     ).toMatchObject({ expired: 1, written: 0 });
     await connection.set('session:foreign', 'not ours');
     await expect(write([{ key: 'foreign', sourceId: 'a', rank: '1', text: 'x' }], '1')).rejects.toThrow();
-    expect(await removeKeys(connection, 'session:')).toBe(50);
+    // 50 keys, and the tombstones of two.
+    expect(await removeKeys(connection, 'session:')).toBe(52);
     expect(await connection.get('session:foreign')).toBe('not ours');
     await connection.del('session:foreign');
   });
 });
+
+const clientOf = (of: World) => of.target.client;
 
 /** Three masters on this machine. */
 async function startCluster(): Promise<{ url: string; stop: () => Promise<void> }> {

@@ -3,6 +3,7 @@ import { executeChild, getExternalWorkflowHandle, patched, setHandler, workflowI
 import { advanceStageSignal, approveSignal, stageProgressSignal, rootId, type MigrationInput } from '../contract.ts';
 import { cutoverStage } from '../children/cutover-stage.ts';
 import { introduce } from '../lib/report.ts';
+import { long, routing } from '../proxies.ts';
 import { captureChanges, liveCapture } from '../lib/start-capture.ts';
 
 /** `from`: the first stage that has not passed yet, and whether an operator has routed it otherwise since it began. */
@@ -13,7 +14,10 @@ export async function cutoverPhase(
 ): Promise<void> {
   const root = rootId(input.name);
   const { stages, approvalSeconds } = input.settings;
-  if (patched(liveCapture)) await captureChanges(input);
+  if (patched(liveCapture)) {
+    await captureChanges(input);
+    if (from.stage === 0 && !from.keepRouting) await bothSides(input, collections);
+  }
   let current: string | undefined;
   // Orders come to the root; it passes on what the running stage must hear.
   const pass = () => (current === undefined ? undefined : getExternalWorkflowHandle(current));
@@ -66,4 +70,17 @@ export async function cutoverPhase(
       routing: {},
     });
   }
+}
+
+/** Dual write on, then a last look that nothing is under way: from here on a stage changes only where reads go. */
+async function bothSides(input: MigrationInput, collections: readonly string[]): Promise<void> {
+  const routes = await routing.route.executeWithOptions({ summary: 'writes go to both systems' }, [
+    { collections, percentage: 0, writeMode: 'dual_write', reason: 'dual write on' },
+  ]);
+  await getExternalWorkflowHandle(rootId(input.name)).signal(stageProgressSignal, {
+    stage: 0,
+    waitingFor: null,
+    routing: routes,
+  });
+  await long.awaitCaughtUp.executeWithOptions({ summary: 'final sync' }, []);
 }

@@ -1,0 +1,97 @@
+// Traffic around the demo's migration, from before its first read until after its report: a legacy writer, and an application that is routed.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { join } from 'node:path';
+import { openResources } from '../../activities/resources.ts';
+import { isCaughtUp } from '../../activities/capture/repair.ts';
+import { versionOf } from '../../stores/mongodb/source.ts';
+import { startLegacyWriter, type Totals } from '../../seed/legacy-writer.ts';
+import { home, liveCapture, readAddresses } from '../connect.ts';
+import { count, print, table } from '../output.ts';
+import { startApplication, type Traffic } from './application.ts';
+
+const tellEveryMs = 5000;
+
+/** Runs `work` under traffic of `perSecond` legacy writes and as many operations of the routed application; reports what became of it. */
+export async function withTraffic(perSecond: number, work: () => Promise<unknown>): Promise<void> {
+  const { addresses } = await readAddresses();
+  const resources = await openResources(addresses, join(home(), 'application'), { host: 'demo', process: 'demo' });
+  try {
+    const legacy = startLegacyWriter({ url: addresses.source, perSecond, seed: 7 });
+    const application = await startApplication(addresses, resources.source, resources, perSecond);
+    const started = Date.now();
+    const say = setInterval(() => void tell(legacy.totals(), application.traffic(), started), tellEveryMs);
+    try {
+      await work();
+    } finally {
+      clearInterval(say);
+      const totals = await legacy.stop();
+      const drained = await drain(resources);
+      print(await trafficReport(totals, await application.stop(), drained));
+    }
+  } finally {
+    await resources.close();
+  }
+}
+
+const written = (totals: Totals): number => totals.insert + totals.update + totals.replace + totals.delete;
+
+async function tell(totals: Totals, traffic: Traffic, started: number): Promise<void> {
+  const seconds = (Date.now() - started) / 1000;
+  const capture = await liveCapture().catch(() => undefined);
+  const lag = capture
+    ? `capture ${capture.lagMs} ms behind, ${count(capture.events)} events applied`
+    : 'capture not open yet';
+  const { old, new: fresh } = traffic.reads;
+  print(
+    `  traffic: ${Math.round(written(totals) / seconds)} legacy writes/s; application ${count(traffic.writes)} writes, reads ${count(old)} old, ${count(fresh)} new; ${lag}`,
+  );
+}
+
+/** Returns the ms until everything written stood in the targets, or undefined when it did not within a minute. */
+async function drain(resources: Awaited<ReturnType<typeof openResources>>): Promise<number | undefined> {
+  const started = Date.now();
+  const version = versionOf((await resources.source.db.command({ ping: 1 }))['operationTime']).toString();
+  for (; Date.now() - started < 60_000; await sleep(50))
+    if (await isCaughtUp(resources, version)) return Date.now() - started;
+  return undefined;
+}
+
+async function trafficReport(totals: Totals, traffic: Traffic, drained: number | undefined): Promise<string> {
+  const capture = await liveCapture();
+  const { dual } = traffic;
+  const failed = dual
+    ? Object.entries(dual.failed)
+        .map(([kind, n]) => `${n} ${kind}`)
+        .join(', ')
+    : '';
+  const ms = (value: number | null | undefined) =>
+    value === null || value === undefined ? '' : `${Math.round(value)} ms`;
+  return table(
+    ['traffic during the migration', ''],
+    [
+      [
+        'legacy writes',
+        `${count(written(totals))} (${count(totals.insert)} insert, ${count(totals.update)} update, ${count(totals.replace)} replace, ${count(totals.delete)} delete)`,
+      ],
+      [
+        'application',
+        `${count(traffic.writes)} writes, reads ${count(traffic.reads.old)} old and ${count(traffic.reads.new)} new, ${traffic.errors} errors`,
+      ],
+      ['captured events applied', capture ? count(capture.events) : 'none'],
+      ['lag p50, p99', `${ms(capture?.lagP50Ms)}, ${ms(capture?.lagP99Ms)}`],
+      [
+        'second writes',
+        dual
+          ? `${count(dual.second)}; failed: ${failed}; of these repaired by capture: ${dual.repaired}`
+          : 'dual write was never on',
+      ],
+      [
+        'sampled second writes',
+        dual
+          ? `${dual.sampled.equal} equal, ${dual.sampled.unequal} unequal, ${dual.sampled.pending} not yet compared`
+          : '',
+      ],
+      ['drained after the last write', drained === undefined ? 'not within a minute' : ms(drained)],
+    ],
+  );
+}

@@ -1,0 +1,103 @@
+// DualWriteManager: the old system first, its answer is the answer; the new one second, as a hint. Change capture is the truth.
+import type { ClientSession, Collection, Db, Document, MongoClient } from 'mongodb';
+import { feedsOf, type ChangeSettings, type Feed } from '../activities/apply.ts';
+import type { Targets } from '../activities/outside.ts';
+import { sourceId } from '../core/identity.ts';
+import type { Route } from '../core/state.ts';
+import { DualCollection } from './dual-collection.ts';
+import { Ledger, type Counters } from './second-write.ts';
+
+/** Where the route of a collection comes from: the application's router. */
+export interface Routes {
+  routeOf(collection: string): Route;
+}
+
+export interface DualWriteOptions {
+  readonly source: { readonly client: MongoClient; readonly db: Db };
+  readonly targets: Targets;
+  readonly routes: Routes;
+  readonly settings: ChangeSettings;
+  /** Share of writes compared with the old system some time later. Default 0.01. */
+  readonly sampleRate?: number;
+  /** ms that the second write may take before it is left to capture. Default 2000. */
+  readonly timeoutMs?: number;
+  /** Told of every second write that did not land: what, why, never the document. */
+  readonly onFailure?: (failure: SecondWriteFailure) => void;
+}
+
+/** `in-flight`: capture brings it; `expected`: a rule set the document aside, or a newer version was there; `defect`: look at it. */
+export type FailureClass = 'in-flight' | 'expected' | 'defect';
+
+export interface SecondWriteFailure {
+  readonly collection: string;
+  readonly class: FailureClass;
+  readonly reason: string;
+  readonly documents: number;
+}
+
+export class DualWriteManager {
+  readonly #source: DualWriteOptions['source'];
+  readonly #routes: Routes;
+  readonly #second: Ledger;
+  readonly #feeds: ReadonlyMap<string, Feed>;
+
+  private constructor(options: DualWriteOptions, feeds: ReadonlyMap<string, Feed>) {
+    this.#source = options.source;
+    this.#routes = options.routes;
+    this.#feeds = feeds;
+    this.#second = new Ledger(options);
+  }
+
+  /** Reads which collections are captured; throws a KnownFailure when the control schema cannot be read. */
+  static async open(options: DualWriteOptions): Promise<DualWriteManager> {
+    return new DualWriteManager(options, await feedsOf(options.targets));
+  }
+
+  /** The collection's operations, each written to both sides as `routing` has it now. */
+  collection<T extends Document = Document>(name: string): DualCollection<T> {
+    return new DualCollection<T>(this, this.#source.db.collection<T>(name));
+  }
+
+  /**
+   * Runs `first` on the old system: what it throws is thrown, what it returns is returned. Then, if the collection is written to both, the
+   * documents that `touched` names are read back and applied to the new system. A failure of that is counted, and never thrown.
+   */
+  async write<R>(
+    collection: string,
+    first: (old: Collection, session: ClientSession) => Promise<R>,
+    touched: (result: R) => readonly unknown[],
+  ): Promise<R> {
+    const session = this.#source.client.startSession({ causalConsistency: true });
+    try {
+      const result = await first(this.#source.db.collection(collection), session);
+      const feed = this.#feeds.get(collection);
+      const route = feed && this.#routes.routeOf(feed.mapping.collection);
+      if (feed && route && route.writeMode !== 'old') {
+        const ids = [...new Map(touched(result).map((id) => [sourceId(id), id])).keys()];
+        if (ids.length > 0) await this.#second.write(feed, ids, route.epoch);
+      }
+      return result;
+    } finally {
+      await session.endSession();
+    }
+  }
+
+  /** Whether ids have to be known before an operation that does not return them. */
+  isOn(collection: string): boolean {
+    const feed = this.#feeds.get(collection);
+    return feed !== undefined && this.#routes.routeOf(feed.mapping.collection).writeMode !== 'old';
+  }
+
+  get counters(): Counters {
+    return this.#second.counters;
+  }
+
+  /** Compares the sampled writes and those that failed, as far as they are due. */
+  validate(): Promise<Counters> {
+    return this.#second.validate();
+  }
+
+  close(): void {
+    this.#second.close();
+  }
+}
