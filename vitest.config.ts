@@ -5,6 +5,7 @@ const unit = [
   'test/mappings/**/*.test.ts',
   'test/architecture.test.ts',
   'test/replay/**/*.test.ts',
+  'test/model/**/*.test.ts',
 ];
 
 // `unit` needs no server. `integration` shares one embedded stack, started once, and runs one file after another: they share its stores.

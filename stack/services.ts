@@ -117,6 +117,8 @@ const mongodb = (name: 'source-mongodb' | 'target-mongodb', variable: string): S
             '86400',
             '--oplog-max-entries',
             '5000000',
+            // Without it a kill -9 loses writes that were acknowledged, with any write concern.
+            '--sync-on-commit',
           ];
     const mark = await start(command, log);
     if (is === 'mongod') await healthy(name, mark, log, () => initiate(port));

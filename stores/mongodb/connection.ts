@@ -15,6 +15,8 @@ export function openMongo(url: string): { client: MongoClient; db: Db } {
     appName: 'causeway',
     serverSelectionTimeoutMS: 10_000,
     connectTimeoutMS: 10_000,
+    // A server that comes back is seen this soon; the default is ten seconds.
+    heartbeatFrequencyMS: 500,
     maxPoolSize: 16,
     promoteValues: false,
     promoteLongs: false,

@@ -59,7 +59,7 @@ export interface ApplyOptions {
   readonly forgetElections: boolean;
 }
 
-/** To be called in a transaction, also several times. Throws an error of code 40001 when another writer took a key meanwhile: try again. */
+/** To be called in a transaction, also several times. */
 export async function applyImages(client: pg.ClientBase, images: Images, options: ApplyOptions): Promise<Applied> {
   const stages = await stage(client, images);
   const partition = `migration_control.${name(`ledger_${images.collectionId}`)}`;
@@ -107,33 +107,32 @@ async function stage(client: pg.ClientBase, images: Images): Promise<Stage[]> {
   return stages;
 }
 
-/** Locks the documents' ledger rows and leaves those with a newer image in `fresh`, with what the ledger held of them. */
+/**
+ * Locks the documents' ledger rows and leaves those with a newer image in `fresh`, with what the ledger held of them. A document it has
+ * never held gets a row first, older than any version: whoever writes the same document at the same time then waits, instead of being met later.
+ */
 async function findFresh(client: pg.ClientBase, partition: string): Promise<Before> {
-  const { rows } = await client.query<Record<keyof Before, string>>(`with found as (insert into fresh
-    select s.source_id, l.place, case when l.deleted then null else l.state end, l.keys, l.source_id is not null
-    from stage_ledger s left join lateral (
-      select place, source_id, version, op_index, state, deleted, keys from ${partition}
-      where collection_id = s.collection_id and source_id = s.source_id for update) l on true
-    where l.source_id is null or (l.version, l.op_index) < (s.version, s.op_index) returning *)
+  await client.query(
+    `insert into ${partition} (collection_id, source_id, version, op_index, deleted, state, mapping_version, source_digest)
+     select collection_id, source_id, 0, 0, true, 's', mapping_version, 0 from stage_ledger order by source_id on conflict do nothing`,
+  );
+  const { rows } = await client.query<Record<keyof Before, string>>(`with held as (
+      select l.* from ${partition} l join stage_ledger s on l.collection_id = s.collection_id and l.source_id = s.source_id order by l.source_id for update of l),
+    found as (insert into fresh
+      select s.source_id, l.place, case when l.deleted then null else l.state end, l.keys, l.version > 0
+      from stage_ledger s join held l using (source_id) where (l.version, l.op_index) < (s.version, s.op_index) returning *)
     select count(*) filter (where known) as known, count(*) filter (where old_state = 'l') as loaded, count(*) filter (where old_state = 'q') as quarantined
     from found`);
   const { known, loaded, quarantined } = rows[0]!;
   return { known: Number(known), loaded: Number(loaded), quarantined: Number(quarantined) };
 }
 
-/** The partition is named because only there a row tells whether it was inserted or updated (xmax). A key that another transaction inserts in between makes the write wait, and then compares with it. */
 async function writeLedger(client: pg.ClientBase, partition: string): Promise<void> {
-  const { rows } = await client.query<{ raced: string }>(`with written as (
-      insert into ${partition} as l (${ledgerColumns.join(', ')})
-      select ${ledgerColumns.map((column) => `s.${column}`).join(', ')} from stage_ledger s join fresh using (source_id) order by s.source_id
-      on conflict (collection_id, source_id) do update set version = excluded.version, op_index = excluded.op_index, deleted = excluded.deleted,
-        state = excluded.state, rule = excluded.rule, mapping_version = excluded.mapping_version, source_digest = excluded.source_digest,
-        place = excluded.place, keys = excluded.keys
-      where (l.version, l.op_index) < (excluded.version, excluded.op_index)
-      returning l.source_id, (l.xmax <> 0) as updated)
-    select count(*) filter (where not fresh.known and (written.updated or written.source_id is null)) as raced from fresh left join written using (source_id)`);
-  if (Number(rows[0]!.raced) > 0)
-    throw Object.assign(new Error('another writer took a key meanwhile'), { code: '40001' });
+  const set = ledgerColumns.slice(2).map((column) => `${column} = s.${column}`);
+  await client.query(
+    `update ${partition} l set ${set.join(', ')} from stage_ledger s join fresh using (source_id) where l.collection_id = s.collection_id and l.source_id = s.source_id`,
+  );
+  await client.query(`delete from ${partition} l using clash where l.source_id = clash.source_id and l.version = 0`);
 }
 
 /** Rows of a document that was not loaded before are not ours to remove: a sibling collection may have the same id. */

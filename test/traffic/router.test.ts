@@ -65,9 +65,10 @@ test('a change without a notice is seen at the next look', async () => {
 /** Stands in front of PostgreSQL and can be cut. */
 async function cuttable(url: string) {
   const target = new URL(url);
+  const { port: behind, hostname } = new URL(url);
   const sockets = new Set<Socket>();
   const serve = (socket: Socket) => {
-    const onward = connect(Number(target.port), target.hostname);
+    const onward = connect(Number(behind), hostname);
     for (const one of [socket, onward]) {
       sockets.add(one);
       one.on('error', () => undefined);

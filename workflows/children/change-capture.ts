@@ -14,6 +14,7 @@ import type { Repaired } from '../../activities/capture/repair.ts';
 import type { CaptureProgress } from '../../core/state.ts';
 import { captureProgressSignal, repairUpdate, stopCaptureSignal, type RepairRequest } from '../contract.ts';
 import { laneLoop, readerLoop, tellLoop, tendLoop, type Course, type LoopSettings } from '../lib/capture-loops.ts';
+import { failure, reasonOf } from '../lib/reason.ts';
 import { introduce } from '../lib/report.ts';
 import { control, long } from '../proxies.ts';
 
@@ -40,6 +41,8 @@ export async function changeCapture(input: CaptureInput): Promise<void> {
       repairing = true;
       try {
         return await repair(input, course, request);
+      } catch (error) {
+        throw failure(reasonOf(error));
       } finally {
         repairing = false;
       }
