@@ -120,10 +120,15 @@ async function addForeignKey(
 
 /** Writes the collection's configuration files anew, and removes those whose category is gone. */
 export async function renderCollection(resources: Resources, collection: string, directory: string): Promise<string[]> {
-  const written: string[] = [];
-  for (const target of targetsOf<FilesTarget>(resources, [collection], 'files'))
-    written.push(...(await renderFiles(resources, target, directory)));
-  return written;
+  const targets = targetsOf<FilesTarget>(resources, [collection], 'files');
+  if (targets.length === 0) return [];
+  // One at a time: the copy's end and a change of a setting may ask for it at once.
+  return inTransaction(resources.postgres, 'writing configuration files', async (client) => {
+    await client.query(`select pg_advisory_xact_lock(hashtext('causeway files'))`);
+    const written: string[] = [];
+    for (const target of targets) written.push(...(await renderFiles(resources, target, directory)));
+    return written;
+  });
 }
 
 async function renderFiles(resources: Resources, target: FilesTarget, directory: string): Promise<string[]> {

@@ -33,9 +33,9 @@ type Fields = Record<string, unknown>;
 
 export type Write = { readonly collection: string; readonly id: unknown } & (
   | { readonly kind: 'insert' | 'replace'; readonly document: Fields }
-  /** `where`: what must still be so, beside the `_id`. */
-  | { readonly kind: 'update'; readonly where?: Fields; readonly change: Fields }
-  | { readonly kind: 'delete'; readonly where?: Fields }
+  /** `by`: a unique value that finds the document instead of its `_id`. Both together make the embedded server scan the collection. */
+  | { readonly kind: 'update'; readonly by?: Fields; readonly change: Fields }
+  | { readonly kind: 'delete'; readonly by?: Fields }
 );
 
 export interface Tools {
@@ -190,13 +190,13 @@ export class LegacyOperations {
       run: async ({ write, read }) => {
         const name = from === undefined ? undefined : (await read(collection, from))?.[field];
         if (typeof name !== 'string') return;
-        const where = { [field]: name };
+        const by = { [field]: name };
         const freed = removed
-          ? await write({ kind: 'delete', collection, id: from, where })
-          : await write({ kind: 'update', collection, id: from, where, change: { $set: { [field]: fresh } } });
+          ? await write({ kind: 'delete', collection, id: from, by })
+          : await write({ kind: 'update', collection, id: from, by, change: { $set: { [field]: fresh } } });
         if (!freed) return;
-        if (made) await write(this.#insert(collection, where));
-        else await write({ kind: 'update', collection, id: to, change: { $set: where } });
+        if (made) await write(this.#insert(collection, by));
+        else await write({ kind: 'update', collection, id: to, change: { $set: by } });
       },
     };
   }
@@ -230,10 +230,9 @@ export class LegacyOperations {
     return this.#random.chance(0.5) ? hex : new ObjectId(hex);
   }
 
-  #change(collection: string): { where?: Fields; change: Fields } {
+  #change(collection: string): { change: Fields } {
     const random = this.#random;
     const now = new Date();
-    const number = { $type: 'number' };
     const set = (fields: Fields) => ({ change: { $set: fields } });
     switch (collection) {
       case 'token_usage': {
@@ -242,7 +241,6 @@ export class LegacyOperations {
           () => set({ timestamp: earlier(random) }),
           () => set({ cost: new Double(random.integer(0, 5_000_000) / 1e6), currency: model.currency }),
           () => ({
-            where: { input_tokens: number, output_tokens: number },
             change: { $inc: { input_tokens: random.integer(1, 500), output_tokens: random.integer(1, 100) } },
           }),
           () => set({ provider: model.provider, model_name: model.name }),
@@ -253,7 +251,6 @@ export class LegacyOperations {
       case 'users':
         return random.pick([
           () => ({
-            where: { total_analyses: number },
             change: { $set: { last_login: now }, $inc: { total_analyses: 1 } },
           }),
           () => set({ is_active: random.chance(0.7), updated_at: now }),
@@ -298,7 +295,7 @@ export class LegacyOperations {
         return random.pick([
           () => set({ close: new Double(random.integer(500, 200_000) / 100), updated_at: now }),
           () => set({ volume: new Double(random.integer(1000, 50_000_000)), amount: new Double(random.word() / 100) }),
-          () => ({ where: { version: number }, change: { $inc: { version: 1 } } }),
+          () => ({ change: { $inc: { version: 1 } } }),
         ])();
       default:
         return random.chance(0.8)

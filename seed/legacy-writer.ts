@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import {
   MongoClient,
   MongoNetworkError,
+  MongoServerError,
   MongoServerSelectionError,
   type ClientSession,
   type Db,
@@ -25,6 +26,8 @@ const PARALLEL = 16;
 /** `_id`s read per collection at the start, and in how many places of it. */
 const SAMPLE = 2000;
 const PLACES = 8;
+/** The server's answer to $inc of a field that a dirty document has as text or null. */
+const notANumber = 14;
 
 export interface LegacyWriterOptions {
   /** With the database in its path. */
@@ -41,7 +44,7 @@ export interface LegacyWriterOptions {
 /** Writes that the server acknowledged; those of a transaction count once it is committed. */
 export interface Totals extends Readonly<Record<Kind, number>> {
   readonly transactions: number;
-  /** Acknowledged, but there was no such document, or it was not what it had been. */
+  /** Acknowledged, but there was no such document, or it was not what it had been, or had no number to count up. */
   readonly missed: number;
   /** Failed operations. */
   readonly errors: number;
@@ -82,7 +85,6 @@ class Writer {
   readonly #collections: readonly string[];
   readonly #client: MongoClient;
   readonly #db: Db;
-  readonly #pace: Pace;
   readonly #counts = { insert: 0, update: 0, replace: 0, delete: 0, transactions: 0, missed: 0, errors: 0 };
   readonly #written: Record<string, number> = {};
   #started = performance.now();
@@ -91,7 +93,6 @@ class Writer {
   constructor(options: LegacyWriterOptions, collections: readonly string[]) {
     this.#options = options;
     this.#collections = collections;
-    this.#pace = new Pace(options.perSecond);
     // Retryable writes cost the embedded server two thirds of its speed.
     this.#client = new MongoClient(options.url, {
       retryWrites: false,
@@ -115,7 +116,8 @@ class Writer {
     this.#started = performance.now();
     if (before) {
       const operations = new LegacyOperations(this.#collections, before, this.#options.seed);
-      await Promise.all(Array.from({ length: PARALLEL }, () => this.#work(operations)));
+      const pace = new Pace(this.#options.perSecond);
+      await Promise.all(Array.from({ length: PARALLEL }, () => this.#work(operations, pace)));
     }
     this.#ended = performance.now();
     await this.#client.close().catch((error: unknown) => this.#failed(error));
@@ -135,10 +137,10 @@ class Writer {
     return undefined;
   }
 
-  async #work(operations: LegacyOperations): Promise<void> {
+  async #work(operations: LegacyOperations, pace: Pace): Promise<void> {
     while (!this.stopping) {
       const operation = operations.next();
-      await this.#pace.take(operation.writes);
+      await pace.take(operation.writes);
       if (this.stopping) return;
       try {
         await (operation.transaction ? this.#transaction(operation, operations) : this.#plain(operation, operations));
@@ -190,6 +192,10 @@ class Writer {
 
   /** While the server is away every operation fails at once or after two seconds: a pause keeps the count of errors sensible. */
   async #failed(error: unknown): Promise<void> {
+    if (error instanceof MongoServerError && error.code === notANumber) {
+      this.#counts.missed++;
+      return;
+    }
     this.#counts.errors++;
     this.#options.onError?.(error);
     if (error instanceof MongoNetworkError || error instanceof MongoServerSelectionError) await sleep(250);
@@ -238,11 +244,11 @@ async function send(db: Db, write: Write, session: ClientSession | undefined): P
     case 'insert':
       return (await collection.insertOne(write.document, options)).acknowledged;
     case 'update':
-      return (await collection.updateOne({ ...filter, ...write.where }, write.change, options)).matchedCount > 0;
+      return (await collection.updateOne(write.by ?? filter, write.change, options)).matchedCount > 0;
     case 'replace':
       return (await collection.replaceOne(filter, write.document, options)).matchedCount > 0;
     case 'delete':
-      return (await collection.deleteOne({ ...filter, ...write.where }, options)).deletedCount > 0;
+      return (await collection.deleteOne(write.by ?? filter, options)).deletedCount > 0;
   }
 }
 

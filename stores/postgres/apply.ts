@@ -65,7 +65,7 @@ export async function applyImages(client: pg.ClientBase, images: Images, options
   const partition = `migration_control.${name(`ledger_${images.collectionId}`)}`;
   const before = await findFresh(client, partition);
   const clashes = await clashesOf(client, images, stages);
-  await writeLedger(client, partition);
+  await writeLedger(client, partition, clashes.length > 0);
   const [parents, children] = [stages.filter((one) => !one.target.child), stages.filter((one) => one.target.child)];
   for (const one of parents) await replaceRows(client, images, one, before);
   for (const one of children) await replaceChildren(client, one, before);
@@ -87,7 +87,9 @@ interface Before {
 }
 
 async function stage(client: pg.ClientBase, images: Images): Promise<Stage[]> {
+  // Nobody has counted the rows of temporary tables; guessing, the planner would rather read whole tables than look up a few keys.
   await client.query(`
+    set local enable_seqscan = off;
     create temporary table if not exists stage_ledger (like migration_control.ledger including defaults) on commit delete rows;
     create temporary table if not exists stage_unresolved (like migration_control.unresolved) on commit delete rows;
     create temporary table if not exists stage_errors (collection text, source_collection text, source_id text collate "C", rule text, path text,
@@ -127,12 +129,13 @@ async function findFresh(client: pg.ClientBase, partition: string): Promise<Befo
   return { known: Number(known), loaded: Number(loaded), quarantined: Number(quarantined) };
 }
 
-async function writeLedger(client: pg.ClientBase, partition: string): Promise<void> {
+async function writeLedger(client: pg.ClientBase, partition: string, clashed: boolean): Promise<void> {
   const set = ledgerColumns.slice(2).map((column) => `${column} = s.${column}`);
   await client.query(
     `update ${partition} l set ${set.join(', ')} from stage_ledger s join fresh using (source_id) where l.collection_id = s.collection_id and l.source_id = s.source_id`,
   );
-  await client.query(`delete from ${partition} l using clash where l.source_id = clash.source_id and l.version = 0`);
+  if (clashed)
+    await client.query(`delete from ${partition} l using clash where l.source_id = clash.source_id and l.version = 0`);
 }
 
 /** Rows of a document that was not loaded before are not ours to remove: a sibling collection may have the same id. */

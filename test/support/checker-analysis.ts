@@ -18,10 +18,11 @@ import {
 
 const names = ['symbol', 'stock_symbol', 'stock_code', 'code', 'ticker'];
 
-/** Mainland symbols only: the others have several spellings. */
+/** The plain spellings: 600519, 0700.HK (which becomes 00700), AAPL. */
 function symbol(document: SourceDocument): string | Unclear {
   const said = names.map((name) => document[name]).find((value) => value !== undefined && value !== null);
-  return typeof said === 'string' && /^\d{6}$/.test(said) ? said : unclear;
+  const found = typeof said === 'string' ? /^(\d{6}|[A-Z]{1,5})$|^(\d{4})\.HK$/.exec(said) : null;
+  return found?.[1] ?? (found?.[2] === undefined ? unclear : `0${found[2]}`);
 }
 
 /** One writer, known by `source`, stored Shanghai's wall clock as if it were UTC. */

@@ -23,16 +23,16 @@ export interface WrongKey {
   readonly what: string;
 }
 
-/** What Redis should know of a session that was loaded; undefined where its id has no plain reading. */
-export function liveSession(document: SourceDocument, sourceId: string): LiveSession | undefined {
+/** What Redis should know of a session that was loaded; undefined where its id has no plain reading. `plain`: its other fields have one. */
+export function liveSession(document: SourceDocument, sourceId: string, plain: boolean): LiveSession | undefined {
   const sessionId = document['session_id'] ?? document['sessionId'];
   if (typeof sessionId !== 'string') return undefined;
   return {
     sourceId,
     sessionId: sessionId.replaceAll('\u0000', ''),
-    expires: sessionExpiry(document),
-    status: text(document['status']),
-    activity: micros(document['last_activity']),
+    expires: plain ? sessionExpiry(document) : unclear,
+    status: plain ? text(document['status']) : unclear,
+    activity: plain ? micros(document['last_activity']) : unclear,
   };
 }
 

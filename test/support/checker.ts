@@ -134,11 +134,12 @@ class Book implements Check {
   #compare(document: SourceDocument, id: string, rows: readonly Row[]): void {
     const { target, spellings } = this.#expectation;
     if (rows.length !== 1) this.#report(id, `is loaded, and has ${rows.length} rows in ${target}`);
+    const plain = !spellings.some((name) => name in document);
     if (this.#expectation === sessions) {
-      const session = liveSession(document, id);
+      const session = liveSession(document, id, plain);
       if (session) this.live.push(session);
     }
-    if (rows.length !== 1 || spellings.some((name) => name in document)) return;
+    if (rows.length !== 1 || !plain) return;
     const fields = this.#expectation.fields(document, this.#arrived);
     for (const wrong of wrongFields(fields, rows[0]!, target)) this.#report(id, wrong);
   }
