@@ -12,8 +12,12 @@ import { SourceClock } from './read.ts';
 import { decodeChanges } from './segment.ts';
 import { Patience, type Slice, type SliceResult } from './slice.ts';
 
-const segmentsAtOnce = 40;
+const eventsAtOnce = 1000;
+/** Lanes meet where one removes a row that another's rows refer to. Who waits this long begins again, with less. */
+const lockMs = 300;
 const bytesAtOnce = 4 * 1024 * 1024;
+/** A batch costs nearly the same for one event and for a hundred: a lane that has little to do waits for more. */
+const paceMs = 200;
 const idleMs = 40;
 export async function applyLane(
   resources: Resources,
@@ -26,19 +30,24 @@ export async function applyLane(
   if (epoch === undefined) return { ended: 'closed' };
   const feeds = new Map([...(await feedsOf(resources)).values()].map((feed) => [feed.collectionId, feed]));
   const patience = new Patience(slice);
+  let most = eventsAtOnce;
   while (!slice.over()) {
     try {
       if (slice.every('share', 3000)) {
         const queue = await surplus(resources, lane);
         if (queue !== undefined) return { ended: 'handed-over', queue };
       }
-      const applied = await applyNext(resources, { lane, epoch, feeds, settings, clock });
+      const started = performance.now();
+      const applied = await applyNext(resources, { lane, epoch, feeds, settings, clock }, most);
       if (applied === 'superseded') return { ended: (await exists(resources, lane)) ? 'superseded' : 'closed' };
       if (applied > 0) killPoint('lane.after-commit');
       patience.rewarded();
+      most = Math.min(most * 2, eventsAtOnce);
       if (applied === 0) await sleep(idleMs);
+      else if (applied < eventsAtOnce / 4) await sleep(Math.max(0, started + paceMs - performance.now()));
     } catch (error) {
       await patience.after(error);
+      most = Math.max(Math.floor(most / 4), 1);
     }
   }
   return { ended: 'slice' };
@@ -74,15 +83,18 @@ interface SegmentRow {
 async function applyNext(
   resources: Resources,
   { lane, epoch, feeds, settings, clock }: Lane,
+  most: number,
 ): Promise<number | 'superseded'> {
   return inTransaction(resources.postgres, `applying lane ${lane}`, async (client) => {
     if (!(await holdsLane(client, lane, epoch))) return 'superseded';
+    await client.query(`set local lock_timeout = ${lockMs}`);
     const { rows } = await client.query<SegmentRow>(
       `select segment, last_version, events, last_wall, content from (
-         select *, sum(octet_length(content)) over (order by segment) - octet_length(content) as before from (
-           select * from migration_control.captured where lane = $1 order by segment limit ${segmentsAtOnce}) next) sized
-       where before < ${bytesAtOnce} order by segment`,
-      [lane],
+         select *, sum(octet_length(content)) over before as bytes_before, sum(events) over before as events_before from (
+           select * from migration_control.captured where lane = $1 order by segment limit $2) next
+         window before as (order by segment rows between unbounded preceding and 1 preceding)) sized
+       where coalesce(bytes_before, 0) < ${bytesAtOnce} and coalesce(events_before, 0) < $2 order by segment`,
+      [lane, most],
     );
     const last = rows.at(-1);
     if (!last) return 0;

@@ -20,6 +20,8 @@ import { encodeChange, laneOf } from './segment.ts';
 import { Patience, type Slice, type SliceResult } from './slice.ts';
 
 const awaitMs = 200;
+/** Few larger batches instead of many small ones: each costs a transaction here and batches in every lane. */
+const paceMs = 100;
 /** Changes read and not applied may take this many bytes; then the reader waits. The oplog holds what it has not read. */
 const pendingBytes = 2n * 1024n * 1024n * 1024n;
 
@@ -84,8 +86,11 @@ async function follow(
   const clock = new SourceClock(resources);
   let segment = position.nextSegment;
   let savedAt = 0;
+  let lookedAt = 0;
   while (!slice.over()) {
     await waitForRoom(resources, slice);
+    await sleep(Math.max(0, lookedAt + paceMs - performance.now()));
+    lookedAt = performance.now();
     const batch = await mongo('reading changes', () => stream.next());
     killPoint('reader.after-read');
     const gap = batch.events.find((event): event is OtherEvent => event.kind === 'other' && concerns(event, feeds));

@@ -10,7 +10,7 @@ import type { Resources } from '../resources.ts';
 import type { Why } from '../shape.ts';
 import { applyPatiently } from './lane.ts';
 
-const atOnce = 200;
+const atOnce = 50;
 
 interface RedoRow {
   readonly collection_id: number;
@@ -28,6 +28,7 @@ export async function redoDue(
   clashSeconds: number,
 ): Promise<number> {
   return inTransaction(resources.postgres, 'reading documents again', async (client) => {
+    await client.query('set local lock_timeout = 300');
     const { rows } = await client.query<RedoRow>(
       `select collection_id, source_id, tries, since <= clock_timestamp() - make_interval(secs => $1) as over from migration_control.redo
        where due_at <= clock_timestamp() order by due_at limit ${atOnce} for update skip locked`,

@@ -68,7 +68,7 @@ export async function chaos(options: ChaosOptions): Promise<ChaosResult> {
       await sleep(Math.max(0, next + (random() - 0.5) * pause - Date.now()));
       await kill(options, victim, workers, random);
       const killed = Date.now();
-      await watch.back(60_000);
+      await watch.back(150_000);
       kills.push({ victim, backMs: Date.now() - killed });
       options.say(`killed ${victim}: lag below 2 s again after ${Date.now() - killed} ms`);
     }

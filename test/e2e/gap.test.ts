@@ -54,18 +54,16 @@ test('an oplog that rolled over while nobody listened', async () => {
   await usage.updateMany({ _id: { $in: ids.slice(0, 60) } }, { $inc: { output_tokens: 1 } });
   await usage.deleteMany({ _id: { $in: ids.slice(60, 100) } });
   await usage.insertMany(
-    ids
-      .slice(0, 30)
-      .map((_, i) => ({
-        timestamp: new Date(),
-        provider: 'deepseek',
-        model_name: 'm',
-        input_tokens: i,
-        output_tokens: 1,
-        cost: 0.5,
-        session_id: `gap-${i}`,
-        analysis_type: 'a',
-      })),
+    ids.slice(0, 30).map((_, i) => ({
+      timestamp: new Date(),
+      provider: 'deepseek',
+      model_name: 'm',
+      input_tokens: i,
+      output_tokens: 1,
+      cost: 0.5,
+      session_id: `gap-${i}`,
+      analysis_type: 'a',
+    })),
   );
   for (let i = 0; i < 10; i++)
     await db.collection('unrelated').insertMany(Array.from({ length: 100 }, (_, n) => ({ n })));
