@@ -9,5 +9,5 @@ export function userKey(userId: unknown): string | undefined {
   if (typeof userId === 'string') return userId === '' ? undefined : userId;
   if (typeof userId === 'number' || typeof userId === 'bigint') return userId.toString();
   const id = userId as { _bsontype?: string; toHexString?: () => string } | null | undefined;
-  return id?._bsontype === 'ObjectId' ? id.toHexString!() : undefined;
+  return id?._bsontype === 'ObjectId' ? id.toHexString?.() : undefined;
 }

@@ -14,7 +14,10 @@ export interface RouterOptions {
   readonly leaseMs?: number;
   /** How often it is read again, told or not, ms. Default 1000. */
   readonly refreshMs?: number;
-  /** Told when the lease has run out, and when the routing can be read again. */
+  /**
+   * Told when the lease has run out (decisions have changed by then; the word may come up to `leaseMs` later), and when the routing can be
+   * read again. What it throws is ignored.
+   */
   readonly onState?: (state: 'current' | 'fallback') => void;
 }
 
@@ -38,8 +41,15 @@ export class Router {
     this.#running = this.#follow();
   }
 
-  /** Returns when the routing was read, or after `leaseMs` without an answer: then everything goes to the old system. */
+  /**
+   * Returns when the routing was read, or after `leaseMs` without an answer: then everything goes to the old system.
+   * Throws a TypeError, which names no part of it, for a URL that cannot be read.
+   */
   static async open(options: RouterOptions): Promise<Router> {
+    if (!isReadable(options.postgres))
+      throw new TypeError(
+        'The URL of PostgreSQL that the router was given cannot be read: give postgres://user:password@host:port/database.',
+      );
     const router = new Router(options);
     for (const until = performance.now() + router.#options.leaseMs; performance.now() < until; await sleep(10))
       if (router.state === 'current') break;
@@ -70,6 +80,7 @@ export class Router {
     return routes.get(collection) ?? nothing;
   }
 
+  /** Waits for a question under way, at most `leaseMs`. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#wake();
@@ -105,6 +116,8 @@ export class Router {
         this.#tell();
       } finally {
         await client.end().catch(() => undefined);
+        // Whatever a notice told of, the next connection reads anyway; until then nothing cuts the pause short.
+        this.#noticed = false;
       }
       if (!this.#closed) await this.#rest(pause);
     }
@@ -137,7 +150,11 @@ export class Router {
     const { state } = this;
     if (state === this.#told) return;
     this.#told = state;
-    this.#options.onState?.(state);
+    try {
+      this.#options.onState?.(state);
+    } catch {
+      // The application's own error must not end what keeps the routing fresh.
+    }
   }
 
   async #rest(ms: number): Promise<void> {
@@ -150,6 +167,15 @@ export class Router {
     });
     clearTimeout(timer);
     this.#tell();
+  }
+}
+
+function isReadable(url: string): boolean {
+  try {
+    new pg.Client({ connectionString: url });
+    return true;
+  } catch {
+    return false;
   }
 }
 

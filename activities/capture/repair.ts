@@ -7,7 +7,6 @@ import { currentGap, readStream, type Gap } from '../../control/capture.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { versionOfRead } from '../../core/guard.ts';
 import { ChangeStream, imagesOf, StreamLost } from '../../stores/mongodb/changes.ts';
-import { mongo } from '../../stores/mongodb/connection.ts';
 import { collectionNames } from '../../stores/mongodb/schema.ts';
 import { weigh } from '../../stores/mongodb/ranges.ts';
 import { RangeRead } from '../../stores/mongodb/source.ts';

@@ -1,5 +1,5 @@
 // The change stream of a source database, undecoded, with every position it passes; what it cannot go on from is a gap, never skipped.
-import { deserialize, Int32, Long, onDemand, type Timestamp } from 'bson';
+import { deserialize, Int32, onDemand, type Long, type Timestamp } from 'bson';
 import { MongoServerError, type ClientSession, type Db, type MongoClient } from 'mongodb';
 import { numbered, type Version } from '../../core/guard.ts';
 import { sourceId } from '../../core/identity.ts';

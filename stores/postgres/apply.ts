@@ -207,6 +207,7 @@ async function replaceChildren(
     await client.query(
       `delete from ${name(target.name)} c using ${name(target.child!.of)} p join fresh using (source_id) where c.${name(target.child!.column)} = p.id and fresh.old_state = 'l'`,
     );
+  if (empty) return;
   await client.query(
     `delete from ${from} s where not exists (select 1 from fresh where fresh.source_id = s.source_id)`,
   );

@@ -22,6 +22,8 @@ export function openPool(url: string, connections = 12): pg.Pool {
   });
   // An idle connection that the server closed is replaced on the next use; without a listener it would end the process.
   pool.on('error', () => undefined);
+  // The same for one in use: what it was doing fails, and says so where it is awaited.
+  pool.on('connect', (client) => client.on('error', () => undefined));
   return pool;
 }
 

@@ -29,14 +29,21 @@ export interface Attempt {
   readonly superseded: boolean;
 }
 
-export interface State {
-  readonly source: Doc | undefined;
+/** What happened to the source, and what can happen next. A tree made once: most moves leave it alone, and its `id` stands for all of it. */
+export interface History {
+  readonly id: number;
   readonly log: readonly Change[];
+  readonly source: Doc | undefined;
   readonly time: number;
+  readonly next: readonly (readonly [label: string, to: History])[];
+}
+
+export interface State {
+  readonly history: History;
   readonly open: boolean;
   readonly at: number;
   readonly saved: number;
-  /** Last version numbered by this process, where numbering is not kept with the position. */
+  /** Where the lane last began, if it numbers anew from there. */
   readonly restartedAt: number;
   readonly buffered: number | undefined;
   readonly held: Held<Doc> | undefined;
@@ -72,11 +79,11 @@ export type Move = readonly [label: string, next: State];
 const idle: Attempt = { phase: 'idle', low: 0, doc: undefined, superseded: false };
 const over: Attempt = { phase: 'over', low: 0, doc: undefined, superseded: true };
 
-export function beginnings(pieces: Pieces): State[] {
+/** `most`: how many changes the source may see. */
+export function beginnings(pieces: Pieces, most: number): State[] {
+  const ids = { next: 0 };
   return [undefined, [0, 0] as const].map((source) => ({
-    source,
-    log: [],
-    time: 0,
+    history: historyOf([], source, 0, most, ids),
     open: pieces.anchor === 'before',
     at: 0,
     saved: 0,
@@ -90,36 +97,46 @@ export function beginnings(pieces: Pieces): State[] {
 
 /** Everything has been read and applied: now the target must be what the source is. */
 export const isCaughtUp = (state: State): boolean =>
-  state.open && state.at === state.log.length && state.buffered === undefined && state.copied;
+  state.open && state.at === state.history.log.length && state.buffered === undefined && state.copied;
 
-export const isEqual = (state: State): boolean => same(state.source, state.held?.content);
+export const isEqual = (state: State): boolean => same(state.history.source, state.held?.content);
 
 const same = (a: Doc | undefined, b: Doc | undefined): boolean =>
   a === undefined || b === undefined ? a === b : a[0] === b[0] && a[1] === b[1];
 
-export function movesFrom(state: State, pieces: Pieces, most: number): Move[] {
-  return [
-    ...applicationMoves(state, most),
-    ...(!state.open && state.attempts[0].phase !== 'idle' && state.attempts[0].phase !== 'stamped'
-      ? [['open the stream', { ...state, open: true, at: state.log.length, saved: state.log.length }] as const]
-      : []),
-    ...copyMoves(state, pieces),
-    ...(state.open ? laneMoves(state, pieces) : []),
-    ...forgetMoves(state, pieces),
-  ];
+export function movesFrom(state: State, pieces: Pieces): Move[] {
+  const moves: Move[] = [];
+  for (const [label, history] of state.history.next) moves.push([label, { ...state, history }]);
+  const phase = state.attempts[0].phase;
+  const end = state.history.log.length;
+  if (!state.open && (phase === 'read' || phase === 'over'))
+    moves.push(['the stream is opened', { ...state, open: true, at: end, saved: end }]);
+  addCopyMoves(moves, state, pieces);
+  if (state.open) addLaneMoves(moves, state, pieces);
+  addForgetMove(moves, state, pieces);
+  return moves;
 }
 
-function* applicationMoves(state: State, most: number): Generator<Move> {
-  if (state.log.length >= most) return;
-  for (const first of possible(state.source)) {
-    const one = change(state.source, first, state.time + 1, undefined, state.log.length + 1);
-    yield [`${first} at ${one.time}`, happened(state, [one])];
-    if (state.log.length + 1 >= most) continue;
-    for (const second of possible(one.after)) {
-      const two = change(one.after, second, state.time + 1, one, state.log.length + 2);
-      yield [`transaction of ${first} and ${second} at ${one.time}`, happened(state, [one, two])];
+function historyOf(
+  log: readonly Change[],
+  source: Doc | undefined,
+  time: number,
+  most: number,
+  ids: { next: number },
+): History {
+  const id = ids.next++;
+  const next: [string, History][] = [];
+  const happens = (label: string, changes: readonly Change[]) =>
+    next.push([label, historyOf([...log, ...changes], changes.at(-1)!.after, time + 1, most, ids)]);
+  for (const first of log.length < most ? possible(source) : []) {
+    const one = change(source, first, time + 1, undefined, log.length + 1);
+    happens(`${first} at ${one.time}`, [one]);
+    for (const second of log.length + 1 < most ? possible(one.after) : []) {
+      const two = change(one.after, second, time + 1, one, log.length + 2);
+      happens(`transaction of ${first} and ${second} at ${one.time}`, [one, two]);
     }
   }
+  return { id, log, source, time, next };
 }
 
 const possible = (doc: Doc | undefined): Operation[] =>
@@ -143,67 +160,72 @@ function afterwards(doc: Doc | undefined, operation: Operation, number: number):
   return [number, number];
 }
 
-const happened = (state: State, changes: readonly Change[]): State => ({
-  ...state,
-  source: changes.at(-1)!.after,
-  log: [...state.log, ...changes],
-  time: changes[0]!.time,
-});
-
-function* copyMoves(state: State, pieces: Pieces): Generator<Move> {
+function addCopyMoves(moves: Move[], state: State, pieces: Pieces): void {
+  const { source, time } = state.history;
   for (const i of [0, 1] as const) {
     const attempt = state.attempts[i];
-    const put = (next: Attempt, others: Partial<State> = {}): State => {
-      const attempts: [Attempt, Attempt] = [...state.attempts];
-      attempts[i] = next;
+    if (attempt.phase === 'idle' && (i === 0 || state.attempts[0].phase !== 'idle')) {
+      const stamped: Attempt = { phase: 'stamped', low: time, doc: undefined, superseded: false };
       // That a retry has begun supersedes the first; it may not know.
-      if (i === 1 && attempt.phase === 'idle') attempts[0] = { ...attempts[0], superseded: true };
-      return { ...state, ...others, attempts };
-    };
-    if (attempt.phase === 'idle' && (i === 0 || state.attempts[0].phase !== 'idle'))
-      yield [
-        `copy ${i} takes ${state.time}`,
-        put({ phase: 'stamped', low: state.time, doc: undefined, superseded: false }),
-      ];
+      const attempts: [Attempt, Attempt] =
+        i === 0 ? [stamped, state.attempts[1]] : [{ ...state.attempts[0], superseded: true }, stamped];
+      moves.push([`copy ${i} takes ${time}`, { ...state, attempts }]);
+    }
     if (attempt.phase === 'stamped') {
-      const { time } = pieces.versionOfChunk(attempt.low, state.time + 1);
-      yield [`copy ${i} reads`, put({ ...attempt, phase: 'read', low: Number(time), doc: state.source })];
+      const low = Number(pieces.versionOfChunk(attempt.low, time + 1).time);
+      const attempts = changed(state.attempts, i, { ...attempt, phase: 'read', low, doc: source });
+      moves.push([`copy ${i} reads`, { ...state, attempts }]);
     }
     if (attempt.phase === 'read') {
       const write = { version: versionOfRead(BigInt(attempt.low)), content: attempt.doc };
       const held = attempt.doc === undefined ? state.held : pieces.written(state.held, write);
-      yield [`copy ${i} writes`, put({ ...over, superseded: attempt.superseded }, { held, copied: true })];
+      const attempts = changed(state.attempts, i, { ...over, superseded: attempt.superseded });
+      moves.push([`copy ${i} writes`, { ...state, held, copied: true, attempts }]);
     }
   }
 }
 
-function* laneMoves(state: State, pieces: Pieces): Generator<Move> {
+const changed = (attempts: State['attempts'], i: 0 | 1, to: Attempt): State['attempts'] =>
+  i === 0 ? [to, attempts[1]] : [attempts[0], to];
+
+function addLaneMoves(moves: Move[], state: State, pieces: Pieces): void {
+  const behind = state.at < state.history.log.length;
   if (pieces.position === 'ahead') {
-    if (state.buffered === undefined && state.at < state.log.length)
-      yield ['the lane buffers', { ...state, at: state.at + 1, buffered: state.at }];
     if (state.buffered !== undefined)
-      yield ['the lane applies its buffer', { ...applied(state, pieces, state.buffered), buffered: undefined }];
-  } else if (state.at < state.log.length)
-    yield [`the lane applies ${state.at}`, { ...applied(state, pieces, state.at), at: state.at + 1 }];
-  if (state.saved < state.at) yield ['the position is saved', { ...state, saved: state.at }];
+      moves.push([
+        'the lane applies its buffer',
+        { ...state, held: applied(state, pieces, state.buffered), buffered: undefined },
+      ]);
+    else if (behind) moves.push(['the lane buffers', { ...state, at: state.at + 1, buffered: state.at }]);
+  } else if (behind)
+    moves.push([
+      `the lane applies ${state.at}`,
+      { ...state, held: applied(state, pieces, state.at), at: state.at + 1 },
+    ]);
+  if (state.saved < state.at) moves.push(['the position is saved', { ...state, saved: state.at }]);
   const restartedAt = pieces.numbering === 'restarted' ? state.saved : 0;
   if (state.saved < state.at || state.buffered !== undefined || restartedAt !== state.restartedAt)
-    yield ['the lane dies and begins again', { ...state, at: state.saved, restartedAt, buffered: undefined }];
+    moves.push(['the lane dies and begins again', { ...state, at: state.saved, restartedAt, buffered: undefined }]);
 }
 
-function applied(state: State, pieces: Pieces, index: number): State {
-  const { time, op, operation, number, after } = state.log[index]!;
-  const before = state.log.slice(Math.max(state.restartedAt, 0), index).filter((other) => other.time === time).length;
-  const version = { time: BigInt(time), op: pieces.numbering === 'restarted' ? before : op };
+/** What the target holds when the lane has applied one change. */
+function applied(state: State, pieces: Pieces, index: number): State['held'] {
+  const { log } = state.history;
+  const { time, op, operation, number, after } = log[index]!;
+  const version =
+    pieces.numbering === 'kept' ? { time: BigInt(time), op } : numberedFrom(log.slice(state.restartedAt, index + 1));
   if (operation === 'delete') {
     const held = pieces.written(state.held, { version, content: undefined });
-    return { ...state, held: pieces.tombstones || held === state.held ? held : undefined };
+    return pieces.tombstones || held === state.held ? held : undefined;
   }
   const content = imageOf(state, pieces, operation, number, after);
   // A document gone before it could be looked up: its delete follows.
-  if (content === undefined) return state;
-  return { ...state, held: pieces.written(state.held, { version, content }) };
+  return content === undefined ? state.held : pieces.written(state.held, { version, content });
 }
+
+/** The version of the last of `changes`, for a lane that has seen none before them. */
+const numberedFrom = (changes: readonly Change[]): Version =>
+  changes.reduce<Version | undefined>((last, { time }) => numbered(last, BigInt(time)), undefined)!;
 
 function imageOf(
   state: State,
@@ -216,27 +238,25 @@ function imageOf(
     case 'post-image':
       return after;
     case 'look-up':
-      return state.source;
+      return state.history.source;
     case 'look-up-or-empty':
-      return state.source ?? [-1, -1];
+      return state.history.source ?? [-1, -1];
     case 'delta':
       return operation.startsWith('set') ? afterwards(state.held?.content ?? [-1, -1], operation, number) : after;
   }
 }
 
-function* forgetMoves(state: State, pieces: Pieces): Generator<Move> {
+function addForgetMove(moves: Move[], state: State, pieces: Pieces): void {
   if (pieces.forget === 'never' || state.held === undefined || state.held.content !== undefined) return;
-  const reading = state.attempts.filter((one) => one.phase === 'stamped' || one.phase === 'read');
   // Fencing is what takes a superseded reader out of account: its epoch is no longer the current one.
-  const unfenced = reading.filter((one) => isCurrent(one.superseded ? 0 : 1, 1));
-  const oldest = unfenced.length === 0 ? undefined : BigInt(Math.min(...unfenced.map((one) => one.low)));
-  const lanesPast = BigInt(state.saved === state.at && state.saved > 0 ? state.log[state.saved - 1]!.time : -1);
-  const allowed =
-    pieces.forget === 'anytime' || isForgettable(state.held.version, { oldestUnfencedRead: oldest, lanesPast });
-  if (!allowed) return;
-  const fences = pieces.forget === 'when-safe';
-  const attempts = state.attempts.map((one) =>
-    fences && one.superseded && (one.phase === 'stamped' || one.phase === 'read') ? over : one,
-  ) as [Attempt, Attempt];
-  yield ['the tombstone is forgotten', { ...state, held: undefined, attempts }];
+  const unfenced = state.attempts.filter((one) => isReading(one) && isCurrent(one.superseded ? 0 : 1, 1));
+  const oldestUnfencedRead = unfenced.length === 0 ? undefined : BigInt(Math.min(...unfenced.map((one) => one.low)));
+  // What was applied and not saved is applied again: the lane is past only what it has saved.
+  const lanesPast = BigInt(state.saved === 0 ? -1 : state.history.log[state.saved - 1]!.time);
+  if (pieces.forget !== 'anytime' && !isForgettable(state.held.version, { oldestUnfencedRead, lanesPast })) return;
+  const [first, second] = state.attempts;
+  const fenced = pieces.forget === 'when-safe' && first.superseded && isReading(first);
+  moves.push(['the tombstone is forgotten', { ...state, held: undefined, attempts: [fenced ? over : first, second] }]);
 }
+
+const isReading = (attempt: Attempt): boolean => attempt.phase === 'stamped' || attempt.phase === 'read';

@@ -43,8 +43,28 @@ test('a change is seen within a second, and decides by user', async () => {
     expect(Math.abs(anonymous.length / 20_000 - 0.3)).toBeLessThan(0.02);
     const { epoch } = router.routeOf('a');
     await set('a', 100, 'dual_write');
-    await vi.waitFor(() => expect(router.sideOfRead('a')).toBe('new'), { timeout: 1000, interval: 5 });
-    expect(router.routeOf('a').epoch).toBe(epoch + 1);
+    await vi.waitFor(() => expect(router.routeOf('a').epoch).toBe(epoch + 1), { timeout: 1000, interval: 5 });
+    expect(router.sideOfRead('a')).toBe('new');
+  } finally {
+    await router.close();
+  }
+});
+
+test('who reads from the new system stays there while the percentage grows', async () => {
+  const router = await Router.open({ postgres: world.environment['TARGET_POSTGRES_URL']! });
+  const users = Array.from({ length: 2000 }, (_, i) => `user-${i}`);
+  const onNew = () => new Set(users.filter((user) => router.sideOfRead('growing', user) === 'new'));
+  try {
+    let before = onNew();
+    expect(before.size).toBe(0);
+    for (const percentage of [1, 10, 33, 50, 99, 100]) {
+      await set('growing', percentage, 'dual_write');
+      await vi.waitFor(() => expect(router.routeOf('growing').percentage).toBe(percentage), { interval: 5 });
+      const now = onNew();
+      expect(Math.abs(now.size / users.length - percentage / 100)).toBeLessThan(0.04);
+      expect([...before].every((user) => now.has(user))).toBe(true);
+      before = now;
+    }
   } finally {
     await router.close();
   }
@@ -62,18 +82,25 @@ test('a change without a notice is seen at the next look', async () => {
   }
 });
 
-/** Stands in front of PostgreSQL and can be cut. */
+/** Stands in front of PostgreSQL and can be cut, or lose what the client says. `dialled`: connections tried so far. */
 async function cuttable(url: string) {
   const target = new URL(url);
   const { port: behind, hostname } = new URL(url);
   const sockets = new Set<Socket>();
+  let dialled = 0;
+  let refusing = false;
+  let deaf = false;
   const serve = (socket: Socket) => {
+    dialled++;
+    if (refusing) return void socket.destroy();
     const onward = connect(Number(behind), hostname);
     for (const one of [socket, onward]) {
       sockets.add(one);
       one.on('error', () => undefined);
     }
-    socket.pipe(onward).pipe(socket);
+    socket.on('data', (part) => deaf || onward.write(part));
+    socket.on('end', () => onward.end());
+    onward.pipe(socket);
   };
   let server: Server;
   const listen = (port: number) =>
@@ -92,6 +119,14 @@ async function cuttable(url: string) {
       sockets.clear();
     },
     mend: () => listen(port),
+    /** What the server says still arrives. */
+    deafen: () => void (deaf = true),
+    /** Cuts, and accepts connections only to end them, so that each can be counted. */
+    refuse: () => {
+      refusing = true;
+      for (const socket of sockets) socket.destroy();
+    },
+    dialled: () => dialled,
   };
 }
 
@@ -132,4 +167,60 @@ test('a server that is not there: everything goes to the old system', async () =
   });
   expect([router.state, router.sideOfRead('a', 'u'), router.writeModeOf('a')]).toEqual(['fallback', 'old', 'old']);
   await router.close();
+});
+
+test('a notice that comes while the connection dies does not make the router dial without a pause', async () => {
+  const line = await cuttable(world.environment['TARGET_POSTGRES_URL']!);
+  const router = await Router.open({ postgres: line.url, leaseMs: 3000, refreshMs: 200 });
+  try {
+    line.deafen();
+    // By then a read is under way, and its question is lost.
+    await sleep(400);
+    await set('noticed', 10, 'dual_write');
+    await sleep(100);
+    const before = line.dialled();
+    line.refuse();
+    await sleep(1000);
+    expect(line.dialled() - before).toBeGreaterThan(0);
+    expect(line.dialled() - before).toBeLessThan(12);
+  } finally {
+    await router.close();
+    line.cut();
+  }
+});
+
+test('a callback that throws does not end the router', async () => {
+  const line = await cuttable(world.environment['TARGET_POSTGRES_URL']!);
+  const states: string[] = [];
+  const router = await Router.open({
+    postgres: line.url,
+    leaseMs: 400,
+    refreshMs: 100,
+    onState: (state) => {
+      states.push(state);
+      throw new Error('from the application');
+    },
+  });
+  try {
+    line.cut();
+    await vi.waitFor(() => expect(states).toEqual(['current', 'fallback']), { timeout: 3000, interval: 10 });
+    await line.mend();
+    await vi.waitFor(() => expect(router.state).toBe('current'), { timeout: 3000, interval: 10 });
+    await sleep(600);
+    expect(router.state).toBe('current');
+  } finally {
+    await router.close();
+    line.cut();
+  }
+});
+
+test('a URL that cannot be read is refused, without its password', async () => {
+  const refused = await Router.open({ postgres: 'postgres://nobody:secret@[bad/none' }).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  expect(refused).toBeInstanceOf(TypeError);
+  const { message, stack, cause } = refused as TypeError;
+  expect(message).toContain('postgres://');
+  expect([message, stack, cause, JSON.stringify(refused)].join()).not.toMatch(/secret|nobody/);
 });
