@@ -39,7 +39,7 @@ export function explore(pieces: Pieces, operations: number, limit = 3_000_000): 
   };
   const starts = beginnings(pieces, operations);
   for (const state of starts) visit(state, -1, frontier);
-  for (let first = 0; frontier.length > 0; ) {
+  for (let first = 0; frontier.length > 0;) {
     const next: State[] = [];
     for (const [i, state] of frontier.entries()) {
       if (seen.size > limit) return { states: seen.size, checked, complete: false, violation: undefined };

@@ -26,7 +26,10 @@ const variant = (name: string, expected: Variant['expected'], replaced: Partial<
 export const variants: readonly Variant[] = [
   variant('A  as built', 'holds'),
   variant('A2 images looked up; gone ones are left to their delete', 'holds', { image: 'look-up' }),
-  { ...variant('A3 tombstones kept for good', 'holds', { forget: 'never' }), size: { states: 448_448, checked: 24_598 } },
+  {
+    ...variant('A3 tombstones kept for good', 'holds', { forget: 'never' }),
+    size: { states: 448_448, checked: 24_598 },
+  },
   variant('B1 chunk stamped after its read', 'fails', {
     versionOfChunk: (_, afterRead) => versionOfRead(BigInt(afterRead)),
   }),

@@ -1,5 +1,5 @@
-// Records the histories that replay.test.ts replays: `node --import tsx test/replay/record.ts`. Run it on a released commit, never on the
-// branch whose workflow code is under test: a fixture made by the code it judges proves nothing.
+// Records the histories that replay.test.ts replays: `node --import tsx test/replay/record.ts`. Each release adds folders of its own and keeps
+// the earlier ones: `completed` and `compensated` are from before there was change capture, `live` and `live-undone` from when it came.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -34,16 +34,16 @@ await seedSource({
 
 try {
   await withWorker({}, async () => {
-    const handle = await start('completed');
-    await until('completed', (status) => status.phase === 'cutover' && status.routing['sessions'] !== undefined);
+    const handle = await start('live');
+    await until('live', (status) => status.phase === 'cutover' && status.routing['sessions'] !== undefined);
     await handle.signal('setCutoverPercentage', { percentage: 25 });
     await handle.signal('setCutoverPercentage', { percentage: 250 });
-    await until('completed', (status) => status.state === 'completed');
-    await save('completed');
+    await until('live', (status) => status.state === 'completed');
+    await save('live');
     await client.workflow.execute('rollback', {
-      workflowId: `${rootId('completed')}/rollback`,
+      workflowId: `${rootId('live')}/rollback`,
       taskQueue: controlQueue,
-      args: ['completed', ['cutover', 'data', 'schema', 'preparation'].map((undo) => ({ undo }))],
+      args: ['live', ['cutover', 'data', 'schema', 'preparation'].map((undo) => ({ undo }))],
     });
   });
   await owner.query(`create role limited login password 'limited'`);
@@ -52,13 +52,13 @@ try {
   const limited = new URL(servers.TARGET_POSTGRES_URL);
   [limited.username, limited.password] = ['limited', 'limited'];
   await withWorker({ TARGET_POSTGRES_URL: limited.href }, async () => {
-    const handle = await start('compensated');
-    await until('compensated', (status) => status.phase === 'data');
+    const handle = await start('live-undone');
+    await until('live-undone', (status) => status.phase === 'data');
     await owner.query('revoke insert on api_usage from limited');
-    await until('compensated', (status) => status.state === 'parked');
+    await until('live-undone', (status) => status.state === 'parked');
     await handle.signal(abortSignal, { reason: 'recorded' });
-    await until('compensated', (status) => status.state === 'aborted');
-    await save('compensated');
+    await until('live-undone', (status) => status.state === 'aborted');
+    await save('live-undone');
   });
 } finally {
   await owner.end();

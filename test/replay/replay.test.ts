@@ -1,4 +1,4 @@
-// Recorded histories follow today's workflow code: a completed migration, and one that failed, was compensated and aborted.
+// Recorded histories follow today's workflow code: completed migrations, and such that failed, were compensated and aborted; with and without capture.
 import { mkdtemp, readdir, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,13 +26,16 @@ interface Recorded {
 const read = async (situation: string, file: string) =>
   JSON.parse(await readFile(join(here, situation, file), 'utf8')) as Recorded;
 
-describe.each(['completed', 'compensated'])('%s', async (situation) => {
+describe.each(['completed', 'compensated', 'live', 'live-undone'])('%s', async (situation) => {
   const files = (await readdir(join(here, situation))).sort();
 
   test('the whole tree was recorded', () => {
     expect(files).toContain('root.json');
     expect(files.filter((file) => file.startsWith('copy.')).length).toBeGreaterThan(2);
-    expect(files.some((file) => file.startsWith(situation === 'completed' ? 'cutover.' : 'rollback'))).toBe(true);
+    if (situation.startsWith('live')) expect(files).toContain('capture.json');
+    expect(
+      files.some((file) => file.startsWith(['completed', 'live'].includes(situation) ? 'cutover.' : 'rollback')),
+    ).toBe(true);
   });
 
   test.each(files)('%s replays', async (file) => {
