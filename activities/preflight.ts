@@ -70,6 +70,15 @@ const checks: Record<string, Check> = {
     }
     return `replica set ${hello['setName'] ?? 'behind mongos'}`;
   },
+  'target MongoDB is a replica set': async ({ mongodb }) => {
+    const hello = await mongo('asking the target', () => mongodb.db.command({ hello: 1 }));
+    if (!hello['setName'] && hello['msg'] !== 'isdbgrid') {
+      throw new Error(
+        'The target MongoDB is not a replica set, so it has no transactions, in which documents are written together with their versions. Start mongod with --replSet and run rs.initiate(), then try again.',
+      );
+    }
+    return `replica set ${hello['setName'] ?? 'behind mongos'}`;
+  },
   'source has change streams': async ({ source }) => {
     const stream = source.db.watch([], { maxAwaitTimeMS: 200 });
     try {

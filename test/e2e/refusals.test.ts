@@ -81,7 +81,7 @@ test('a variable that is no address', async () => {
   expect(ran.stderr).toContain('TARGET_POSTGRES_URL');
 });
 
-test('a source that is no replica set', async () => {
+test('a source, and a target, that is no replica set', async () => {
   const { path, is } = await mongoBinary(homeOf(world.environment), () => undefined);
   const port = await getPort({ host: '127.0.0.1' });
   const folder = await mkdtemp(join(tmpdir(), 'standalone-'));
@@ -103,6 +103,9 @@ test('a source that is no replica set', async () => {
     expect(ran.code).toBe(1);
     expect(ran.stderr).toContain('not a replica set');
     expect(ran.stderr).toContain('rs.initiate()');
+    const target = await world.causeway(['start'], { TARGET_MONGODB_URL: url });
+    expect(target.code).toBe(1);
+    expect(target.stderr).toContain('The target MongoDB is not a replica set');
     await nothingWritten();
   } finally {
     server.kill('SIGKILL');
