@@ -227,19 +227,14 @@ function byLane(
 }
 
 async function waitForRoom(resources: Resources, slice: Slice): Promise<void> {
-  for (;;) {
-    if (slice.over() || !slice.every('room', 2000)) return;
+  if (!slice.every('room', 2000)) return;
+  while (!slice.over()) {
     const [row] = await query<{ bytes: string }>(
       resources.postgres,
       'measuring what is pending',
-      `select pg_total_relation_size('migration_control.captured') as bytes`,
+      'select coalesce(sum(octet_length(content)), 0) as bytes from migration_control.captured',
     );
-    const [pending] = await query<{ there: boolean }>(
-      resources.postgres,
-      'looking for pending changes',
-      'select exists (select 1 from migration_control.captured) as there',
-    );
-    if (BigInt(row!.bytes) < pendingBytes || !pending!.there) return;
+    if (BigInt(row!.bytes) < pendingBytes) return;
     slice.say('the lanes are behind by 2 GB of changes; reading waits for them');
     await sleep(500);
   }
