@@ -194,5 +194,6 @@ test('a stale epoch is refused, a bad document is set aside, and capture brings 
     timeout: 20_000,
     interval: 300,
   });
-  expect(manager.counters.sampled.equal).toBeGreaterThan(10);
+  // One per document, however often it was written.
+  expect(manager.counters.sampled.equal).toBeGreaterThan(5);
 });
