@@ -70,11 +70,11 @@ export async function takeLane(pool: pg.Pool, lane: number, holder: string): Pro
   return rows[0] && Number(rows[0].epoch);
 }
 
-/** Locks the row for the transaction: another that takes it over meanwhile waits for this one's end. */
-export async function holdsStream(client: pg.ClientBase, epoch: number): Promise<boolean> {
+/** Locks the row for the transaction: another that takes it over meanwhile waits for this one's end. `segment`: the number that is due. */
+export async function holdsStream(client: pg.ClientBase, epoch: number, segment: bigint): Promise<boolean> {
   const { rowCount } = await client.query(
-    'select 1 from migration_control.capture_stream where epoch = $1 for update',
-    [epoch],
+    'select 1 from migration_control.capture_stream where epoch = $1 and next_segment = $2 for update',
+    [epoch, segment.toString()],
   );
   return rowCount === 1;
 }

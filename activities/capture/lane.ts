@@ -101,9 +101,10 @@ async function applyNext(
     const changes = rows.flatMap((row) => decodeChanges(row.content, feeds));
     const totals = await applyPatiently(resources, client, changes, settings);
     killPoint('lane.before-position');
-    await client.query('delete from migration_control.captured where lane = $1 and segment <= $2', [
+    // These and no others: whatever else may have come meanwhile has not been applied.
+    await client.query('delete from migration_control.captured where lane = $1 and segment = any($2::bigint[])', [
       lane,
-      last.segment,
+      rows.map((row) => row.segment),
     ]);
     const events = rows.reduce((sum, row) => sum + row.events, 0);
     await client.query(

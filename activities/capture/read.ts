@@ -36,11 +36,24 @@ export async function readChanges(resources: Resources, slice: Slice): Promise<S
       return await readFrom(resources, position, feeds, slice, patience);
     } catch (error) {
       await patience.after(error);
-      const stands = await readStream(resources.postgres).catch(() => undefined);
-      if (stands) position = { ...stands, epoch: position.epoch };
+      const stands = await whereItStands(resources, slice, patience);
+      if (!stands) return { ended: slice.over() ? 'slice' : 'closed' };
+      position = { ...stands, epoch: position.epoch };
     }
   }
   return { ended: 'slice' };
+}
+
+/** From an older position than the one that stands, changes would be numbered as others already are. */
+async function whereItStands(resources: Resources, slice: Slice, patience: Patience): Promise<StreamRow | undefined> {
+  while (!slice.over()) {
+    try {
+      return await readStream(resources.postgres);
+    } catch (error) {
+      await patience.after(error);
+    }
+  }
+  return undefined;
 }
 
 async function readFrom(
@@ -165,7 +178,7 @@ async function keep(
   { epoch, lanes, segment, own, feeds, seenAt, moved, gap }: Keeping,
 ): Promise<boolean> {
   return inTransaction(pool, 'keeping changes', async (client) => {
-    if (!(await holdsStream(client, epoch))) return false;
+    if (!(await holdsStream(client, epoch, segment))) return false;
     for (const [lane, events] of byLane(own, feeds, lanes)) {
       // A document that was gone before it could be looked up is deleted by an event that follows.
       const there = events.filter((event) => event.bytes !== null);
