@@ -11,7 +11,9 @@ import { encodeUnresolved } from '../stores/postgres/ledger.ts';
 import { resolveReferences } from '../stores/postgres/references.ts';
 import type { CopyText } from '../stores/postgres/stage.ts';
 import type { Row, TableTarget } from '../stores/postgres/target.ts';
+import { movedOf } from '../control/reverse.ts';
 import { enrolledIn, kinOf, settleOutside, type Targets } from './outside.ts';
+import { noteLateWrites } from './reverse/late.ts';
 import { mappingOf } from './resources.ts';
 import { imageOf, isLoading, lostMessage, Shaper, type Shaped, type Why } from './shape.ts';
 
@@ -48,11 +50,16 @@ export interface Change {
 
 export type ChangeSettings = Omit<TransformSettings, 'asOf'>;
 
+/** What becomes of changes to a collection whose writes the new system has: noted for the way back, or simply left. */
+export type LateWrites = 'note' | 'leave';
+
 export interface Totals {
   /** Documents whose change was newer than what the targets held. */
   applied: number;
   stale: number;
   quarantined: number;
+  /** Changes not applied, because the new system is authoritative for their collection. */
+  held: number;
   /** Documents left as they were, because another one holds a unique value of theirs. */
   readonly clashes: Found[];
   /** Mappings of which something was applied. */
@@ -61,7 +68,7 @@ export interface Totals {
 
 /**
  * Applies changes in the caller's transaction; other stores are written before it commits, under guards of their own, so that a crash in
- * between is repaired by applying the same again. Parents come before the rows that refer to them. `lost`, by `lostKey`: documents to set
+ * between is repaired by applying the same again. Where writes have moved to the new system nothing is applied. Parents come before the rows that refer to them. `lost`, by `lostKey`: documents to set
  * aside, because another has kept a unique value of theirs for too long.
  */
 export async function applyChanges(
@@ -70,9 +77,16 @@ export async function applyChanges(
   changes: readonly Change[],
   settings: ChangeSettings,
   lost: ReadonlyMap<string, Why> = new Map(),
+  late: LateWrites = 'leave',
 ): Promise<Totals> {
-  const totals: Totals = { applied: 0, stale: 0, quarantined: 0, clashes: [], touched: new Set() };
+  const totals: Totals = { applied: 0, stale: 0, quarantined: 0, held: 0, clashes: [], touched: new Set() };
+  const moved = await movedOf(client, [...new Set(changes.map((change) => change.feed.mapping.collection))]);
   for (const [feed, own] of inOrder(changes)) {
+    if (moved.has(feed.mapping.collection)) {
+      totals.held += own.length;
+      if (late === 'note') await noteLateWrites(client, feed, own);
+      continue;
+    }
     const { applied, quarantined } = await applyFeed(targets, client, feed, own, settings, lost);
     totals.applied += applied.fresh.length;
     totals.stale += applied.stale.length;

@@ -11,7 +11,20 @@ export const killPoints = [
   'redo.before-commit',
   'load.before-ledger',
 ] as const;
-export type KillPoint = (typeof killPoints)[number];
+export const cutoverKillPoints = [
+  'switch.after-fence',
+  'switch.after-close',
+  'switch.before-flip',
+  'switch.after-flip',
+  'reverse.after-read',
+  'reverse.after-write',
+  'reverse.before-commit',
+  'back.after-fence',
+  'back.before-flip',
+  'back.after-flip',
+  'rollback.before-validation',
+] as const;
+export type KillPoint = (typeof killPoints)[number] | (typeof cutoverKillPoints)[number];
 
 const [place, nth = '1'] = (process.env['CAUSEWAY_KILL_AT'] ?? '').split(':');
 let passed = 0;

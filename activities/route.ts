@@ -1,6 +1,8 @@
 // Routing rows: one transaction per change, the epoch raised, audited, and listeners told.
+import type pg from 'pg';
 import type { Route, WriteMode } from '../core/state.ts';
-import { routingChannel } from '../control/routing.ts';
+import { moveRoutes, routingChannel } from '../control/routing.ts';
+import { KnownFailure } from '../core/failures.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
 import type { Resources } from './resources.ts';
 
@@ -16,6 +18,8 @@ export interface RouteOrder {
 /** Asking for what already is changes nothing, so that a retry does not raise the epoch again. */
 export async function route(resources: Resources, order: RouteOrder): Promise<Record<string, Route>> {
   return inTransaction(resources.postgres, 'changing the routing', async (client) => {
+    await client.query(moveRoutes);
+    await refuseToMoveWrites(client, order);
     const { rows: changed } = await client.query<{ collection: string }>(
       `insert into migration_control.routing as r (collection, percentage, write_mode, epoch)
        select collection, $2, coalesce($3, 'old'), 1 from unnest($1::text[]) collection
@@ -31,19 +35,38 @@ export async function route(resources: Resources, order: RouteOrder): Promise<Re
       ]);
       await client.query('select pg_notify($1, $2)', [routingChannel, JSON.stringify(detail.collections)]);
     }
-    const { rows } = await client.query<{
-      collection: string;
-      percentage: number;
-      write_mode: WriteMode;
-      epoch: string;
-    }>('select collection, percentage, write_mode, epoch from migration_control.routing order by collection');
-    return Object.fromEntries(
-      rows.map((row) => [
-        row.collection,
-        { percentage: row.percentage, writeMode: row.write_mode, epoch: Number(row.epoch) },
-      ]),
-    );
+    return routesOf(client);
   });
+}
+
+/** Writes change sides only behind a fence (reverse/switch.ts). */
+async function refuseToMoveWrites(client: pg.ClientBase, order: RouteOrder): Promise<void> {
+  if (order.writeMode === undefined) return;
+  const { rows } = await client.query<{ collection: string }>(
+    `select collection from unnest($1::text[]) collection left join migration_control.routing r using (collection)
+     where (coalesce(r.write_mode, 'old') = 'new_system') <> ($2 = 'new_system')`,
+    [order.collections, order.writeMode],
+  );
+  if (rows.length > 0)
+    throw new KnownFailure(
+      'SwitchRefused',
+      `Writes of ${rows.map((row) => row.collection).join(', ')} can change sides only behind a fence.`,
+    );
+}
+
+/** Every collection's route. */
+export async function routesOf(on: pg.Pool | pg.ClientBase): Promise<Record<string, Route>> {
+  const rows = await query<{ collection: string; percentage: number; write_mode: WriteMode; epoch: string }>(
+    on,
+    'reading the routing',
+    'select collection, percentage, write_mode, epoch from migration_control.routing order by collection',
+  );
+  return Object.fromEntries(
+    rows.map((row) => [
+      row.collection,
+      { percentage: row.percentage, writeMode: row.write_mode, epoch: Number(row.epoch) },
+    ]),
+  );
 }
 
 /** Sends everything back to the old system; where there is no routing there is nothing to undo. */

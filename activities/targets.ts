@@ -5,6 +5,7 @@ import { dirname, resolve } from 'node:path';
 import type { CollectionTarget } from '../stores/mongodb/target.ts';
 import { guardOf } from '../stores/mongodb/loader.ts';
 import { collectionNames, dropCollection, emptyCollection, makeCollection } from '../stores/mongodb/schema.ts';
+import { ownWrites } from '../control/reverse.ts';
 import { KnownFailure } from '../core/failures.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
 import { created, forget, remember } from '../stores/postgres/created.ts';
@@ -180,6 +181,7 @@ export async function undoData(resources: Resources, heartbeat: () => void): Pro
     heartbeat();
   }
   await inTransaction(resources.postgres, 'undoing the data phase', async (client) => {
+    await client.query(ownWrites);
     await emptyTables(client);
     const { rows } = await client.query<{ id: number }>('select id from migration_control.collections');
     for (const { id } of rows) await client.query(`drop table if exists migration_control.ledger_${id}`);

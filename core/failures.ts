@@ -88,6 +88,22 @@ export const failures = {
     advice:
       'The application reads the routing again by itself; its write stands in the old system, and capture brings it.',
   },
+  NewSystemAuthoritative: {
+    retryable: false,
+    then: 'park',
+    advice: 'The new system is authoritative for this collection; write there, or go back first with `causeway rollback`.',
+  },
+  SwitchRefused: {
+    retryable: true,
+    then: 'park',
+    advice: 'Writes stayed where they were. Correct what the message names, then `causeway retry` tries the stage again.',
+  },
+  StageFailed: {
+    retryable: false,
+    then: 'park',
+    advice:
+      'Traffic was moved back to the stage before. See `causeway decisions`, correct the cause, then `causeway retry` tries the stage again.',
+  },
   ApprovalTimedOut: {
     retryable: false,
     then: 'park',

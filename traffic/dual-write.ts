@@ -1,15 +1,22 @@
 // DualWriteManager: the old system first, its answer is the answer; the new one second, as a hint. Change capture is the truth.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClientSession, Collection, Db, Document, MongoClient } from 'mongodb';
+import type pg from 'pg';
 import { feedsOf, type ChangeSettings, type Feed } from '../activities/apply.ts';
 import type { Targets } from '../activities/outside.ts';
+import { KnownFailure } from '../core/failures.ts';
 import { sourceId } from '../core/identity.ts';
 import type { Route } from '../core/state.ts';
 import { DualCollection } from './dual-collection.ts';
+import { writeNew } from './new-write.ts';
+import type { Admission } from './router.ts';
 import { Ledger, type Counters } from './second-write.ts';
 
 /** Where the route of a collection comes from: the application's router. */
 export interface Routes {
   routeOf(collection: string): Route;
+  /** Lets a write begin, or keeps it waiting while writes are being moved. */
+  admit(collection: string): Promise<Admission>;
 }
 
 export interface DualWriteOptions {
@@ -40,11 +47,14 @@ export class DualWriteManager {
   readonly #routes: Routes;
   readonly #second: Ledger;
   readonly #feeds: ReadonlyMap<string, Feed>;
+  readonly #targets: Targets;
+  #waitedMs = 0;
 
   private constructor(options: DualWriteOptions, feeds: ReadonlyMap<string, Feed>) {
     this.#source = options.source;
     this.#routes = options.routes;
     this.#feeds = feeds;
+    this.#targets = options.targets;
     this.#second = new Ledger(options);
   }
 
@@ -59,19 +69,45 @@ export class DualWriteManager {
   }
 
   /**
-   * Runs `first` on the old system: what it throws is thrown, what it returns is returned. Then, if the collection is written to both, the
-   * documents that `touched` names are read back and applied to the new system. A failure of that is counted, and never thrown.
+   * While the old system is authoritative: runs `first` on it: what it throws is thrown, what it returns is returned. Then, if the collection
+   * is written to both, the documents that `touched` names are read back and applied to the new system. A failure of that is counted, and
+   * never thrown. Once the new system is authoritative: runs `onNew` in a transaction of PostgreSQL that only commits if that is still so;
+   * the reverse sync brings its changes to the old system. Throws NewSystemAuthoritative where there is no `onNew`; nothing was written then.
    */
   async write<R>(
     collection: string,
+    first: (old: Collection, session: ClientSession) => Promise<R>,
+    touched: (result: R) => readonly unknown[],
+    onNew?: (client: pg.ClientBase) => Promise<R>,
+  ): Promise<R> {
+    const feed = this.#feeds.get(collection);
+    for (;;) {
+      const admission = feed && (await this.#routes.admit(feed.mapping.collection));
+      this.#waitedMs = Math.max(this.#waitedMs, admission?.waitedMs ?? 0);
+      try {
+        if (!feed || admission!.route.writeMode !== 'new_system')
+          return await this.#writeOld(collection, feed, admission?.route, first, touched);
+        if (!onNew) throw newSystemOnly(collection);
+        const written = await writeNew(this.#targets.postgres, feed.mapping.collection, admission!.route.epoch, onNew);
+        if (written) return written.result;
+        // The routing has changed since it was read here; nothing was written.
+        await sleep(5);
+      } finally {
+        admission?.done();
+      }
+    }
+  }
+
+  async #writeOld<R>(
+    collection: string,
+    feed: Feed | undefined,
+    route: Route | undefined,
     first: (old: Collection, session: ClientSession) => Promise<R>,
     touched: (result: R) => readonly unknown[],
   ): Promise<R> {
     const session = this.#source.client.startSession({ causalConsistency: true });
     try {
       const result = await first(this.#source.db.collection(collection), session);
-      const feed = this.#feeds.get(collection);
-      const route = feed && this.#routes.routeOf(feed.mapping.collection);
       if (feed && route && route.writeMode !== 'old') {
         const ids = [...new Map(touched(result).map((id) => [sourceId(id), id])).keys()];
         if (ids.length > 0) await this.#second.write(feed, ids, route.epoch);
@@ -85,7 +121,12 @@ export class DualWriteManager {
   /** Whether ids have to be known before an operation that does not return them. */
   isOn(collection: string): boolean {
     const feed = this.#feeds.get(collection);
-    return feed !== undefined && this.#routes.routeOf(feed.mapping.collection).writeMode !== 'old';
+    return feed !== undefined && this.#routes.routeOf(feed.mapping.collection).writeMode === 'dual_write';
+  }
+
+  /** The longest that a write of this process waited at a fence, ms. */
+  get longestWaitMs(): number {
+    return this.#waitedMs;
   }
 
   get counters(): Counters {
@@ -101,3 +142,9 @@ export class DualWriteManager {
     this.#second.close();
   }
 }
+
+const newSystemOnly = (collection: string): KnownFailure =>
+  new KnownFailure(
+    'NewSystemAuthoritative',
+    `Writes of ${collection} go to the new system now, and this one has no form for it: give \`write\` its fourth argument (docs/routing.md). Nothing was written.`,
+  );

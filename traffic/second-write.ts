@@ -2,6 +2,7 @@
 import { readAgain } from '../activities/capture/redo.ts';
 import { applyChanges, type Feed } from '../activities/apply.ts';
 import { digestOf } from '../activities/shape.ts';
+import { holdRoutes } from '../control/routing.ts';
 import { KnownFailure, type FailureType } from '../core/failures.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
 import type { DualWriteOptions, FailureClass } from './dual-write.ts';
@@ -48,8 +49,9 @@ export class Ledger {
     try {
       const totals = await inTransaction(targets.postgres, 'the second write', async (client) => {
         await client.query(`select set_config('statement_timeout', $1, true)`, [String(timeoutMs)]);
+        await client.query(holdRoutes);
         const { rowCount } = await client.query(
-          'select 1 from migration_control.routing where collection = $1 and epoch = $2 for share',
+          'select 1 from migration_control.routing where collection = $1 and epoch = $2',
           [feed.mapping.collection, epoch],
         );
         if (rowCount !== 1)

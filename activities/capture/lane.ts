@@ -4,7 +4,7 @@ import type pg from 'pg';
 import { holdsLane, takeLane } from '../../control/capture.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { inTransaction, postgresFailure, query } from '../../stores/postgres/connection.ts';
-import { applyChanges, feedsOf, lostKey, type Change, type ChangeSettings, type Feed, type Totals } from '../apply.ts';
+import { applyChanges, feedsOf, lostKey, type Change, type ChangeSettings, type Feed, type LateWrites, type Totals } from '../apply.ts';
 import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
 import type { Why } from '../shape.ts';
@@ -99,7 +99,7 @@ async function applyNext(
     const last = rows.at(-1);
     if (!last) return 0;
     const changes = rows.flatMap((row) => decodeChanges(row.content, feeds));
-    const totals = await applyPatiently(resources, client, changes, settings);
+    const totals = await applyPatiently(resources, client, changes, settings, new Map(), 'note');
     killPoint('lane.before-position');
     // These and no others: whatever else may have come meanwhile has not been applied.
     await client.query('delete from migration_control.captured where lane = $1 and segment = any($2::bigint[])', [
@@ -131,10 +131,11 @@ export async function applyPatiently(
   changes: readonly Change[],
   settings: ChangeSettings,
   lost: ReadonlyMap<string, Why> = new Map(),
+  late: LateWrites = 'leave',
 ): Promise<Totals> {
   await client.query('savepoint half');
   try {
-    const totals = await applyChanges(resources, client, changes, settings, lost);
+    const totals = await applyChanges(resources, client, changes, settings, lost, late);
     await client.query('release savepoint half');
     return totals;
   } catch (error) {
@@ -146,7 +147,8 @@ export async function applyPatiently(
     const keys = new Set(changes.map((change) => lostKey(change.feed, change.id)));
     if (!second || keys.size === 1) {
       const why = { rule: 'target_refused', path: '', message: failure.message };
-      return applyPatiently(resources, client, changes, settings, new Map([[lostKey(only.feed, only.id), why]]));
+      const one = new Map([[lostKey(only.feed, only.id), why]]);
+      return applyPatiently(resources, client, changes, settings, one, late);
     }
     // Both halves in order, and no key in both: changes to one document stay together.
     const left = new Set([...keys].slice(0, keys.size >> 1));
@@ -154,11 +156,12 @@ export async function applyPatiently(
       changes.filter((change) => left.has(lostKey(change.feed, change.id)) === side),
     );
     const results = [];
-    for (const half of halves) results.push(await applyPatiently(resources, client, half, settings, lost));
+    for (const half of halves) results.push(await applyPatiently(resources, client, half, settings, lost, late));
     return results.reduce((a, b) => ({
       applied: a.applied + b.applied,
       stale: a.stale + b.stale,
       quarantined: a.quarantined + b.quarantined,
+      held: a.held + b.held,
       clashes: [...a.clashes, ...b.clashes],
       touched: new Set([...a.touched, ...b.touched]),
     }));

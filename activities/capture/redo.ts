@@ -30,8 +30,11 @@ export async function redoDue(
   return inTransaction(resources.postgres, 'reading documents again', async (client) => {
     await client.query('set local lock_timeout = 300');
     const { rows } = await client.query<RedoRow>(
+      // Where the new system is authoritative, the old one's document is not what is to be written.
       `select collection_id, source_id, tries, since <= clock_timestamp() - make_interval(secs => $1) as over from migration_control.redo
-       where due_at <= clock_timestamp() order by due_at limit ${atOnce} for update skip locked`,
+       where due_at <= clock_timestamp() and not exists (select 1 from migration_control.collections c
+         join migration_control.routing r on r.collection = c.mapping and r.write_mode = 'new_system' where c.id = redo.collection_id)
+       order by due_at limit ${atOnce} for update skip locked`,
       [clashSeconds],
     );
     if (rows.length === 0) return 0;

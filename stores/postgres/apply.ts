@@ -89,7 +89,7 @@ interface Before {
 async function stage(client: pg.ClientBase, images: Images): Promise<Stage[]> {
   // Nobody has counted the rows of temporary tables; guessing, the planner would rather read whole tables than look up a few keys.
   await client.query(`
-    set local enable_seqscan = off;
+    set local enable_seqscan = off; set local causeway.writer = 'on';
     create temporary table if not exists stage_ledger (like migration_control.ledger including defaults) on commit delete rows;
     create temporary table if not exists stage_unresolved (like migration_control.unresolved) on commit delete rows;
     create temporary table if not exists stage_errors (collection text, source_collection text, source_id text collate "C", rule text, path text,

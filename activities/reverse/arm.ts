@@ -1,0 +1,106 @@
+// The anchor of the way back: from here on every change the application makes to the new system is noted, before the first one is admitted.
+import type pg from 'pg';
+import { KnownFailure } from '../../core/failures.ts';
+import type { Mapping } from '../../mappings/mapping.ts';
+import { readReverse, ownWrites } from '../../control/reverse.ts';
+import { ChangeStream, StreamLost, type Token } from '../../stores/mongodb/changes.ts';
+import { mongo } from '../../stores/mongodb/connection.ts';
+import { writeBackGuard } from '../../stores/mongodb/write-back.ts';
+import { inTransaction, literal, name, query } from '../../stores/postgres/connection.ts';
+import type { TableTarget } from '../../stores/postgres/target.ts';
+import type { Resources } from '../resources.ts';
+
+const trigger = 'causeway_outbox';
+const truncateTrigger = 'causeway_no_truncate';
+
+/** Safe to repeat. Triggers wait for the locks of running transactions, a few seconds at most. */
+export async function armReverse(resources: Resources): Promise<void> {
+  if (await readReverse(resources.postgres)) return;
+  const position = await targetPosition(resources);
+  await inTransaction(resources.postgres, 'anchoring the way back', async (client) => {
+    await client.query(`set local lock_timeout = '5s'`);
+    for (const { mapping, target } of await tablesOf(client, resources)) {
+      const table = name(target.name);
+      const call = target.child
+        ? `migration_control.child_to_outbox(${[mapping.collection, target.child.of, target.child.column].map(literal).join(', ')})`
+        : `migration_control.to_outbox(${literal(mapping.collection)})`;
+      await client.query(
+        `create or replace trigger ${trigger} after insert or update or delete on ${table} for each row execute function ${call}`,
+      );
+      await client.query(
+        `create or replace trigger ${truncateTrigger} before truncate on ${table} for each statement execute function migration_control.no_truncate()`,
+      );
+      if (!target.child)
+        await client.query(
+          `alter table ${table} alter column source_id set default migration_control.object_id()`,
+        );
+    }
+    await client.query(
+      'insert into migration_control.reverse_position (token, stream_version) values ($1, $2) on conflict do nothing',
+      [position && JSON.stringify(position.token), position?.version.toString() ?? '0'],
+    );
+    await client.query(`insert into migration_control.audit_log (action, detail) values ('way back anchored', '{}')`);
+  });
+}
+
+/** Where the target MongoDB's changes are read from; undefined where no mapping writes documents there. */
+export async function targetPosition({
+  mongodb,
+  mappings,
+}: Pick<Resources, 'mongodb' | 'mappings'>): Promise<{ token: Token; version: bigint } | undefined> {
+  if (![...mappings.values()].some((mapping) => mapping.targets.some((target) => target.store === 'mongodb')))
+    return undefined;
+  const stream = await mongo('opening the change stream of the target', () =>
+    ChangeStream.open(mongodb, 'updateLookup', undefined, { awaitMs: 100 }),
+  ).catch((error: unknown) => {
+    throw error instanceof StreamLost ? new KnownFailure('StoreBusy', error.message) : error;
+  });
+  try {
+    return { token: stream.position.token, version: stream.openedAt };
+  } finally {
+    await stream.close();
+  }
+}
+
+/** Takes the way back down: what is in the outbox is no longer wanted. Safe to repeat, also where there is nothing. */
+export async function disarmReverse(resources: Resources): Promise<void> {
+  if (!(await readReverse(resources.postgres))) return;
+  await inTransaction(resources.postgres, 'taking down the way back', async (client) => {
+    await client.query(`set local lock_timeout = '5s'; ${ownWrites}`);
+    for (const { target } of await tablesOf(client, resources)) {
+      const table = name(target.name);
+      await client.query(`drop trigger if exists ${trigger} on ${table}`);
+      await client.query(`drop trigger if exists ${truncateTrigger} on ${table}`);
+      if (!target.child) await client.query(`alter table ${table} alter column source_id drop default`);
+    }
+    await client.query('delete from migration_control.outbox');
+    await client.query('delete from migration_control.reverse_position');
+    await client.query(`insert into migration_control.audit_log (action, detail) values ('way back taken down', '{}')`);
+  });
+  await mongo('removing what guarded the way back', () =>
+    resources.source.db
+      .collection(writeBackGuard)
+      .drop()
+      .catch((error: { codeName?: string }) => {
+        if (error.codeName !== 'NamespaceNotFound') throw error;
+      }),
+  );
+}
+
+async function tablesOf(
+  client: pg.ClientBase,
+  { mappings }: Pick<Resources, 'mappings'>,
+): Promise<{ mapping: Mapping; target: TableTarget }[]> {
+  const declared = [...mappings.values()].flatMap((mapping) =>
+    mapping.targets
+      .filter((target): target is TableTarget => target.store === 'postgres')
+      .map((target) => ({ mapping, target })),
+  );
+  const there = await query<{ name: string }>(
+    client,
+    'listing our tables',
+    `select name from migration_control.created_objects where store = 'postgres' and kind = 'table'`,
+  );
+  const ours = new Set(there.map((row) => row.name));
+  return declared.filter(({ target }) => ours.has(target.name));
+}

@@ -1,0 +1,142 @@
+// The target MongoDB's changes into the outbox, as keys: for documents its change stream is the outbox, and its token moves with what was read.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { readReverse, takeReverse } from '../../control/reverse.ts';
+import { sourceId } from '../../core/identity.ts';
+import { ChangeStream, StreamLost, type Batch } from '../../stores/mongodb/changes.ts';
+import { mongo } from '../../stores/mongodb/connection.ts';
+import { inTransaction } from '../../stores/postgres/connection.ts';
+import { Patience, type Slice, type SliceResult } from '../capture/slice.ts';
+import { killPoint } from '../kill-points.ts';
+import type { Resources } from '../resources.ts';
+import { targetPosition } from './arm.ts';
+
+const awaitMs = 100;
+
+/** Reads until its slice is over. Where the stream cannot be resumed, every document is looked at once: rebuilding tells what has changed. */
+export async function readReverseChanges(resources: Resources, slice: Slice): Promise<SliceResult> {
+  const taken = await takeReverse(resources.postgres, 'reader_epoch', resources.queues.process);
+  if (!taken) return { ended: 'closed' };
+  const mappings = mappingByTarget(resources);
+  const patience = new Patience(slice);
+  while (!slice.over()) {
+    try {
+      const position = await readReverse(resources.postgres);
+      if (!position) return { ended: 'closed' };
+      if (position.readerEpoch !== taken.readerEpoch) return { ended: 'superseded' };
+      if (position.token === null) {
+        // No mapping writes documents to MongoDB: there is nothing to read.
+        await sleep(1000);
+        continue;
+      }
+      const ended = await follow(resources, { ...position, token: position.token }, mappings, slice, patience);
+      if (ended !== 'lost') return { ended };
+      await beginAgain(resources, taken.readerEpoch, mappings);
+    } catch (error) {
+      await patience.after(error);
+    }
+  }
+  return { ended: 'slice' };
+}
+
+function mappingByTarget({ mappings }: Resources): Map<string, string> {
+  return new Map(
+    [...mappings.values()].flatMap((mapping) =>
+      mapping.targets
+        .filter((target) => target.store === 'mongodb')
+        .map((target) => [target.name, mapping.collection] as const),
+    ),
+  );
+}
+
+async function follow(
+  resources: Resources,
+  position: { readonly token: Record<string, unknown>; readonly readerEpoch: number },
+  mappings: ReadonlyMap<string, string>,
+  slice: Slice,
+  patience: Patience,
+): Promise<'slice' | 'superseded' | 'lost'> {
+  let stream: ChangeStream | undefined;
+  try {
+    stream = await mongo('resuming the change stream of the target', () =>
+      ChangeStream.open(resources.mongodb, 'updateLookup', { token: position.token, last: undefined }, { awaitMs }),
+    );
+    let savedAt = 0;
+    while (!slice.over()) {
+      const batch: Batch = await mongo('reading changes of the target', () => stream!.next());
+      if (batch.events.length === 0 && Date.now() - savedAt < 500) continue;
+      // A collection of ours was dropped or renamed: no document's change says so.
+      if (batch.events.some((event) => event.kind === 'other' && event.collection !== undefined && mappings.has(event.collection)))
+        return 'lost';
+      if (!(await keep(resources, position.readerEpoch, batch, mappings))) return 'superseded';
+      killPoint('reverse.after-read');
+      patience.rewarded();
+      savedAt = Date.now();
+    }
+    return 'slice';
+  } catch (error) {
+    if (error instanceof StreamLost) return 'lost';
+    throw error;
+  } finally {
+    await stream?.close();
+  }
+}
+
+async function keep(
+  { postgres }: Resources,
+  epoch: number,
+  batch: Batch,
+  mappings: ReadonlyMap<string, string>,
+): Promise<boolean> {
+  const keys = batch.events.flatMap((event) =>
+    event.kind === 'document' && mappings.has(event.collection) ? [[mappings.get(event.collection)!, event.id] as const] : [],
+  );
+  return inTransaction(postgres, 'noting changes of the target', async (client) => {
+    const { rowCount } = await client.query(
+      `update migration_control.reverse_position set token = $2, stream_version = greatest(stream_version, $3), updated_at = clock_timestamp()
+       where reader_epoch = $1`,
+      [epoch, JSON.stringify(batch.token), batch.time.toString()],
+    );
+    if (rowCount !== 1) return false;
+    if (keys.length > 0)
+      await client.query(
+        'insert into migration_control.outbox (mapping, source_id) select * from unnest($1::text[], $2::text[])',
+        [keys.map(([mapping]) => mapping), keys.map(([, id]) => id)],
+      );
+    return true;
+  });
+}
+
+/** A new position first, then every document of these mappings into the outbox. */
+async function beginAgain(resources: Resources, epoch: number, mappings: ReadonlyMap<string, string>): Promise<void> {
+  const position = await targetPosition(resources);
+  if (!position) return;
+  const born: [string, string][] = [];
+  for (const [collection, mapping] of mappings)
+    for (const id of await idsOf(resources, collection)) born.push([mapping, id]);
+  await inTransaction(resources.postgres, 'beginning again with the changes of the target', async (client) => {
+    const { rowCount } = await client.query(
+      'update migration_control.reverse_position set token = $2, stream_version = $3 where reader_epoch = $1',
+      [epoch, JSON.stringify(position.token), position.version.toString()],
+    );
+    if (rowCount !== 1) return;
+    await client.query(
+      `insert into migration_control.outbox (mapping, source_id)
+       select c.mapping, l.source_id from migration_control.ledger l join migration_control.collections c on c.id = l.collection_id
+       where c.mapping = any($1) and l.state = 'l' and not l.deleted
+       union select * from unnest($2::text[], $3::text[])`,
+      [[...mappings.values()], born.map(([mapping]) => mapping), born.map(([, id]) => id)],
+    );
+    await client.query(
+      `insert into migration_control.audit_log (action, detail) values ('way back looks at every document', $1)`,
+      [JSON.stringify({ collections: [...mappings.keys()], why: 'the target MongoDB no longer tells every change' })],
+    );
+  });
+}
+
+async function idsOf({ mongodb }: Resources, collection: string): Promise<string[]> {
+  return mongo(`listing ${collection}`, async () => {
+    const ids: string[] = [];
+    for await (const { _id } of mongodb.db.collection(collection).find({}, { projection: { _id: 1 } })) ids.push(sourceId(_id));
+    return ids;
+  });
+}

@@ -1,0 +1,398 @@
+// Moving the writes: fence, drain to the fence, verify what changed last, flip. Whatever dies in between, the fence passes by itself and nothing has moved.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { moveRoutes, routingChannel } from '../../control/routing.ts';
+import { ownWrites, readReverse } from '../../control/reverse.ts';
+import { KnownFailure } from '../../core/failures.ts';
+import type { Route, WriteMode } from '../../core/state.ts';
+import { closeCollection, isClosed, reopenCollection, validationOf, type Validation } from '../../stores/mongodb/close.ts';
+import { mongo } from '../../stores/mongodb/connection.ts';
+import { readDocuments } from '../../stores/mongodb/changes.ts';
+import { versionOf } from '../../stores/mongodb/source.ts';
+import { writeBackGuard } from '../../stores/mongodb/write-back.ts';
+import { idFromSourceId } from '../../core/identity.ts';
+import { inTransaction, query } from '../../stores/postgres/connection.ts';
+import { feedsOf } from '../apply.ts';
+import { isCaughtUp } from '../capture/repair.ts';
+import { killPoint } from '../kill-points.ts';
+import type { Resources } from '../resources.ts';
+import { routesOf } from '../route.ts';
+import { digestOf } from '../shape.ts';
+
+export interface SwitchOrder {
+  readonly collections: readonly string[];
+  /** Share of reads afterwards, %. */
+  readonly percentage: number;
+  /** The longest that writers wait, ms. */
+  readonly fenceMs: number;
+}
+
+export interface BackOrder extends SwitchOrder {
+  readonly writeMode: Exclude<WriteMode, 'new_system'>;
+  /** In an emergency writes move even if not everything could be drained; what is left is brought back afterwards. */
+  readonly immediate: boolean;
+}
+
+export interface Switched {
+  readonly routes: Record<string, Route>;
+  /** From the fence to the flip, by PostgreSQL's clock, ms. null: there was nothing to move. */
+  readonly pauseMs: number | null;
+  readonly verified: number;
+  /** Old collections that now refuse writers past the library, or that do again accept them. */
+  readonly closed: readonly string[];
+  readonly notClosed: readonly string[];
+  /** Documents that were not brought back before the flip (immediate only). */
+  readonly leftover: number;
+}
+
+/** A router that has not been heard of for this long has fallen back by itself, ms. */
+const leaseMs = 5000;
+const pollMs = 5;
+/** What was written this long before the fence is compared once more, s. */
+const dirtySeconds = 10;
+const dirtyMost = 2000;
+
+/** Old -> new. Throws SwitchRefused, and leaves everything as it was, where it cannot be done within the fence. */
+export async function switchToNew(resources: Resources, order: SwitchOrder): Promise<Switched> {
+  const { postgres } = resources;
+  if (!(await readReverse(postgres)))
+    throw new KnownFailure('SwitchRefused', 'The way back is not anchored; no write may go to the new system alone.');
+  const due = await dueOf(resources, order.collections, (mode) => mode !== 'new_system');
+  // Closing again is harmless, and a switch that died after its flip may not have come to it.
+  const sources = await sourcesOf(resources, order.collections);
+  if (due.length === 0) return { ...(await nothingMoved(resources)), ...(await close(resources, sources)) };
+  const fence = await raiseFence(resources, due, order.fenceMs);
+  killPoint('switch.after-fence');
+  let closed: Pick<Switched, 'closed' | 'notClosed'> = { closed: [], notClosed: [] };
+  try {
+    await awaitRouters(resources, fence);
+    closed = await close(resources, sources);
+    killPoint('switch.after-close');
+    await drainForward(resources, fence);
+    const verified = await verifyDirty(resources, due);
+    killPoint('switch.before-flip');
+    const { routes, pauseMs } = await flip(resources, fence, { ...order, writeMode: 'new_system' });
+    killPoint('switch.after-flip');
+    return { routes, pauseMs, verified, ...closed, leftover: 0 };
+  } catch (error) {
+    if (!(await hasMoved(resources, due))) {
+      await reopen(resources, sources);
+      await lowerFence(resources, fence);
+    }
+    throw error;
+  }
+}
+
+/** New -> old. Nothing that the new system has committed is left behind, unless it is an emergency; then it follows. */
+export async function switchBack(resources: Resources, order: BackOrder): Promise<Switched> {
+  const due = await dueOf(resources, order.collections, (mode) => mode === 'new_system');
+  const sources = await sourcesOf(resources, order.collections);
+  if (due.length === 0) {
+    await reopen(resources, sources);
+    return nothingMoved(resources);
+  }
+  // Most of it without a fence, so that the pause is short.
+  await drainBack(resources, due, performance.now() + 60_000, 50).catch((error: unknown) => {
+    if (!order.immediate) throw error;
+  });
+  const fence = await raiseFence(resources, due, order.fenceMs);
+  killPoint('back.after-fence');
+  try {
+    let leftover = 0;
+    await awaitRouters(resources, fence).catch((error: unknown) => {
+      if (!order.immediate) throw error;
+    });
+    await drainTargetStream(resources, fence).catch((error: unknown) => {
+      if (!order.immediate) throw error;
+    });
+    await drainBack(resources, due, fence.until - 100, 0).catch(async (error: unknown) => {
+      if (!order.immediate) throw error;
+      leftover = await markLeftover(resources, due);
+    });
+    const verified = order.immediate ? 0 : await verifyDirty(resources, due);
+    killPoint('back.before-flip');
+    const { routes, pauseMs } = await flip(resources, fence, order);
+    killPoint('back.after-flip');
+    await reopen(resources, sources);
+    return { routes, pauseMs, verified, closed: [], notClosed: [], leftover };
+  } catch (error) {
+    if (await hasMovedBack(resources, due)) await reopen(resources, sources);
+    else await lowerFence(resources, fence);
+    throw error;
+  }
+}
+
+interface Fence {
+  readonly epochs: ReadonlyMap<string, number>;
+  /** By this process's monotonic clock, ms. */
+  readonly until: number;
+}
+
+/** Waits for the writes of the new system that are under way: each holds its route. */
+async function raiseFence({ postgres }: Resources, collections: readonly string[], ms: number): Promise<Fence> {
+  return inTransaction(postgres, 'fencing writes', async (client) => {
+    await client.query(`set local lock_timeout = '3s'`);
+    await client.query(moveRoutes);
+    const { rows } = await client.query<{ collection: string; epoch: string }>(
+      `update migration_control.routing set epoch = epoch + 1, fenced_until = clock_timestamp() + make_interval(secs => $2), updated_at = clock_timestamp()
+       where collection = any($1) returning collection, epoch`,
+      [collections, ms / 1000],
+    );
+    await client.query(`insert into migration_control.audit_log (action, detail) values ('fence', $1)`, [
+      JSON.stringify({ collections, ms }),
+    ]);
+    await client.query('select pg_notify($1, $2)', [routingChannel, JSON.stringify(collections)]);
+    return {
+      epochs: new Map(rows.map((row) => [row.collection, Number(row.epoch)])),
+      until: performance.now() + ms,
+    };
+  });
+}
+
+/** Only this fence: one that another switch has raised since stays. */
+async function lowerFence({ postgres }: Resources, fence: Fence): Promise<void> {
+  await inTransaction(postgres, 'lowering the fence', async (client) => {
+    await client.query(moveRoutes);
+    await client.query(
+      `update migration_control.routing r set fenced_until = null, epoch = r.epoch + 1, updated_at = clock_timestamp()
+       from unnest($1::text[], $2::bigint[]) f(collection, epoch) where r.collection = f.collection and r.epoch = f.epoch`,
+      [[...fence.epochs.keys()], [...fence.epochs.values()].map(String)],
+    );
+    await client.query('select pg_notify($1, $2)', [routingChannel, JSON.stringify([...fence.epochs.keys()])]);
+  });
+}
+
+/** Until no router that is alive has a write under way that began before the fence. */
+async function awaitRouters({ postgres }: Resources, fence: Fence): Promise<void> {
+  for (;;) {
+    const [row] = await query<{ behind: string }>(
+      postgres,
+      'waiting for the routers',
+      `select count(*) as behind from migration_control.routers r
+       where r.seen_at > clock_timestamp() - interval '${leaseMs} milliseconds'
+         and exists (select 1 from unnest($1::text[], $2::bigint[]) f(collection, epoch) where coalesce((r.epochs ->> f.collection)::bigint, -1) < f.epoch)`,
+      [[...fence.epochs.keys()], [...fence.epochs.values()].map(String)],
+    );
+    if (row!.behind === '0') return;
+    await pause(fence, `${row!.behind} application processes have not confirmed that their older writes have ended`);
+  }
+}
+
+async function pause(fence: Fence, why: string): Promise<void> {
+  if (performance.now() + 50 > fence.until)
+    throw new KnownFailure('SwitchRefused', `The fence passed before the writes could be moved: ${why}. Nothing was moved.`);
+  await sleep(pollMs);
+}
+
+/** Everything written to the old system before now stands in the targets. */
+async function drainForward(resources: Resources, fence: Fence): Promise<void> {
+  const { db } = resources.source;
+  const written = versionOf(
+    (await mongo('asking for the time', () => db.command({ ping: 1 })))['operationTime'],
+  ).toString();
+  await nudge(db);
+  while (!(await isCaughtUp(resources, written)))
+    await pause(fence, 'change capture did not come to the fence; look at its lag');
+}
+
+/** Everything the new system's MongoDB holds is noted in the outbox. */
+async function drainTargetStream(resources: Resources, fence: Fence): Promise<void> {
+  const { db } = resources.mongodb;
+  if ((await readReverse(resources.postgres))?.token === null) return;
+  const written = versionOf((await mongo('asking for the time', () => db.command({ ping: 1 })))['operationTime']);
+  await nudge(db);
+  while (((await readReverse(resources.postgres))?.streamVersion ?? written) < written)
+    await pause(fence, 'the changes of the target MongoDB were not read up to the fence');
+}
+
+/** A change stream tells where it stands when something happens; waiting until it says so by itself would be most of the pause. */
+const nudge = (db: Resources['source']['db']): Promise<unknown> =>
+  mongo('marking the fence', () =>
+    db
+      .collection<{ _id: string }>(writeBackGuard)
+      .updateOne({ _id: 'fence' }, { $inc: { n: 1 } }, { upsert: true, bypassDocumentValidation: true }),
+  );
+
+async function drainBack(
+  { postgres }: Resources,
+  collections: readonly string[],
+  until: number,
+  left: number,
+): Promise<void> {
+  for (;;) {
+    const [row] = await query<{ waiting: string }>(
+      postgres,
+      'waiting for the way back',
+      'select count(*) as waiting from migration_control.outbox where mapping = any($1)',
+      [collections],
+    );
+    if (Number(row!.waiting) <= left) return;
+    if (performance.now() > until)
+      throw new KnownFailure(
+        'SwitchRefused',
+        `${row!.waiting} changes of the new system are not in the old one yet; look at the reverse sync. Writes stay in the new system.`,
+      );
+    await sleep(pollMs);
+  }
+}
+
+async function markLeftover({ postgres }: Resources, collections: readonly string[]): Promise<number> {
+  const rows = await query<{ source_id: string }>(
+    postgres,
+    'marking what is left',
+    'update migration_control.outbox set leftover = true where mapping = any($1) returning source_id',
+    [collections],
+  );
+  return new Set(rows.map((row) => row.source_id)).size;
+}
+
+/** The documents written last, each compared with the ledger once more. Throws SwitchRefused where one differs. Returns how many were compared. */
+async function verifyDirty(resources: Resources, collections: readonly string[]): Promise<number> {
+  let compared = 0;
+  for (const feed of (await feedsOf(resources)).values()) {
+    if (!collections.includes(feed.mapping.collection)) continue;
+    const rows = await query<{ source_id: string; source_digest: string; deleted: boolean }>(
+      resources.postgres,
+      'reading what was written last',
+      `select source_id, source_digest, deleted from migration_control.ledger where collection_id = $1
+         and version >= (extract(epoch from clock_timestamp())::bigint - ${dirtySeconds}) << 32 and version > 0 order by version desc limit ${dirtyMost}`,
+      [feed.collectionId],
+    );
+    if (rows.length === 0) continue;
+    const { source } = resources;
+    const ids = rows.map((row) => idFromSourceId(row.source_id));
+    const { documents } = await readDocuments(source.client, source.db, feed.source, ids);
+    const differing = rows.filter((row) => {
+      const bytes = documents.get(row.source_id);
+      return row.deleted ? bytes !== undefined : !bytes || digestOf(bytes) !== BigInt(row.source_digest);
+    });
+    if (differing.length > 0)
+      throw new KnownFailure(
+        'SwitchRefused',
+        `${differing.length} of the documents of ${feed.source} written last differ between the two systems. Nothing was moved.`,
+      );
+    compared += rows.length;
+  }
+  return compared;
+}
+
+/** In one transaction, and only while the fence stands. What came to the old system too late is read again when that is authoritative. */
+async function flip(
+  { postgres }: Resources,
+  fence: Fence,
+  to: { readonly percentage: number; readonly writeMode: WriteMode },
+): Promise<{ routes: Record<string, Route>; pauseMs: number }> {
+  return inTransaction(postgres, 'moving the writes', async (client) => {
+    await client.query(`set local lock_timeout = '2s'; ${ownWrites}`);
+    await client.query(moveRoutes);
+    const collections = [...fence.epochs.keys()];
+    const { rows } = await client.query<{ collection: string; paused: number }>(
+      `update migration_control.routing r set write_mode = $3, percentage = $4, epoch = r.epoch + 1, fenced_until = null, updated_at = clock_timestamp()
+       from unnest($1::text[], $2::bigint[]) f(collection, epoch), (select collection, updated_at from migration_control.routing) o
+       where r.collection = f.collection and o.collection = r.collection and r.epoch = f.epoch and r.fenced_until > clock_timestamp()
+       returning r.collection, (extract(epoch from clock_timestamp() - o.updated_at) * 1000)::float8 as paused`,
+      [collections, [...fence.epochs.values()].map(String), to.writeMode, to.percentage],
+    );
+    if (rows.length !== collections.length)
+      throw new KnownFailure('SwitchRefused', 'The fence passed before the writes could be moved. Nothing was moved.');
+    if (to.writeMode !== 'new_system') {
+      await client.query(
+        `insert into migration_control.redo (collection_id, source_id, reason)
+         select l.collection_id, l.source_id, 'late write' from migration_control.late_writes l
+         join migration_control.collections c on c.id = l.collection_id where c.mapping = any($1)
+         on conflict (collection_id, source_id) do update set due_at = clock_timestamp()`,
+        [collections],
+      );
+      await client.query(
+        `delete from migration_control.late_writes l using migration_control.collections c where c.id = l.collection_id and c.mapping = any($1)`,
+        [collections],
+      );
+    }
+    const pauseMs = Math.round(Math.max(...rows.map((row) => row.paused)));
+    await client.query(`insert into migration_control.audit_log (action, detail) values ('writes moved', $1)`, [
+      JSON.stringify({ collections, ...to, pauseMs }),
+    ]);
+    await client.query('select pg_notify($1, $2)', [routingChannel, JSON.stringify(collections)]);
+    return { routes: await routesOf(client), pauseMs };
+  });
+}
+
+async function dueOf(
+  { postgres }: Resources,
+  collections: readonly string[],
+  is: (mode: WriteMode) => boolean,
+): Promise<string[]> {
+  const rows = await query<{ collection: string; write_mode: WriteMode }>(
+    postgres,
+    'reading the routing',
+    'select collection, write_mode from migration_control.routing where collection = any($1)',
+    [collections],
+  );
+  return rows.filter((row) => is(row.write_mode)).map((row) => row.collection);
+}
+
+const hasMoved = async (resources: Resources, collections: readonly string[]): Promise<boolean> =>
+  (await dueOf(resources, collections, (mode) => mode === 'new_system')).length > 0;
+const hasMovedBack = async (resources: Resources, collections: readonly string[]): Promise<boolean> =>
+  !(await hasMoved(resources, collections));
+
+async function nothingMoved({ postgres }: Resources): Promise<Switched> {
+  return { routes: await routesOf(postgres), pauseMs: null, verified: 0, closed: [], notClosed: [], leftover: 0 };
+}
+
+async function sourcesOf(resources: Resources, collections: readonly string[]): Promise<string[]> {
+  return [...(await feedsOf(resources)).values()]
+    .filter((feed) => collections.includes(feed.mapping.collection))
+    .map((feed) => feed.source);
+}
+
+/** What a collection's validation was is kept before it is changed. A server or a user that cannot do this is told of, and writes past the library are noticed by capture. */
+async function close(
+  { postgres, source }: Resources,
+  collections: readonly string[],
+): Promise<Pick<Switched, 'closed' | 'notClosed'>> {
+  const outcomes = await Promise.all(
+    collections.map(async (collection) => {
+      const before = await validationOf(source.db, collection);
+      if (before === undefined) return undefined;
+      if (isClosed(before)) return { collection, closed: true };
+      await query(
+        postgres,
+        'keeping the validation of the old collections',
+        'insert into migration_control.closed_collections (collection, options) values ($1, $2) on conflict (collection) do update set options = excluded.options',
+        [collection, JSON.stringify(before)],
+      );
+      const closed = await closeCollection(source.db, collection).then(
+        () => true,
+        (error: unknown) => {
+          if (error instanceof KnownFailure && error.type === 'StoreUnreachable') throw error;
+          return false;
+        },
+      );
+      return { collection, closed };
+    }),
+  );
+  const there = outcomes.filter((one) => one !== undefined);
+  return {
+    closed: there.filter((one) => one.closed).map((one) => one.collection),
+    notClosed: there.filter((one) => !one.closed).map((one) => one.collection),
+  };
+}
+
+/** Old collections accept writers again, with the validation they had. Safe to repeat. */
+export async function reopen({ postgres, source }: Resources, collections: readonly string[]): Promise<void> {
+  const rows = await query<{ collection: string; options: Validation }>(
+    postgres,
+    'reading which old collections are closed',
+    'select collection, options from migration_control.closed_collections where collection = any($1)',
+    [collections],
+  );
+  for (const { collection, options } of rows) {
+    if (isClosed(await validationOf(source.db, collection))) await reopenCollection(source.db, collection, options);
+    await query(
+      postgres,
+      'forgetting closed collections',
+      'delete from migration_control.closed_collections where collection = $1',
+      [collection],
+    );
+  }
+}

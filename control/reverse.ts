@@ -1,0 +1,100 @@
+// The way back, in SQL: the anchor, what the new system has changed and the old one does not have yet, and what came to the old one too late.
+import type pg from 'pg';
+import { holdRoutes } from './routing.ts';
+import { query } from '../stores/postgres/connection.ts';
+
+export interface ReverseRow {
+  readonly epoch: number;
+  readonly readerEpoch: number;
+  /** Position in the target MongoDB's change stream; null where no mapping writes documents there. */
+  readonly token: Record<string, unknown> | null;
+  readonly streamVersion: bigint;
+}
+
+interface Raw {
+  epoch: string;
+  reader_epoch: string;
+  token: Record<string, unknown> | null;
+  stream_version: string;
+}
+
+const rowOf = (row: Raw | undefined): ReverseRow | undefined =>
+  row && {
+    epoch: Number(row.epoch),
+    readerEpoch: Number(row.reader_epoch),
+    token: row.token,
+    streamVersion: BigInt(row.stream_version),
+  };
+
+/** undefined: no way back has been anchored, or it was taken down. */
+export async function readReverse(on: pg.Pool | pg.ClientBase): Promise<ReverseRow | undefined> {
+  const [there] = await query<{ there: boolean }>(
+    on,
+    'looking for the way back',
+    `select to_regclass('migration_control.reverse_position') is not null as there`,
+  );
+  if (!there!.there) return undefined;
+  return rowOf((await query<Raw>(on, 'reading the way back', 'select * from migration_control.reverse_position'))[0]);
+}
+
+/** Becomes the only applier, or the only reader of the target MongoDB: whoever was before is refused from now on. */
+export async function takeReverse(
+  pool: pg.Pool,
+  part: 'epoch' | 'reader_epoch',
+  holder: string,
+): Promise<ReverseRow | undefined> {
+  const rows = await query<Raw>(
+    pool,
+    'taking the way back',
+    `update migration_control.reverse_position set ${part} = ${part} + 1, holder = $1 returning *`,
+    [holder],
+  );
+  return rowOf(rows[0]);
+}
+
+export interface ReverseStatus {
+  /** Documents changed in the new system that the old one does not have yet. */
+  readonly waiting: number;
+  readonly documents: number;
+  readonly unchanged: number;
+  readonly conflicts: number;
+  readonly lateWrites: number;
+  /** Age of the oldest change that waits, ms. */
+  readonly lagMs: number;
+}
+
+export async function reverseStatus(pool: pg.Pool): Promise<ReverseStatus | undefined> {
+  if (!(await readReverse(pool))) return undefined;
+  const [row] = await query<
+    Record<'waiting' | 'documents' | 'unchanged' | 'conflicts' | 'late', string> & { lag: number | null }
+  >(
+    pool,
+    'reading the state of the way back',
+    `select (select count(distinct (mapping, source_id)) from migration_control.outbox) as waiting, documents, unchanged, conflicts,
+       (select count(*) from migration_control.late_writes) as late,
+       (select extract(epoch from clock_timestamp() - min(at)) * 1000 from migration_control.outbox)::float8 as lag
+     from migration_control.reverse_position`,
+  );
+  if (!row) return undefined;
+  return {
+    waiting: Number(row.waiting),
+    documents: Number(row.documents),
+    unchanged: Number(row.unchanged),
+    conflicts: Number(row.conflicts),
+    lateWrites: Number(row.late),
+    lagMs: Math.max(0, Math.round(row.lag ?? 0)),
+  };
+}
+
+/** Of these mappings, those whose writes the new system has. They do not move before the transaction ends. */
+export async function movedOf(client: pg.ClientBase, mappings: readonly string[]): Promise<Set<string>> {
+  await client.query(holdRoutes);
+  const { rows } = await client.query<{ collection: string }>(
+    `select collection from migration_control.routing where collection = any($1) and write_mode = 'new_system'`,
+    [mappings],
+  );
+  return new Set(rows.map((row) => row.collection));
+}
+
+/** Marks the transaction's writes as the migration's own: the outbox is for the application's. */
+export const ownWrites = `set local causeway.writer = 'on'`;

@@ -1,0 +1,48 @@
+// Closing old collections to writers that know nothing of the cutover: a validation that no document passes, and that only we go past.
+import type { Db } from 'mongodb';
+import { mongo } from './connection.ts';
+
+/** What a collection's validation was, to be put back: as listCollections tells it. */
+export interface Validation {
+  readonly validator?: Record<string, unknown>;
+  readonly validationLevel?: string;
+  readonly validationAction?: string;
+}
+
+/** The field that no document has; its name says to whoever meets the refusal what has happened. */
+const mark = 'causeway: this collection has moved to the new system';
+
+export async function validationOf(db: Db, collection: string): Promise<Validation | undefined> {
+  const [found] = await mongo('reading collection options', () => db.listCollections({ name: collection }).toArray());
+  if (!found) return undefined;
+  const { validator, validationLevel, validationAction } = (found as { options?: Validation }).options ?? {};
+  return {
+    ...(validator && { validator }),
+    ...(validationLevel !== undefined && { validationLevel }),
+    ...(validationAction !== undefined && { validationAction }),
+  };
+}
+
+/** Inserts and updates of others fail with code 121 from now on. Deletes a validation cannot refuse; capture notices them. */
+export const closeCollection = (db: Db, collection: string): Promise<unknown> =>
+  mongo(`closing ${collection}`, () =>
+    db.command({
+      collMod: collection,
+      validator: { [mark]: { $exists: true } },
+      validationLevel: 'strict',
+      validationAction: 'error',
+    }),
+  );
+
+export const reopenCollection = (db: Db, collection: string, before: Validation): Promise<unknown> =>
+  mongo(`opening ${collection}`, () =>
+    db.command({
+      collMod: collection,
+      validator: before.validator ?? {},
+      validationLevel: before.validationLevel ?? 'strict',
+      validationAction: before.validationAction ?? 'error',
+    }),
+  );
+
+export const isClosed = (validation: Validation | undefined): boolean =>
+  validation?.validator !== undefined && Object.hasOwn(validation.validator, mark);

@@ -1,0 +1,129 @@
+// Documents written back to the old system: guarded by a version of their own, past the validation that keeps other writers out.
+import { Long } from 'bson';
+import type { ClientSession, Db, MongoClient } from 'mongodb';
+import { idFromSourceId } from '../../core/identity.ts';
+import { mongo } from './connection.ts';
+import { exactly } from './exact.ts';
+import { versionOf } from './source.ts';
+
+/** Beside the old collections; goes with decommission, or when everything is undone. */
+export const writeBackGuard = 'causeway_reverse';
+
+export interface WriteBack {
+  readonly id: string;
+  /** The whole document, or undefined: it is deleted. */
+  readonly bytes: Uint8Array | undefined;
+  /** Digest of `bytes`; 0 for a delete. */
+  readonly digest: bigint;
+}
+
+interface Guard {
+  readonly _id: string;
+  readonly v: Long;
+  readonly d: Long;
+}
+
+const guardId = (collection: string, id: string): string => `${collection}\t${id}`;
+const bytesAtOnce = 8 * 1024 * 1024;
+
+/** What this migration wrote last to each document, as a digest; ids it never wrote are not in the map. */
+export async function lastWrittenBack(db: Db, collection: string, ids: readonly string[]): Promise<Map<string, bigint>> {
+  return mongo('reading what was written back', async () => {
+    const found = await db
+      .collection<Guard>(writeBackGuard)
+      .find({ _id: { $in: ids.map((id) => guardId(collection, id)) } }, { promoteLongs: false })
+      .toArray();
+    return new Map(found.map((guard) => [guard._id.slice(collection.length + 1), BigInt(guard.d.toString())]));
+  });
+}
+
+/**
+ * Writes in transactions of a few megabytes; `version` must grow from call to call. A document that holds a newer version stays as it is: the
+ * caller was thought dead and another has gone on. Returns a cluster time that all writes are included in.
+ */
+export async function writeBack(
+  client: MongoClient,
+  db: Db,
+  collection: string,
+  version: bigint,
+  writes: readonly WriteBack[],
+): Promise<bigint> {
+  return mongo(`writing back to ${collection}`, async () => {
+    const session = client.startSession();
+    try {
+      for (const batch of batchesOf(writes))
+        await session.withTransaction(() => write(session, db, collection, version, batch), {
+          readConcern: { level: 'snapshot' },
+          writeConcern: { w: 'majority' },
+        });
+      return versionOf(session.operationTime!);
+    } finally {
+      await session.endSession();
+    }
+  });
+}
+
+function* batchesOf(writes: readonly WriteBack[]): Generator<WriteBack[]> {
+  let batch: WriteBack[] = [];
+  let bytes = 0;
+  for (const one of writes) {
+    const size = one.bytes?.byteLength ?? 0;
+    if (batch.length > 0 && bytes + size > bytesAtOnce) {
+      yield batch;
+      batch = [];
+      bytes = 0;
+    }
+    batch.push(one);
+    bytes += size;
+  }
+  if (batch.length > 0) yield batch;
+}
+
+async function write(
+  session: ClientSession,
+  db: Db,
+  collection: string,
+  version: bigint,
+  writes: readonly WriteBack[],
+): Promise<void> {
+  const guards = db.collection<Guard>(writeBackGuard);
+  const held = await guards
+    .find({ _id: { $in: writes.map((one) => guardId(collection, one.id)) } }, { session, promoteLongs: false })
+    .toArray();
+  const versions = new Map(held.map((guard) => [guard._id, BigInt(guard.v.toString())]));
+  const fresh = writes.filter((one) => (versions.get(guardId(collection, one.id)) ?? -1n) < version);
+  if (fresh.length === 0) return;
+  await guards.bulkWrite(
+    fresh.map(({ id, digest }) => ({
+      updateOne: {
+        filter: { _id: guardId(collection, id) },
+        update: { $set: { v: Long.fromBigInt(version), d: Long.fromBigInt(digest) } },
+        upsert: true,
+      },
+    })),
+    { session },
+  );
+  const there = fresh.filter((one) => one.bytes !== undefined);
+  const gone = fresh.filter((one) => one.bytes === undefined);
+  // Plain commands, because the driver's own methods would look into a replacement, and add to it.
+  if (there.length > 0)
+    await db.command(
+      {
+        update: collection,
+        updates: there.map(({ id, bytes }) => ({ q: { _id: idFromSourceId(id) }, u: exactly(bytes!), upsert: true })),
+        bypassDocumentValidation: true,
+      },
+      { session },
+    ).then(throwWriteErrors);
+  if (gone.length > 0)
+    await db.command(
+      { delete: collection, deletes: gone.map(({ id }) => ({ q: { _id: idFromSourceId(id) }, limit: 1 })) },
+      { session },
+    ).then(throwWriteErrors);
+}
+
+/** A command reports a document's failure in its answer. The message may quote values: only its code is kept. */
+function throwWriteErrors(reply: { writeErrors?: readonly { code?: unknown }[] }): void {
+  const [first] = reply.writeErrors ?? [];
+  if (first) throw Object.assign(new Error('a document could not be written back'), { code: Number(first.code) });
+}
