@@ -3,6 +3,9 @@ import { activityInfo, Context, heartbeat } from '@temporalio/activity';
 import type { Settings } from '../core/settings.ts';
 import { versionOf, millisecondsOf } from '../stores/mongodb/source.ts';
 import { captureControlActivities, type captureActivities } from './capture/index.ts';
+import type { GateLimits } from '../core/cutover.ts';
+import { gatesOf, watchStage, type WatchOrder } from './gates.ts';
+import { reverseControlActivities, type reverseActivities } from './reverse/index.ts';
 import { electUnique, losersOf } from './elect.ts';
 import type { OpenReads } from './extract.ts';
 import { extractSegment, type ExtractOrder, type ExtractPosition } from './extract.ts';
@@ -66,12 +69,14 @@ export function controlActivities(resources: Resources) {
         beat,
       ),
     route: (order: RouteOrder) => route(resources, order),
+    shutGates: (limits: GateLimits) => gatesOf(resources, limits),
+    watchStage: (order: WatchOrder) => watchStage(resources, order),
     undoPreparation: (name: string) => undoPreparation(resources, name),
     undoSchema: () => undoSchema(resources),
     undoData: () => undoData(resources, beat),
     undoCutover: () => undoCutover(resources),
   });
-  return { ...own, ...captureControlActivities(resources) };
+  return { ...own, ...captureControlActivities(resources), ...reverseControlActivities(resources) };
 }
 
 /** Reading the source: opens ranges, and keeps them open for the process that serves them. */
@@ -121,4 +126,5 @@ export type Activities = ReturnType<typeof controlActivities> &
   ReturnType<typeof extractActivities> &
   ReturnType<typeof segmentActivities> &
   ReturnType<typeof loadActivities> &
-  ReturnType<typeof captureActivities>;
+  ReturnType<typeof captureActivities> &
+  ReturnType<typeof reverseActivities>;

@@ -12,13 +12,16 @@ export interface RouteOrder {
   readonly percentage: number;
   /** undefined leaves the write mode as it is. */
   readonly writeMode?: WriteMode | undefined;
+  /** Leaves collections alone whose writes the new system has. */
+  readonly unmoved?: boolean;
   readonly reason: string;
 }
 
 /** Asking for what already is changes nothing, so that a retry does not raise the epoch again. */
-export async function route(resources: Resources, order: RouteOrder): Promise<Record<string, Route>> {
+export async function route(resources: Resources, asked: RouteOrder): Promise<Record<string, Route>> {
   return inTransaction(resources.postgres, 'changing the routing', async (client) => {
     await client.query(moveRoutes);
+    const order = asked.unmoved ? { ...asked, collections: await unmovedOf(client, asked.collections) } : asked;
     await refuseToMoveWrites(client, order);
     const { rows: changed } = await client.query<{ collection: string }>(
       `insert into migration_control.routing as r (collection, percentage, write_mode, epoch)
@@ -37,6 +40,14 @@ export async function route(resources: Resources, order: RouteOrder): Promise<Re
     }
     return routesOf(client);
   });
+}
+
+async function unmovedOf(client: pg.ClientBase, collections: readonly string[]): Promise<string[]> {
+  const { rows } = await client.query<{ collection: string }>(
+    `select collection from unnest($1::text[]) collection left join migration_control.routing r using (collection) where r.write_mode is distinct from 'new_system'`,
+    [collections],
+  );
+  return rows.map((row) => row.collection);
 }
 
 /** Writes change sides only behind a fence (reverse/switch.ts). */

@@ -9,6 +9,7 @@ export interface ReverseRow {
   /** Position in the target MongoDB's change stream; null where no mapping writes documents there. */
   readonly token: Record<string, unknown> | null;
   readonly streamVersion: bigint;
+  readonly settings: { readonly zone: string; readonly providers: readonly string[] };
 }
 
 interface Raw {
@@ -16,6 +17,7 @@ interface Raw {
   reader_epoch: string;
   token: Record<string, unknown> | null;
   stream_version: string;
+  settings: ReverseRow['settings'];
 }
 
 const rowOf = (row: Raw | undefined): ReverseRow | undefined =>
@@ -24,6 +26,7 @@ const rowOf = (row: Raw | undefined): ReverseRow | undefined =>
     readerEpoch: Number(row.reader_epoch),
     token: row.token,
     streamVersion: BigInt(row.stream_version),
+    settings: row.settings,
   };
 
 /** undefined: no way back has been anchored, or it was taken down. */

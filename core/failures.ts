@@ -98,6 +98,16 @@ export const failures = {
     then: 'park',
     advice: 'Writes stayed where they were. Correct what the message names, then `causeway retry` tries the stage again.',
   },
+  PointOfNoReturn: {
+    retryable: false,
+    then: 'park',
+    advice: 'The old system can only be brought back by hand, from its last snapshot.',
+  },
+  GateShut: {
+    retryable: false,
+    then: 'park',
+    advice: 'Do what the message says for each gate, then `causeway retry` looks at them again.',
+  },
   StageFailed: {
     retryable: false,
     then: 'park',

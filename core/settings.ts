@@ -1,5 +1,6 @@
 // What an operator may configure: schema, defaults and units. Parsed once, before anything is started; unknown keys are refused.
 import { z } from 'zod';
+import { policySchema } from './policy.ts';
 
 const seconds = z.number().min(0);
 const stage = z.strictObject({
@@ -8,10 +9,22 @@ const stage = z.strictObject({
   writes: z.enum(['dual_write', 'new_system']).default('dual_write'),
   soakSeconds: seconds.describe('time to watch the stage before the next, s'),
   approve: z.boolean().default(false).describe('wait for `approve` with the stage name before the stage begins'),
+  validate: z.boolean().default(false).describe('run the validation at the end of the soak; the stage passes with it'),
+  performance: z
+    .boolean()
+    .default(false)
+    .describe('compare the performance of both systems at the end of the soak; the stage passes with it'),
 });
 export type Stage = z.infer<typeof stage>;
 
 const week = 7 * 24 * 3600;
+const reads = {
+  writes: 'dual_write',
+  soakSeconds: week,
+  approve: false,
+  validate: false,
+  performance: false,
+} as const;
 
 export const settingsSchema = z.strictObject({
   collections: z.array(z.string()).optional().describe('mapping names to migrate; all mappings otherwise'),
@@ -51,11 +64,34 @@ export const settingsSchema = z.strictObject({
     .array(stage)
     .min(1)
     .default([
-      { name: 'phase_1_reads', percentage: 10, writes: 'dual_write', soakSeconds: week, approve: false },
-      { name: 'phase_2_reads', percentage: 50, writes: 'dual_write', soakSeconds: week, approve: false },
-      { name: 'phase_3_reads', percentage: 90, writes: 'dual_write', soakSeconds: week, approve: false },
-      { name: 'phase_4_writes', percentage: 100, writes: 'new_system', soakSeconds: week, approve: true },
+      { name: 'phase_1_reads', percentage: 10, ...reads },
+      { name: 'phase_2_reads', percentage: 50, ...reads, performance: true },
+      { name: 'phase_3_reads', percentage: 90, ...reads, validate: true },
+      { name: 'phase_4_writes', percentage: 100, ...reads, writes: 'new_system', approve: true },
     ]),
+  sampleSeconds: z
+    .number()
+    .min(0.5)
+    .max(600)
+    .default(10)
+    .describe('time between two samplings while a stage is watched, s'),
+  policy: policySchema.prefault({}).describe('when to hold and when to go back (core/policy.ts)'),
+  gateLagMs: z.number().min(0).default(5000).describe('most that capture may be behind when a stage begins, ms'),
+  gateSeconds: seconds.default(600).describe('how long a shut gate is waited for before the migration parks, s'),
+  fenceMs: z
+    .number()
+    .min(200)
+    .max(60_000)
+    .default(2000)
+    .describe('longest that writers wait while writes are moved; longer, and nothing is moved, ms'),
+  decommission: z
+    .boolean()
+    .default(false)
+    .describe('after the last stage, wait for `approve decommission` and take the old system out of use'),
+  probeRole: z
+    .string()
+    .optional()
+    .describe('database role of the application, in which the probes of a watched stage are made'),
 });
 export type Settings = z.infer<typeof settingsSchema>;
 

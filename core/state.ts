@@ -38,6 +38,8 @@ export interface DecisionEntry {
   readonly at: string;
   readonly decision: string;
   readonly reason: string;
+  /** Of a rollback decision: its severity. The evidence stands in the audit log. */
+  readonly severity?: string;
 }
 
 export interface MigrationState {

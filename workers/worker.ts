@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
 import { controlActivities, extractActivities, loadActivities, segmentActivities } from '../activities/index.ts';
 import { captureActivities } from '../activities/capture/index.ts';
+import { reverseActivities } from '../activities/reverse/index.ts';
 import { announce } from '../activities/capture/lane.ts';
 import { OpenReads } from '../activities/extract.ts';
 import { openResources } from '../activities/resources.ts';
@@ -81,7 +82,7 @@ export async function startWorker(
       Worker.create({
         ...options,
         taskQueue,
-        activities: captureActivities(resources),
+        activities: { ...captureActivities(resources), ...reverseActivities(resources) },
         maxConcurrentActivityTaskExecutions: 70,
       }),
     ),

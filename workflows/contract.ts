@@ -44,11 +44,18 @@ export interface StageProgress {
   readonly stage: number;
   readonly waitingFor: string | null;
   readonly routing: Record<string, Route>;
+  /** The stage was left backwards: `stage` is where the cutover stands now. */
+  readonly back?: boolean;
+  readonly decision?: Omit<DecisionEntry, 'at'>;
 }
 export const stageProgressSignal = defineSignal<[StageProgress]>('stageProgress');
 
 /** From change capture, when something has changed and once a minute. */
 export const captureProgressSignal = defineSignal<[CaptureProgress]>('captureProgress');
+
+export const reverseId = (migration: string): string => `${rootId(migration)}/reverse`;
+/** To the reverse sync: end when nothing is left to bring back. */
+export const stopReverseSignal = defineSignal('stopReverse');
 
 /** To change capture. */
 export const stopCaptureSignal = defineSignal('stopCapture');

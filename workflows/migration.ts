@@ -12,7 +12,13 @@ import { begin, isOver, statusOf, type MigrationState } from '../core/state.ts';
 import { after, stepsBackTo, writeAhead, type Phase, type UndoStep } from '../core/story.ts';
 import { checkpoint } from './children/checkpoint.ts';
 import { rollback } from './children/rollback.ts';
-import { advanceStageSignal, approveSignal, type MigrationInput, type MigrationOutcome } from './contract.ts';
+import {
+  advanceStageSignal,
+  approveSignal,
+  reportIncidentSignal,
+  type MigrationInput,
+  type MigrationOutcome,
+} from './contract.ts';
 import { openDesk, wantsOut, type Desk } from './lib/desk.ts';
 import { interruptible } from './lib/interruptible.ts';
 import { adviceFor, type Reason } from './lib/reason.ts';
@@ -25,7 +31,7 @@ const now = (): string => new Date().toISOString();
 /** Never fails: a step that cannot go on parks and says what to do, or is undone. Ends when it is done, aborted, or rolled back. */
 export async function migration(input: MigrationInput, saved?: MigrationState): Promise<MigrationOutcome> {
   const state = saved ?? begin(input.name);
-  const desk = openDesk(state, now);
+  const desk = openDesk(state, now, input.settings.stages);
   void serveCutover(state, desk);
 
   while (!isOver(state.state)) {
@@ -123,7 +129,12 @@ async function goBack(state: MigrationState, desk: Desk, input: MigrationInput):
     : { kind: 'rollback' as const, to: desk.rollback?.to, reason: desk.rollback?.reason ?? 'asked by an operator' };
   desk.rollback = undefined;
   decide(state, order.to === undefined ? order.kind : `rollback to ${order.to}`, order.reason);
-  const to = state.checkpoints.find((entry) => entry.name === order.to)?.phase as Phase | undefined;
+  const stage = input.settings.stages.findIndex((one) => one.name === order.to);
+  if (stage >= 0) return retreat(state, desk, input, stage);
+  const to =
+    order.to === 'old'
+      ? 'data'
+      : (state.checkpoints.find((entry) => entry.name === order.to)?.phase as Phase | undefined);
   await undo(state, desk, stepsBackTo(state.undo, to), input);
   if (to === undefined) {
     enter(state, order.kind === 'abort' ? 'aborted' : 'rolled-back', null);
@@ -132,6 +143,16 @@ async function goBack(state: MigrationState, desk: Desk, input: MigrationInput):
   state.phase = after(to) ?? to;
   state.stage = 0;
   state.override = false;
+  await park(state, desk);
+}
+
+/** Back to where a stage had brought the traffic; it is begun again from there when somebody says so. */
+async function retreat(state: MigrationState, desk: Desk, input: MigrationInput, stage: number): Promise<void> {
+  const { percentage, writes } = input.settings.stages[stage]!;
+  await undo(state, desk, [{ undo: 'cutover', to: { stage, percentage, writes, immediate: false } }], input);
+  state.phase = 'cutover';
+  state.stage = stage;
+  state.override = true;
   await park(state, desk);
 }
 
@@ -146,10 +167,11 @@ async function undo(
   for (let left = [...steps]; left.length > 0;) {
     const result = await executeChild(rollback, {
       workflowId: `${workflowInfo().workflowId}/rollback`,
-      args: [input.name, left],
+      args: [input.name, left, input.settings],
       cancellationType: 'ABANDON',
     });
-    for (const step of result.undone) forgetPhase(state, step.undo);
+    Object.assign(state.routing, result.routing);
+    for (const step of result.undone) if (!step.to) forgetPhase(state, step.undo);
     left = left.filter((step) => !result.undone.some((done) => done.undo === step.undo));
     if (!result.failed) continue;
     state.lastError = {
@@ -183,7 +205,10 @@ function forgetPhase(state: MigrationState, phase: Phase): void {
 async function serveCutover(state: MigrationState, desk: Desk): Promise<void> {
   const stages = () => getExternalWorkflowHandle(`${workflowInfo().workflowId}/cutover`);
   for (;;) {
-    await condition(() => desk.cutovers.length > 0 || desk.approvals.length > 0 || desk.advances > 0);
+    await condition(
+      () =>
+        desk.cutovers.length > 0 || desk.approvals.length > 0 || desk.advances > 0 || desk.incidents.length > 0,
+    );
     const order = desk.cutovers.shift();
     if (order) {
       const collections = order.collection === undefined ? Object.keys(state.collections) : [order.collection];
@@ -214,6 +239,11 @@ async function serveCutover(state: MigrationState, desk: Desk): Promise<void> {
       await stages()
         .signal(approveSignal, { gate })
         .catch(() => undefined);
+    const incident = desk.incidents.shift();
+    if (incident)
+      await stages()
+        .signal(reportIncidentSignal, incident)
+        .catch(() => undefined);
     if (desk.advances > 0) {
       desk.advances--;
       await stages()
@@ -237,5 +267,5 @@ function decide(state: MigrationState, decision: string, reason: string): void {
 /** Renewal waits until no order is pending and no handler is running. */
 async function quiet(desk: Desk): Promise<boolean> {
   await condition(allHandlersFinished);
-  return !wantsOut(desk) && desk.cutovers.length + desk.approvals.length + desk.advances === 0;
+  return !wantsOut(desk) && desk.cutovers.length + desk.approvals.length + desk.advances + desk.incidents.length === 0;
 }

@@ -48,6 +48,23 @@ export const compensation = proxyActivities<Activities>({
   retry,
 });
 
+/** Watches a stage in slices; each sample survives a store that is down. */
+export const monitoring = proxyActivities<Activities>({
+  taskQueue: controlQueue,
+  startToCloseTimeout: '20 minutes',
+  heartbeatTimeout,
+  retry,
+});
+/** Moves writes: while it is dead, writers wait; so it is missed soon, and tried again a few times before somebody is asked. */
+export const switching = proxyActivities<Activities>({
+  taskQueue: controlQueue,
+  startToCloseTimeout: '3 minutes',
+  heartbeatTimeout: '3s',
+  // Whoever cancels waits for it: it may have moved the writes.
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+  retry: { ...retry, initialInterval: '200ms', maximumInterval: '5s', maximumAttempts: 6 },
+});
+
 const segment: ActivityOptions = { startToCloseTimeout: '10 minutes', heartbeatTimeout, retry };
 
 export const extractAnywhere = proxyActivities<Activities>({ ...segment, taskQueue: extractQueue });

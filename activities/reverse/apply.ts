@@ -44,6 +44,7 @@ interface OutboxRow {
   readonly id: string;
   readonly mapping: string;
   readonly source_id: string;
+  readonly origin: 'postgres' | 'mongodb';
   readonly leftover: boolean;
 }
 
@@ -60,15 +61,18 @@ async function applyNext(
     if (Number(held.rows[0]!.epoch) !== epoch) return 'superseded';
     await client.query(`set local lock_timeout = 1000; ${ownWrites}`);
     const { rows } = await client.query<OutboxRow>(
-      'select id, mapping, source_id, leftover from migration_control.outbox order by id limit $1',
+      'select id, mapping, source_id, origin, leftover from migration_control.outbox order by id limit $1',
       [most],
     );
     if (rows.length === 0) return 0;
     const moved = await movedOf(client, [...new Set(rows.map((row) => row.mapping))]);
     const sums = { documents: 0, unchanged: 0, conflicts: 0 };
     for (const mapping of new Set(rows.map((row) => row.mapping))) {
-      // Where the old system is authoritative, what is noted here are our own writes to the target MongoDB.
-      const own = rows.filter((row) => row.mapping === mapping && (row.leftover || moved.has(mapping)));
+      // Where the old system is authoritative, what the target MongoDB tells are our own writes to it. What PostgreSQL tells is somebody's, and
+      // is brought back unless the old system's document has changed too.
+      const own = rows.filter(
+        (row) => row.mapping === mapping && (moved.has(mapping) || row.leftover || row.origin === 'postgres'),
+      );
       if (own.length === 0) continue;
       const leftover = new Set(moved.has(mapping) ? [] : own.map((row) => row.source_id));
       const its = feeds.filter((feed) => feed.mapping.collection === mapping);

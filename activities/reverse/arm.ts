@@ -13,9 +13,16 @@ import type { Resources } from '../resources.ts';
 const trigger = 'causeway_outbox';
 const truncateTrigger = 'causeway_no_truncate';
 
-/** Safe to repeat. Triggers wait for the locks of running transactions, a few seconds at most. */
-export async function armReverse(resources: Resources): Promise<void> {
-  if (await readReverse(resources.postgres)) return;
+/** How documents are read; kept with the anchor, so that whoever goes back later reads them the same way. */
+export interface ReverseSettings {
+  readonly zone: string;
+  readonly providers: readonly string[];
+}
+
+/** Safe to repeat: the first one's settings stand. Triggers wait for the locks of running transactions, a few seconds at most. */
+export async function armReverse(resources: Resources, settings: ReverseSettings): Promise<ReverseSettings> {
+  const known = await readReverse(resources.postgres);
+  if (known) return known.settings;
   const position = await targetPosition(resources);
   await inTransaction(resources.postgres, 'anchoring the way back', async (client) => {
     await client.query(`set local lock_timeout = '5s'`);
@@ -36,11 +43,16 @@ export async function armReverse(resources: Resources): Promise<void> {
         );
     }
     await client.query(
-      'insert into migration_control.reverse_position (token, stream_version) values ($1, $2) on conflict do nothing',
-      [position && JSON.stringify(position.token), position?.version.toString() ?? '0'],
+      'insert into migration_control.reverse_position (token, stream_version, settings) values ($1, $2, $3) on conflict do nothing',
+      [
+        position && JSON.stringify(position.token),
+        position?.version.toString() ?? '0',
+        JSON.stringify({ zone: settings.zone, providers: settings.providers }),
+      ],
     );
     await client.query(`insert into migration_control.audit_log (action, detail) values ('way back anchored', '{}')`);
   });
+  return (await readReverse(resources.postgres))?.settings ?? settings;
 }
 
 /** Where the target MongoDB's changes are read from; undefined where no mapping writes documents there. */

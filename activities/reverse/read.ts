@@ -99,7 +99,7 @@ async function keep(
     if (rowCount !== 1) return false;
     if (keys.length > 0)
       await client.query(
-        'insert into migration_control.outbox (mapping, source_id) select * from unnest($1::text[], $2::text[])',
+        `insert into migration_control.outbox (mapping, source_id, origin) select *, 'mongodb' from unnest($1::text[], $2::text[])`,
         [keys.map(([mapping]) => mapping), keys.map(([, id]) => id)],
       );
     return true;
@@ -120,10 +120,10 @@ async function beginAgain(resources: Resources, epoch: number, mappings: Readonl
     );
     if (rowCount !== 1) return;
     await client.query(
-      `insert into migration_control.outbox (mapping, source_id)
-       select c.mapping, l.source_id from migration_control.ledger l join migration_control.collections c on c.id = l.collection_id
+      `insert into migration_control.outbox (mapping, source_id, origin)
+       select c.mapping, l.source_id, 'mongodb' from migration_control.ledger l join migration_control.collections c on c.id = l.collection_id
        where c.mapping = any($1) and l.state = 'l' and not l.deleted
-       union select * from unnest($2::text[], $3::text[])`,
+       union select *, 'mongodb' from unnest($2::text[], $3::text[])`,
       [[...mappings.values()], born.map(([mapping]) => mapping), born.map(([, id]) => id)],
     );
     await client.query(

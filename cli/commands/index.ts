@@ -5,9 +5,11 @@ import { approve } from './approve.ts';
 import { abort, pause, resume, retry, rollback } from './orders.ts';
 import { capture, repair } from './capture.ts';
 import { cutover } from './cutover.ts';
+import { decisions } from './decisions.ts';
 import { demo } from './demo.ts';
 import { quarantine } from './quarantine.ts';
 import { replay } from './replay.ts';
+import { reverse } from './reverse.ts';
 import { seed } from './seed.ts';
 import { stack } from './stack.ts';
 import { start } from './start.ts';
@@ -32,6 +34,8 @@ export const commands = (): Command[] => [
   cutover(),
   abort(),
   rollback(),
+  decisions(),
+  reverse(),
   capture(),
   repair(),
   validate(),

@@ -54,15 +54,20 @@ export const abort = (): Command =>
     );
 
 export const rollback = (): Command =>
-  common(new Command('rollback').description('undo, newest first, to a checkpoint, or altogether'))
-    .option('--to <checkpoint>', `name of a checkpoint: ${phases.join(', ')}; without it everything is undone`)
+  common(new Command('rollback').description('go back: to a stage, to the old system, to a checkpoint, or altogether'))
+    .option(
+      '--to <where>',
+      `a checkpoint (${phases.join(', ')}), a cutover stage that has begun, or \`old\`: reads and writes to the old system, what was copied stays; without it everything is undone`,
+    )
     .option('--reason <text>', 'why, for the audit log', 'asked at the command line')
     .option('--dry-run', 'only print what would be undone')
     .action((options: Common & { to?: string; reason: string; dryRun?: boolean }) =>
       withTemporal(async (session) => {
         const handle = handleOf(session, checkName(options.migration));
         const status = await readStatus(session, options.migration);
-        const steps = stepsFor(status, options.to);
+        const to = options.to === 'old' ? 'data' : options.to;
+        // A stage is known to the running migration alone.
+        const steps = to !== undefined && isStage(status, to) ? [`cutover back to ${to}`] : stepsFor(status, to);
         if (options.dryRun)
           return options.json
             ? printJson({ undo: steps })
@@ -74,6 +79,9 @@ export const rollback = (): Command =>
         tell(options, await handle.executeUpdate(contract.rollbackUpdate, { args: [order] }), 'Rolling back.');
       }),
     );
+
+const isStage = (status: Status, to: string): boolean =>
+  status.phase === 'cutover' && !isOver(status.state) && !status.checkpoints.some((one) => one.name === to);
 
 /** Phases that were begun, newest first, back to the end of `to`. */
 function stepsFor(status: Status, to: string | undefined): string[] {

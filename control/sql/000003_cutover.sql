@@ -16,8 +16,12 @@ create table migration_control.outbox (
   id bigint generated always as identity primary key,
   mapping text not null,
   source_id text collate "C" not null,
+  origin text not null default 'postgres' check (origin in ('postgres', 'mongodb')),
+  leftover boolean not null default false,
   at timestamptz not null default clock_timestamp()
 );
+comment on column migration_control.outbox.origin is 'a row of PostgreSQL is noted only for the application; the target MongoDB''s stream tells our own writes too';
+comment on column migration_control.outbox.leftover is 'was not drained when writes moved back in an emergency; where both sides have changed the document since, the old one is kept';
 create index on migration_control.outbox (mapping, source_id);
 
 -- The reverse sync: one applier, and the position in the target MongoDB's change stream. Its row is the anchor.
@@ -28,6 +32,7 @@ create table migration_control.reverse_position (
   reader_epoch bigint not null default 0,
   token jsonb,
   stream_version bigint not null default 0,
+  settings jsonb not null,
   anchored_at timestamptz not null default clock_timestamp(),
   documents bigint not null default 0,
   unchanged bigint not null default 0,
@@ -114,5 +119,3 @@ $$;
 
 alter table migration_control.redo drop constraint redo_reason_check,
   add constraint redo_reason_check check (reason in ('clash', 'reference', 'lost key', 'late write'));
-alter table migration_control.outbox add column leftover boolean not null default false;
-comment on column migration_control.outbox.leftover is 'was not drained when writes moved back in an emergency; where both sides have changed the document since, the old one is kept';

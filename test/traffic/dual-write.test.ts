@@ -16,6 +16,7 @@ let manager: DualWriteManager;
 let worker: Awaited<ReturnType<World['worker']>>;
 let routes: Record<string, Route> = {};
 const failures: SecondWriteFailure[] = [];
+const routeOf = (collection: string): Route => routes[collection] ?? { percentage: 0, writeMode: 'old', epoch: 0 };
 
 beforeAll(async () => {
   world = await World.open('dual');
@@ -35,7 +36,10 @@ beforeAll(async () => {
   manager = await DualWriteManager.open({
     source: { client: world.source.client, db: world.source },
     targets: resources,
-    routes: { routeOf: (collection) => routes[collection] ?? { percentage: 0, writeMode: 'old', epoch: 0 } },
+    routes: {
+      routeOf,
+      admit: (collection) => Promise.resolve({ route: routeOf(collection), waitedMs: 0, done: () => undefined }),
+    },
     settings: { zone: 'Asia/Shanghai', providers: [] },
     sampleRate: 1,
     onFailure: (failure) => failures.push(failure),

@@ -1,10 +1,17 @@
-// One stage of the cutover: wait for its approval, move the traffic, let it soak.
-import { condition, getExternalWorkflowHandle, setHandler } from '@temporalio/workflow';
-import type { Stage } from '../../core/settings.ts';
-import { advanceStageSignal, approveSignal, stageProgressSignal } from '../contract.ts';
-import { failure } from '../lib/reason.ts';
+// One stage of the cutover: approval, gates, move the traffic, watch it, and pass, hold or go back.
+import { condition, executeChild, getExternalWorkflowHandle, patched, setHandler, sleep, workflowInfo } from '@temporalio/workflow';
+import type { StageOutcome } from '../../core/cutover.ts';
+import type { Decision } from '../../core/decision.ts';
+import { incidentOrder } from '../../core/orders.ts';
+import type { Settings, Stage } from '../../core/settings.ts';
+import { advanceStageSignal, approveSignal, reportIncidentSignal, stageProgressSignal, type StageProgress } from '../contract.ts';
+import { Monitor } from '../lib/monitor.ts';
+import { plainStage } from '../lib/plain-stage.ts';
+import { failure, reasonOf } from '../lib/reason.ts';
 import { introduce } from '../lib/report.ts';
-import { routing } from '../proxies.ts';
+import { bringChangesBack } from '../lib/start-reverse.ts';
+import { control, routing, switching } from '../proxies.ts';
+import { validation } from './validation.ts';
 
 export interface StageInput {
   readonly migration: string;
@@ -15,51 +22,198 @@ export interface StageInput {
   readonly approvalSeconds: number;
   /** The stage goes on after a pause, and an operator has moved its traffic: it is not moved back. */
   readonly keepRouting: boolean;
+  /** Absent in histories from before stages had gates. */
+  readonly watch?: Settings;
 }
 
-export async function cutoverStage({
-  migration,
-  root,
-  index,
-  stage,
-  collections,
-  approvalSeconds,
-  keepRouting,
-}: StageInput): Promise<void> {
-  let approved = !stage.approve;
-  let advanced = false;
-  setHandler(
-    approveSignal,
-    (payload) => {
-      if ((payload as { gate?: string } | null)?.gate === stage.name) approved = true;
-    },
-    { description: `Open the gate of ${stage.name}` },
-  );
-  setHandler(advanceStageSignal, () => void (advanced = true), { description: 'End the soak now' });
-  const tell = (waitingFor: string | null, routes = {}) =>
-    getExternalWorkflowHandle(root).signal(stageProgressSignal, { stage: index, waitingFor, routing: routes });
+/** Histories recorded before stages had gates replay without them. */
+const gatedStages = 'gated-stages';
 
-  if (!approved) {
-    const gate = `approve {"gate": "${stage.name}"}`;
-    introduce(migration, stage.name, `## ${stage.name}\n\nWaits for \`${gate}\` for at most ${approvalSeconds} s.`);
-    await tell(gate);
-    if (!(await condition(() => approved, approvalSeconds * 1000))) {
-      throw failure({
-        type: 'ApprovalTimedOut',
-        message: `Nobody approved ${stage.name} within ${approvalSeconds} s.`,
-      });
+export async function cutoverStage(input: StageInput): Promise<StageOutcome> {
+  if (!patched(gatedStages) || input.watch === undefined) {
+    await plainStage(input);
+    return { is: 'passed' };
+  }
+  return new Course(input, input.watch).run();
+}
+
+class Course {
+  readonly #input: StageInput;
+  readonly #settings: Settings;
+  readonly #monitor: Monitor;
+  readonly #approved = new Set<string>();
+  #advanced = false;
+
+  constructor(input: StageInput, settings: Settings) {
+    this.#input = input;
+    this.#settings = settings;
+    const { policy, sampleSeconds, zone, providers, probeRole } = settings;
+    this.#monitor = new Monitor({
+      stage: input.stage.name,
+      collections: input.collections,
+      policy: { ...policy, intervalSeconds: sampleSeconds },
+      sampleSeconds,
+      zone,
+      providers,
+      ...(probeRole !== undefined && { probeRole }),
+    });
+    setHandler(
+      approveSignal,
+      (payload) => {
+        const { gate } = (payload ?? {}) as { gate?: unknown };
+        if (typeof gate === 'string') this.#approved.add(gate);
+      },
+      { description: `Open the gate of ${input.stage.name}` },
+    );
+    setHandler(advanceStageSignal, () => void (this.#advanced = true), { description: 'End the soak now' });
+    setHandler(
+      reportIncidentSignal,
+      (payload) => {
+        const read = incidentOrder.safeParse(payload);
+        if (read.success) this.#monitor.report({ kind: read.data.kind });
+      },
+      { description: 'Judged at once, whatever is being sampled' },
+    );
+  }
+
+  async run(): Promise<StageOutcome> {
+    const { stage } = this.#input;
+    if (stage.approve) await this.#approval(stage.name);
+    await this.#gates();
+    await this.#move();
+    const outcome = await this.#soak();
+    return outcome.is === 'passed' ? this.#conclude() : outcome;
+  }
+
+  async #approval(gate: string): Promise<void> {
+    const { approvalSeconds } = this.#input;
+    await this.#tell(`approve {"gate": "${gate}"}`);
+    if (!(await condition(() => this.#approved.has(gate), approvalSeconds * 1000)))
+      throw failure({ type: 'ApprovalTimedOut', message: `Nobody approved ${gate} within ${approvalSeconds} s.` });
+    await this.#tell(null);
+  }
+
+  /** A shut gate is looked at again until it opens, or for too long. */
+  async #gates(): Promise<void> {
+    const { collections, stage } = this.#input;
+    const { gateLagMs, gateSeconds, quarantineBudget } = this.#settings;
+    const until = Date.now() + gateSeconds * 1000;
+    for (;;) {
+      const shut = await control.shutGates({ collections, lagMs: gateLagMs, quarantineShare: quarantineBudget });
+      if (shut.length === 0) return this.#tell(null);
+      await this.#tell(`gates of ${stage.name}: ${shut.join(' ')}`.slice(0, 1000));
+      if (Date.now() >= until)
+        throw failure({ type: 'GateShut', message: `${stage.name} cannot begin: ${shut.join(' ')}` });
+      await sleep(2000);
     }
   }
-  const routes = keepRouting
-    ? {}
-    : await routing.route.executeWithOptions({ summary: `${stage.percentage} %, writes ${stage.writes}` }, [
-        { collections, percentage: stage.percentage, writeMode: stage.writes, reason: stage.name },
-      ]);
-  introduce(
-    migration,
-    stage.name,
-    `## ${stage.name}\n\n${stage.percentage} % of reads on the new system, writes: ${stage.writes}. Soaks for ${stage.soakSeconds} s; \`advanceStage\` ends it.`,
-  );
-  await tell(null, routes);
-  await condition(() => advanced, stage.soakSeconds * 1000);
+
+  /** Writes move behind a fence, reads by a row. What undoes it was written down before the phase began. */
+  async #move(): Promise<void> {
+    const { collections, stage, keepRouting, migration } = this.#input;
+    if (stage.writes === 'new_system') {
+      await bringChangesBack(migration, this.#settings);
+      const order = { collections, percentage: stage.percentage, fenceMs: this.#settings.fenceMs };
+      const { routes, pauseMs, verified, notClosed } = await switching.switchToNew.executeWithOptions(
+        { summary: 'writes move to the new system' },
+        [order],
+      );
+      const paused = pauseMs === null ? 'they were there already' : `writers waited ${pauseMs} ms`;
+      const open = notClosed.length > 0 ? `; not closed to writers past the library: ${notClosed.join(', ')}` : '';
+      await this.#tell(null, {
+        routing: routes,
+        decision: { decision: 'writes moved to the new system', reason: `${paused}, ${verified} documents compared${open}` },
+      });
+      return;
+    }
+    if (keepRouting) return;
+    const routes = await routing.route.executeWithOptions({ summary: `${stage.percentage} %, writes ${stage.writes}` }, [
+      { collections, percentage: stage.percentage, writeMode: stage.writes, reason: stage.name },
+    ]);
+    await this.#tell(null, { routing: routes });
+  }
+
+  /** Ends when the time is over and the last decision was to go on; a decision to hold keeps the stage where it is. */
+  async #soak(): Promise<StageOutcome> {
+    const { stage } = this.#input;
+    const until = Date.now() + stage.soakSeconds * 1000;
+    const enough = () => this.#advanced;
+    let held = false;
+    while (!enough() && (held || Date.now() < until)) {
+      const left = Math.max(until - Date.now(), this.#settings.sampleSeconds * 1000);
+      const decision = await this.#monitor.watch(left, enough);
+      if (decision.action === 'rollback') {
+        const back = await this.#back(decision);
+        if (back) return back;
+      }
+      const hold = decision.action !== 'continue';
+      if (hold !== held) {
+        held = hold;
+        await this.#tell(held ? `${stage.name} holds: ${sentenceOf(decision)}` : null, {
+          decision: { decision: held ? 'hold' : 'go on', reason: sentenceOf(decision), severity: decision.severity },
+        });
+      }
+    }
+    return { is: 'passed' };
+  }
+
+  /** A planned way back waits for its approval, and is dropped when things are well again. */
+  async #back(decision: Decision): Promise<StageOutcome | undefined> {
+    const { stage } = this.#input;
+    const mode = decision.mode ?? 'planned';
+    const reasons = decision.reasons.map(reasonText);
+    await this.#tell(mode === 'planned' ? 'approve {"gate": "rollback"}' : null, {
+      decision: { decision: `rollback, ${mode}, of ${stage.name}`, reason: sentenceOf(decision), severity: decision.severity },
+    });
+    if (mode !== 'planned') return { is: 'back', mode, reasons };
+    const over = () => this.#approved.has('rollback') || this.#advanced;
+    while (!over()) {
+      const next = await this.#monitor.watch(this.#settings.sampleSeconds * 1000, over);
+      if (next.action === 'rollback' && next.mode !== 'planned') return { is: 'back', mode: next.mode!, reasons: next.reasons.map(reasonText) };
+      if (next.action !== 'rollback' && !over()) {
+        await this.#tell(null, { decision: { decision: 'no rollback', reason: 'what spoke for it has passed' } });
+        return undefined;
+      }
+    }
+    return this.#approved.has('rollback') ? { is: 'back', mode, reasons } : undefined;
+  }
+
+  /** What the strategy asks of a stage at its end. */
+  async #conclude(): Promise<StageOutcome> {
+    const { stage, collections, migration } = this.#input;
+    if (!stage.validate) return { is: 'passed' };
+    try {
+      await executeChild(validation, {
+        workflowId: `${workflowInfo().workflowId}/validation`,
+        args: [migration, collections, this.#settings],
+      });
+      return { is: 'passed' };
+    } catch (error) {
+      const { type, message } = reasonOf(error);
+      if (type !== 'ValidationFailed') throw error;
+      return { is: 'back', mode: 'expedited', reasons: [message] };
+    }
+  }
+
+  async #tell(waitingFor: string | null, more: Partial<StageProgress> = {}): Promise<void> {
+    const { migration, root, index, stage } = this.#input;
+    introduce(
+      migration,
+      stage.name,
+      [
+        `## ${stage.name}`,
+        '',
+        `${stage.percentage} % of reads on the new system, writes: ${stage.writes}; watched for ${stage.soakSeconds} s, \`advanceStage\` ends it.`,
+        ...(waitingFor ? ['', `Waits for: ${waitingFor}`] : []),
+      ].join('\n'),
+    );
+    if (more.decision) await control.recordAudit('decision', { ...more.decision, stage: stage.name });
+    await getExternalWorkflowHandle(root).signal(stageProgressSignal, { stage: index, waitingFor, routing: {}, ...more });
+  }
 }
+
+type Found = Decision['reasons'][number];
+const reasonText = (reason: Found): string =>
+  `${reason.trigger}${reason.collection ? ` of ${reason.collection}` : ''}: ${reason.observed}, threshold ${reason.threshold}, ${reason.samples} samples`;
+const sentenceOf = (decision: Decision): string =>
+  decision.reasons.slice(0, 3).map(reasonText).join('; ') || 'nothing speaks against it';

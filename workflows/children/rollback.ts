@@ -1,15 +1,23 @@
 // Compensation: undoes phases, newest first, each exactly as far as it had come. Cannot be cancelled; a failed step is reported, not skipped.
 import { CancellationScope, patched } from '@temporalio/workflow';
+import type { Settings } from '../../core/settings.ts';
+import type { Route } from '../../core/state.ts';
 import type { Phase, UndoStep } from '../../core/story.ts';
 import { reasonOf, type Reason } from '../lib/reason.ts';
 import { introduce } from '../lib/report.ts';
 import { liveCapture, stopCapture } from '../lib/start-capture.ts';
-import { compensation, control } from '../proxies.ts';
+import { bringChangesBack, stopReverse } from '../lib/start-reverse.ts';
+import { compensation, control, long, switching } from '../proxies.ts';
 
 export interface RollbackResult {
   readonly undone: UndoStep[];
   readonly failed: { readonly step: UndoStep; readonly reason: Reason } | undefined;
+  /** Where the collections' reads and writes go now, if the cutover was undone in part. */
+  readonly routing?: Record<string, Route>;
 }
+
+/** Histories recorded before writes could move replay without the way back. */
+const wayBack = 'way-back';
 
 const undo: Record<Phase, (migration: string) => Promise<unknown>> = {
   preparation: (migration) => compensation.undoPreparation(migration),
@@ -18,12 +26,23 @@ const undo: Record<Phase, (migration: string) => Promise<unknown>> = {
   cutover: () => compensation.undoCutover(),
 };
 
-export async function rollback(migration: string, steps: readonly UndoStep[]): Promise<RollbackResult> {
-  introduce(migration, 'rollback', `Undoing: ${steps.map((step) => step.undo).join(', ')}`);
+/** Ends when each step's validation has passed. Run again, also by another, it changes nothing. */
+export async function rollback(
+  migration: string,
+  steps: readonly UndoStep[],
+  settings?: Pick<Settings, 'zone' | 'providers' | 'fenceMs'>,
+): Promise<RollbackResult> {
+  introduce(migration, 'rollback', `Undoing: ${steps.map(nameOf).join(', ')}`);
   const undone: UndoStep[] = [];
+  let routing: Record<string, Route> | undefined;
   return CancellationScope.nonCancellable(async () => {
     for (const step of steps) {
       try {
+        if (step.undo === 'cutover' && patched(wayBack)) {
+          routing = await undoCutover(migration, step, settings);
+          undone.push(step);
+          continue;
+        }
         if (step.undo === 'data' && patched(liveCapture)) await stopCapture(migration);
         await undo[step.undo](migration);
         undone.push(step);
@@ -32,6 +51,61 @@ export async function rollback(migration: string, steps: readonly UndoStep[]): P
         return { undone, failed: { step, reason: reasonOf(error) } };
       }
     }
-    return { undone, failed: undefined };
+    return { undone, failed: undefined, ...(routing && { routing }) };
   });
 }
+
+/** Writes first, behind a fence and drained; then reads; then it is looked whether the old system has everything. */
+async function undoCutover(
+  migration: string,
+  step: UndoStep,
+  settings: Pick<Settings, 'zone' | 'providers' | 'fenceMs'> = { zone: 'Asia/Shanghai', providers: [], fenceMs: 2000 },
+): Promise<Record<string, Route> | undefined> {
+  const standing = await control.writesStand();
+  if (!standing) return undefined;
+  const { percentage, writes, immediate } = step.to ?? { percentage: 0, writes: 'old' as const, immediate: false };
+  if (writes !== 'new_system' && standing.moved.length > 0) {
+    // In an emergency nobody reads from the new system any longer, whatever the writes still wait for.
+    if (immediate) await control.route({ collections: standing.collections, percentage: 0, reason: 'rollback, immediate' });
+    // Whoever started this may have no reverse sync running: it is what drains.
+    await bringChangesBack(migration, settings);
+    await switchBackPatiently({ ...standing, percentage, writes, immediate, fenceMs: settings.fenceMs });
+  }
+  const routes =
+    writes === 'new_system'
+      ? await control.route({ collections: standing.collections, percentage, reason: 'rollback' })
+      : await control.route({ collections: standing.collections, percentage, writeMode: writes, reason: 'rollback' });
+  await long.validateRollback(standing.collections);
+  if (writes !== 'new_system') {
+    await control.awaitBroughtBack();
+    await stopReverse(migration);
+    await control.disarmReverse();
+  }
+  if (!step.to) await compensation.undoCutover();
+  await control.recordAudit('undone', { phase: 'cutover', to: step.to ?? null });
+  return routes;
+}
+
+interface Order {
+  readonly moved: readonly string[];
+  readonly percentage: number;
+  readonly writes: 'old' | 'dual_write';
+  readonly immediate: boolean;
+  readonly fenceMs: number;
+}
+
+/** A fence that passed too early is raised again for longer; writers wait meanwhile at most that long. */
+async function switchBackPatiently({ moved, percentage, writes, immediate, fenceMs }: Order): Promise<void> {
+  for (let fence = fenceMs; ; fence = Math.min(fence * 2, 30_000)) {
+    try {
+      await switching.switchBack.executeWithOptions({ summary: 'writes move back to the old system' }, [
+        { collections: moved, percentage, writeMode: writes, fenceMs: fence, immediate },
+      ]);
+      return;
+    } catch (error) {
+      if (reasonOf(error).type !== 'SwitchRefused' || fence >= 30_000) throw error;
+    }
+  }
+}
+
+const nameOf = (step: UndoStep): string => (step.to ? `${step.undo} back to ${step.to.percentage} %` : step.undo);

@@ -55,6 +55,17 @@ export async function tendLoop(course: Course, settings: LoopSettings): Promise<
   while (!course.over) await attempt(course, 'housekeeping', () => capture.tendTargets(settings, sliceMs));
 }
 
+/** The way back, beside each other: what the target MongoDB changes is noted, and what is noted is brought back. */
+export async function reverseLoops(course: Course, settings: Pick<LoopSettings, 'zone' | 'providers'>): Promise<void> {
+  const reading = async () => {
+    while (!course.over) await attempt(course, 'reader', () => capture.readReverseChanges(sliceMs));
+  };
+  const applying = async () => {
+    while (!course.over) await attempt(course, 'applier', () => capture.applyReverse(settings, sliceMs));
+  };
+  await Promise.all([reading(), applying()]);
+}
+
 export async function tellLoop(course: Course): Promise<void> {
   while (!course.over) {
     await sleep('1 minute', { summary: 'tells the migration where capture stands' });

@@ -9,8 +9,10 @@ import {
   rollbackOrder,
   type AbortOrder,
   type CutoverOrder,
+  type IncidentOrder,
   type RollbackOrder,
 } from '../../core/orders.ts';
+import type { Stage } from '../../core/settings.ts';
 import { isOver, statusOf, type CollectionProgress, type MigrationState } from '../../core/state.ts';
 import * as contract from '../contract.ts';
 
@@ -20,6 +22,8 @@ export interface Desk {
   advances: number;
   approvals: string[];
   cutovers: CutoverOrder[];
+  /** For the stage that is running. */
+  incidents: IncidentOrder[];
   /** Cutover orders taken from the desk and carried out. */
   carriedOut: number;
   rollback: RollbackOrder | undefined;
@@ -36,13 +40,14 @@ const examples = {
 const refusedKept = 20;
 
 /** A bad payload is refused with a reason that shows in `status`; as an update it is refused to the caller, and leaves no history. */
-export function openDesk(state: MigrationState, now: () => string): Desk {
+export function openDesk(state: MigrationState, now: () => string, stages: readonly Stage[]): Desk {
   const desk: Desk = {
     paused: state.state === 'paused',
     retries: 0,
     advances: 0,
     approvals: [],
     cutovers: [],
+    incidents: [],
     carriedOut: 0,
     rollback: undefined,
     abort: undefined,
@@ -72,10 +77,15 @@ export function openDesk(state: MigrationState, now: () => string): Desk {
       : `gate: nothing waits for "${gate}" now${state.waitingFor ? `; the migration waits for ${state.waitingFor}` : ''}.`;
   const refuseRetry = (): string | undefined =>
     state.state === 'parked' ? undefined : `Nothing is parked; the migration is ${state.state}.`;
+  /** Checkpoints, in the cutover the stages that have begun, and `old`: everything to the old system, what was copied stays. */
+  const waysBack = (): string[] => [
+    ...state.checkpoints.map((checkpoint) => checkpoint.name),
+    ...(state.phase === 'cutover' ? ['old', ...stages.slice(0, state.stage + 1).map((stage) => stage.name)] : []),
+  ];
   const refuseRollback = (order: RollbackOrder): string | undefined =>
-    order.to === undefined || state.checkpoints.some((checkpoint) => checkpoint.name === order.to)
+    order.to === undefined || waysBack().includes(order.to)
       ? undefined
-      : `to: there is no checkpoint ${order.to}; known are ${state.checkpoints.map((checkpoint) => checkpoint.name).join(', ') || 'none'}.`;
+      : `to: there is no checkpoint ${order.to}; known are ${waysBack().join(', ') || 'none'}.`;
 
   setHandler(contract.statusQuery, () => statusOf(state), {
     description: 'Where the migration stands, and what it waits for',
@@ -144,10 +154,14 @@ export function openDesk(state: MigrationState, now: () => string): Desk {
           ...state.decisions,
           { at: now(), decision: `incident reported: ${order.kind}`, reason: order.detail },
         ];
-        desk.paused = true;
+        // A stage judges it at once; outside of one somebody has to.
+        if (state.phase === 'cutover' && state.state === 'running') desk.incidents.push(order);
+        else desk.paused = true;
         return undefined;
       }),
-    { description: `Report an incident; the migration pauses: ${examples.reportIncident}` },
+    {
+      description: `Report an incident: a cutover stage goes back at once, anything else pauses: ${examples.reportIncident}`,
+    },
   );
   setHandler(contract.progressSignal, (collection, progress) => {
     // Signals sent together may arrive in another order; progress only grows until the data phase is undone.
@@ -155,10 +169,11 @@ export function openDesk(state: MigrationState, now: () => string): Desk {
     if (!known || amountOf(known) <= amountOf(progress!)) state.collections[collection] = progress!;
   });
   setHandler(contract.captureProgressSignal, (progress) => void (state.capture = progress));
-  setHandler(contract.stageProgressSignal, ({ stage, waitingFor, routing }) => {
+  setHandler(contract.stageProgressSignal, ({ stage, waitingFor, routing, back, decision }) => {
     if (stage > state.stage) state.override = false;
-    state.stage = Math.max(state.stage, stage);
+    state.stage = back ? stage : Math.max(state.stage, stage);
     state.waitingFor = waitingFor;
+    if (decision) state.decisions = [...state.decisions, { at: now(), ...decision }].slice(-200);
     for (const [collection, its] of Object.entries(routing)) {
       const known = state.routing[collection];
       if (!known || known.epoch < its.epoch) state.routing[collection] = its;

@@ -1,7 +1,17 @@
 // Phase 4: reads move step by step, then writes.
 import { executeChild, getExternalWorkflowHandle, patched, setHandler, workflowInfo } from '@temporalio/workflow';
-import { advanceStageSignal, approveSignal, stageProgressSignal, rootId, type MigrationInput } from '../contract.ts';
+import { retreatFrom, type StageOutcome } from '../../core/cutover.ts';
+import {
+  advanceStageSignal,
+  approveSignal,
+  reportIncidentSignal,
+  stageProgressSignal,
+  rootId,
+  type MigrationInput,
+} from '../contract.ts';
 import { cutoverStage } from '../children/cutover-stage.ts';
+import { rollback } from '../children/rollback.ts';
+import { failure } from '../lib/reason.ts';
 import { introduce } from '../lib/report.ts';
 import { long, routing } from '../proxies.ts';
 import { captureChanges, liveCapture } from '../lib/start-capture.ts';
@@ -35,6 +45,13 @@ export async function cutoverPhase(
         ?.signal(advanceStageSignal)
         .catch(() => undefined)),
   );
+  setHandler(
+    reportIncidentSignal,
+    async (payload) =>
+      void (await pass()
+        ?.signal(reportIncidentSignal, payload)
+        .catch(() => undefined)),
+  );
 
   for (const [index, stage] of stages.entries()) {
     if (index < from.stage) continue;
@@ -49,7 +66,7 @@ export async function cutoverPhase(
         .join('\n\n'),
     );
     current = `${workflowInfo().workflowId}/${stage.name}`;
-    await executeChild(cutoverStage, {
+    const outcome = await executeChild(cutoverStage, {
       workflowId: current,
       args: [
         {
@@ -60,10 +77,13 @@ export async function cutoverPhase(
           collections,
           approvalSeconds,
           keepRouting: index === from.stage && from.keepRouting,
+          watch: input.settings,
         },
       ],
       staticSummary: stage.name,
     });
+    current = undefined;
+    if (outcome?.is === 'back') await leave(input, index, outcome);
     await getExternalWorkflowHandle(root).signal(stageProgressSignal, {
       stage: index + 1,
       waitingFor: null,
@@ -72,10 +92,38 @@ export async function cutoverPhase(
   }
 }
 
+/** The stage's traffic goes back; then the phase fails with the reasons, and the migration waits for somebody. */
+async function leave(
+  input: MigrationInput,
+  index: number,
+  outcome: Extract<StageOutcome, { is: 'back' }>,
+): Promise<never> {
+  const { stages } = input.settings;
+  const { stage, standing } = retreatFrom(stages, index, outcome.mode);
+  const to = { stage, ...standing, immediate: outcome.mode === 'immediate' };
+  const { failed, routing: routes } = await executeChild(rollback, {
+    workflowId: `${rootId(input.name)}/rollback`,
+    args: [input.name, [{ undo: 'cutover', to }], input.settings],
+    // Once begun it is not left half done.
+    cancellationType: 'ABANDON',
+  });
+  if (failed) throw failure(failed.reason);
+  await getExternalWorkflowHandle(rootId(input.name)).signal(stageProgressSignal, {
+    stage,
+    waitingFor: null,
+    routing: routes ?? {},
+    back: true,
+  });
+  throw failure({
+    type: 'StageFailed',
+    message: `${stages[index]!.name} went back to ${to.percentage} % of reads, writes ${to.writes} (${outcome.mode}): ${outcome.reasons.join('; ')}`,
+  });
+}
+
 /** Dual write on, then a last look that nothing is under way: from here on a stage changes only where reads go. */
 async function bothSides(input: MigrationInput, collections: readonly string[]): Promise<void> {
   const routes = await routing.route.executeWithOptions({ summary: 'writes go to both systems' }, [
-    { collections, percentage: 0, writeMode: 'dual_write', reason: 'dual write on' },
+    { collections, percentage: 0, writeMode: 'dual_write', unmoved: true, reason: 'dual write on' },
   ]);
   await getExternalWorkflowHandle(rootId(input.name)).signal(stageProgressSignal, {
     stage: 0,

@@ -1,0 +1,87 @@
+// What the gates of a cutover stage look at, and the watching of a stage.
+import { Context, heartbeat } from '@temporalio/activity';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { captureStatus, currentGap } from '../control/capture.ts';
+import { reverseStatus } from '../control/reverse.ts';
+import { shutGates, type GateFacts, type GateLimits } from '../core/cutover.ts';
+import { decide, windowOf, type DecisionState, type Policy } from '../core/decision.ts';
+import type { Evidence } from '../core/evidence.ts';
+import { clockOf } from '../stores/mongodb/changes.ts';
+import { query } from '../stores/postgres/connection.ts';
+import { sampleEvidence } from './evidence.ts';
+import type { Resources } from './resources.ts';
+
+/** A sentence per gate that is shut. */
+export async function gatesOf(resources: Resources, limits: GateLimits): Promise<string[]> {
+  const { postgres, source } = resources;
+  const capture = await captureStatus(postgres, await clockOf(source.db));
+  const validation = await query<{ collection: string; overall_status: 'passed' | 'failed' | 'error' }>(
+    postgres,
+    'reading the newest validation',
+    'select distinct on (collection) collection, overall_status from migration_control.validation_results order by collection, id desc',
+  );
+  const quarantine = await query<{ collection: string; share: number }>(
+    postgres,
+    'reading the quarantine',
+    `select collection, (count(*) filter (where state = 'quarantined'))::float8 / count(*) as share from migration_control.accounting group by collection`,
+  );
+  const reverse = await reverseStatus(postgres);
+  const facts: GateFacts = {
+    lagMs: capture?.lagMs ?? null,
+    gap: (await currentGap(postgres))?.detail ?? null,
+    validation: Object.fromEntries(validation.map((row) => [row.collection, row.overall_status])),
+    quarantine: Object.fromEntries(quarantine.map((row) => [row.collection, row.share])),
+    reverse: reverse ? { waiting: reverse.waiting, lagMs: reverse.lagMs } : null,
+    performance: [],
+  };
+  return shutGates(facts, limits);
+}
+
+export interface WatchOrder {
+  readonly stage: string;
+  readonly collections: readonly string[];
+  readonly policy: Policy;
+  readonly sampleSeconds: number;
+  readonly settings: { readonly zone: string; readonly providers: readonly string[] };
+  readonly state: DecisionState;
+  /** Evidence that windows reach back to. */
+  readonly recent: readonly Evidence[];
+  readonly ms: number;
+  readonly probeRole?: string;
+}
+
+/**
+ * Samples until the time is over, or until the policy says something other than to go on; returns the evidence. Each sample and what the
+ * policy says of it stand in the audit log. The caller decides anew, by the same function.
+ */
+export async function watchStage(resources: Resources, order: WatchOrder): Promise<Evidence[]> {
+  const { cancellationSignal } = Context.current();
+  const until = performance.now() + order.ms;
+  const observed: Evidence[] = [];
+  let { state } = order;
+  let recent = [...order.recent];
+  do {
+    await sleep(order.sampleSeconds * 1000, undefined, { signal: cancellationSignal }).catch(() => undefined);
+    if (cancellationSignal.aborted) break;
+    heartbeat();
+    const evidence = await sampleEvidence(resources, {
+      collections: [...order.collections],
+      windowSeconds: order.sampleSeconds,
+      settings: { zone: order.settings.zone, providers: [...order.settings.providers] },
+      ...(order.probeRole !== undefined && { probeRole: order.probeRole }),
+    });
+    observed.push(evidence);
+    recent = [...recent, evidence];
+    const decision = decide(recent, order.policy, state);
+    recent = recent.slice(-windowOf(order.policy));
+    state = decision.state;
+    const { action, mode, severity, reasons } = decision;
+    // The store that would keep it may be what is failing.
+    await query(resources.postgres, 'writing the audit log', 'insert into migration_control.audit_log (action, detail) values ($1, $2)', [
+      'sample',
+      JSON.stringify({ stage: order.stage, evidence, decision: { action, mode, severity, reasons } }),
+    ]).catch(() => undefined);
+    if (action !== 'continue') break;
+  } while (performance.now() < until);
+  return observed;
+}

@@ -1,0 +1,45 @@
+// The way back's steps as Temporal knows them.
+import { Context, heartbeat } from '@temporalio/activity';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { reverseStatus } from '../../control/reverse.ts';
+import type { ChangeSettings } from '../apply.ts';
+import { Slice } from '../capture/slice.ts';
+import { classified } from '../failing.ts';
+import type { Resources } from '../resources.ts';
+import { applyReverse } from './apply.ts';
+import { armReverse, disarmReverse, type ReverseSettings } from './arm.ts';
+import { readReverseChanges } from './read.ts';
+import { switchBack, switchToNew, type BackOrder, type SwitchOrder } from './switch.ts';
+import { validateRollback } from './validate.ts';
+import { writesStand } from './standing.ts';
+
+const slice = (ms: number) => new Slice(ms, Context.current().cancellationSignal, (details) => heartbeat(details));
+
+/** Light steps: any worker. */
+export function reverseControlActivities(resources: Resources) {
+  return classified({
+    armReverse: (settings: ReverseSettings) => armReverse(resources, settings),
+    disarmReverse: () => disarmReverse(resources),
+    reverseStatus: () => reverseStatus(resources.postgres),
+    writesStand: () => writesStand(resources),
+    switchToNew: (order: SwitchOrder) => switchToNew(resources, order),
+    switchBack: (order: BackOrder) => switchBack(resources, order),
+    validateRollback: (collections: readonly string[]) => validateRollback(resources, collections),
+    /** Until the old system has everything that the new one was given. */
+    awaitBroughtBack: async () => {
+      while (!Context.current().cancellationSignal.aborted) {
+        const status = await reverseStatus(resources.postgres);
+        if (!status || status.waiting === 0) return;
+        await sleep(100);
+      }
+    },
+  });
+}
+
+/** Long-lived work, in slices. */
+export function reverseActivities(resources: Resources) {
+  return classified({
+    applyReverse: (settings: ChangeSettings, ms: number) => applyReverse(resources, settings, slice(ms)),
+    readReverseChanges: (ms: number) => readReverseChanges(resources, slice(ms)),
+  });
+}

@@ -1,0 +1,78 @@
+// Whether a way back has succeeded: the old system holds, byte for byte, what the ledger says it holds, in every document written back.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { heartbeat } from '@temporalio/activity';
+import { KnownFailure } from '../../core/failures.ts';
+import { readOp } from '../../core/guard.ts';
+import { idFromSourceId } from '../../core/identity.ts';
+import { readDocuments } from '../../stores/mongodb/changes.ts';
+import { query } from '../../stores/postgres/connection.ts';
+import { feedsOf, type Feed } from '../apply.ts';
+import { killPoint } from '../kill-points.ts';
+import type { Resources } from '../resources.ts';
+import { digestOf } from '../shape.ts';
+
+const atOnce = 500;
+const patienceMs = 30_000;
+
+/** Compares every document that was written back since the way back was anchored. Documents that change meanwhile are looked at again. */
+export async function validateRollback(
+  resources: Resources,
+  collections: readonly string[],
+): Promise<{ compared: number }> {
+  killPoint('rollback.before-validation');
+  const [anchor] = await query<{ seconds: string }>(
+    resources.postgres,
+    'reading the anchor',
+    'select extract(epoch from anchored_at)::bigint as seconds from migration_control.reverse_position',
+  );
+  if (!anchor) return { compared: 0 };
+  let compared = 0;
+  for (const feed of (await feedsOf(resources)).values()) {
+    if (!collections.includes(feed.mapping.collection)) continue;
+    for (let after = ''; ;) {
+      const ids = await writtenBack(resources, feed, BigInt(anchor.seconds) << 32n, after);
+      if (ids.length === 0) break;
+      heartbeat();
+      let differing = await differingOf(resources, feed, ids);
+      for (const until = Date.now() + patienceMs; differing.length > 0 && Date.now() < until; ) {
+        await sleep(200);
+        differing = await differingOf(resources, feed, differing);
+      }
+      if (differing.length > 0)
+        throw new KnownFailure(
+          'ValidationFailed',
+          `${differing.length} documents of ${feed.source} are not in the old system as the new one had them, the first is ${differing[0]!.slice(0, 100)}. See \`causeway reverse status\`.`,
+        );
+      compared += ids.length;
+      after = ids.at(-1)!;
+    }
+  }
+  return { compared };
+}
+
+async function writtenBack(resources: Resources, feed: Feed, since: bigint, after: string): Promise<string[]> {
+  const rows = await query<{ source_id: string }>(
+    resources.postgres,
+    'reading what was written back',
+    `select source_id from migration_control.ledger where collection_id = $1 and version >= $2 and op_index = ${readOp} and source_id > $3 order by source_id limit ${atOnce}`,
+    [feed.collectionId, since.toString(), after],
+  );
+  return rows.map((row) => row.source_id);
+}
+
+async function differingOf(resources: Resources, feed: Feed, ids: readonly string[]): Promise<string[]> {
+  const { source, postgres } = resources;
+  const { documents } = await readDocuments(source.client, source.db, feed.source, ids.map(idFromSourceId));
+  const rows = await query<{ source_id: string; source_digest: string; deleted: boolean }>(
+    postgres,
+    'comparing what was written back',
+    'select source_id, source_digest, deleted from migration_control.ledger where collection_id = $1 and source_id = any($2)',
+    [feed.collectionId, ids],
+  );
+  return rows
+    .filter(({ source_id: id, source_digest: digest, deleted }) => {
+      const bytes = documents.get(id);
+      return deleted ? bytes !== undefined : !bytes || digestOf(bytes) !== BigInt(digest);
+    })
+    .map((row) => row.source_id);
+}

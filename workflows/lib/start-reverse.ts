@@ -1,0 +1,29 @@
+// The reverse sync is a child that outlives its phase: started once, found again by its id, stopped by a signal.
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
+import { getExternalWorkflowHandle, ParentClosePolicy, startChild } from '@temporalio/workflow';
+import type { Settings } from '../../core/settings.ts';
+import { reverseSync } from '../children/reverse-sync.ts';
+import { reverseId, stopReverseSignal } from '../contract.ts';
+import { control } from '../proxies.ts';
+
+/** Anchored, and durable, before it returns: only then may a write be admitted to the new system alone (invariant I14). */
+export async function bringChangesBack(migration: string, { zone, providers }: Pick<Settings, 'zone' | 'providers'>): Promise<void> {
+  const settings = await control.armReverse({ zone, providers });
+  try {
+    await startChild(reverseSync, {
+      workflowId: reverseId(migration),
+      args: [{ migration, settings }],
+      parentClosePolicy: ParentClosePolicy.ABANDON,
+      cancellationType: 'ABANDON',
+      staticSummary: 'reverse sync',
+    });
+  } catch (error) {
+    if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+  }
+}
+
+export async function stopReverse(migration: string): Promise<void> {
+  await getExternalWorkflowHandle(reverseId(migration))
+    .signal(stopReverseSignal)
+    .catch(() => undefined);
+}
