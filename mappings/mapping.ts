@@ -5,6 +5,7 @@ import type { Row } from '../stores/postgres/target.ts';
 import type { KeyRow } from '../stores/redis/target.ts';
 import type { Notes } from './notes.ts';
 import type { TransformSettings } from './settings.ts';
+import type { WayBack } from './back/declaration.ts';
 
 /** A source document as decoded without promotion: Int32, Double, Long, Decimal128, ObjectId and Date keep their types. */
 export type Document = Record<string, unknown>;
@@ -48,12 +49,15 @@ export interface Mapping {
   skip(document: Document): string | undefined;
   /** Pure: no clock, no randomness, no look-ups. `document` has its fields under their first names. Throws Quarantined. */
   transform(document: Document, notes: Notes, settings: TransformSettings): Outcome;
+  /** How target rows become the document again, where it does not follow from `transform` and the names of columns. */
+  readonly back: WayBack;
   readonly rules: readonly BusinessRule[];
   /** Queries the application runs on this collection, for `assess` when the server cannot tell. */
   readonly accessPatterns: readonly string[];
 }
 
-type Optional = 'aliases' | 'otherNames' | 'after' | 'unique' | 'skip' | 'rules' | 'accessPatterns' | 'version';
+type Optional =
+  'back' | 'aliases' | 'otherNames' | 'after' | 'unique' | 'skip' | 'rules' | 'accessPatterns' | 'version';
 export type MappingDefinition = Omit<Mapping, Optional> & Partial<Pick<Mapping, Optional>>;
 
 /** Fills in what a simple mapping may leave out. */
@@ -62,6 +66,7 @@ export const defineMapping = (definition: MappingDefinition): Mapping => ({
   otherNames: {},
   after: [],
   unique: [],
+  back: {},
   rules: [],
   accessPatterns: [],
   version: 1,

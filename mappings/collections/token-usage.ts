@@ -94,6 +94,7 @@ export default defineMapping({
   ],
   skip: isMarker,
   transform: (document, notes, settings) => ({ api_usage: [row(document, notes, settings)] }),
+  back: { time: 'text', tags: ['is_test', 'estimated'] },
   rules: [
     { name: 'timestamp_not_null', sql: 'select count(*) from api_usage where "timestamp" is null' },
     { name: 'cost_non_negative', sql: "select count(*) from api_usage where cost < 0 or cost = 'NaN'" },

@@ -88,9 +88,22 @@ export class Reference {
   }
 }
 
+/** What stands in a `references` column, as it is read back: the row it names, with the columns that a Reference may find it by. */
+export class Parent {
+  readonly table: string;
+  readonly id: bigint;
+  readonly values: Readonly<Record<string, string>>;
+  constructor(table: string, id: bigint, values: Readonly<Record<string, string>>) {
+    this.table = table;
+    this.id = id;
+    this.values = values;
+  }
+}
+
 /**
  * What a mapping puts into a column. timestamptz: a number of microseconds since 1970-01-01T00:00:00Z. numeric: decimal text.
- * bigint: a number or bigint. date: `YYYY-MM-DD`. jsonb: any JSON value. references: a Reference. null and undefined are NULL.
+ * bigint: a number or bigint. date: `YYYY-MM-DD`. jsonb: any JSON value. references: a Reference; a Parent
+ * where the row was read back. null and undefined are NULL.
  */
 export type ColumnValue = unknown;
 export type Row = Record<string, ColumnValue>;

@@ -1,0 +1,135 @@
+// Documents of the old system as the new one has them now: read from the targets, put into what the old system still holds.
+import type pg from 'pg';
+import { idFromSourceId } from '../../core/identity.ts';
+import { parseJson } from '../../mappings/back/json.ts';
+import type { Document, Mapping, Outcome } from '../../mappings/mapping.ts';
+import { contentOf, putDocument, type PutSettings } from '../../mappings/way-back.ts';
+import { readDocuments } from '../../stores/mongodb/changes.ts';
+import { query } from '../../stores/postgres/connection.ts';
+import { resolveReferences } from '../../stores/postgres/references.ts';
+import { readRows } from '../../stores/postgres/rows.ts';
+import { Reference, type Row, type TableTarget } from '../../stores/postgres/target.ts';
+import type { Feed } from '../apply.ts';
+import type { Resources } from '../resources.ts';
+import { decode } from '../shape.ts';
+
+const documentsAtOnce = 500;
+
+/**
+ * `unchanged`: the old document says all that the targets hold, or it is one that the targets do not hold at all (set aside, skipped).
+ * `document`: its bytes as they should be now; `unsaid` names what no document of this shape says. `gone`: the new system has removed it.
+ */
+export type Rebuilt =
+  | { readonly is: 'unchanged' }
+  | { readonly is: 'document'; readonly bytes: Uint8Array; readonly unsaid: readonly string[] }
+  | { readonly is: 'gone' };
+
+/**
+ * One answer per id. `client`: in the caller's transaction, holding the locks that keep the rows as they are. `old`: the documents as the
+ * old system holds them, by source id; one that is not there is built anew.
+ */
+export async function rebuildDocuments(
+  resources: Pick<Resources, 'mongodb'>,
+  client: pg.ClientBase,
+  feed: Feed,
+  ids: readonly string[],
+  old: ReadonlyMap<string, Uint8Array>,
+  settings: PutSettings,
+): Promise<Map<string, Rebuilt>> {
+  const { mapping } = feed;
+  const contents = await readContents(resources, client, mapping, ids);
+  const absent = ids.filter((id) => !contents.has(id));
+  const aside = await setAside(client, feed, absent);
+  await keepUnresolved(client, feed, contents, old, settings);
+  const result = new Map<string, Rebuilt>();
+  for (const id of absent) result.set(id, aside.has(id) ? { is: 'unchanged' } : { is: 'gone' });
+  for (const [id, content] of contents) {
+    const given = old.get(id);
+    const { bytes, unsaid } = putDocument(mapping, id, given, content, settings);
+    result.set(id, bytes === given ? { is: 'unchanged' } : { is: 'document', bytes, unsaid });
+  }
+  return result;
+}
+
+/** What the targets hold of the documents; one without its main row or document is not in the result. */
+async function readContents(
+  { mongodb }: Pick<Resources, 'mongodb'>,
+  client: pg.ClientBase,
+  mapping: Mapping,
+  ids: readonly string[],
+): Promise<Map<string, Outcome>> {
+  const contents = new Map<string, Record<string, (Row | Document)[]>>();
+  const add = (id: string, target: string, rows: (Row | Document)[]) =>
+    contents.set(id, { ...contents.get(id), [target]: rows });
+  for (const target of mapping.targets) {
+    if (target.store === 'postgres')
+      for (const [id, rows] of await readRows(client, target as TableTarget, ids, parseJson))
+        add(id, target.name, rows);
+    if (target.store === 'mongodb') {
+      for (let i = 0; i < ids.length; i += documentsAtOnce) {
+        const some = ids.slice(i, i + documentsAtOnce).map(idFromSourceId);
+        const { documents } = await readDocuments(mongodb.client, mongodb.db, target.name, some);
+        for (const [id, bytes] of documents) add(id, target.name, [decode(bytes)]);
+      }
+    }
+  }
+  const main = mapping.targets.filter(
+    (target) => target.store === 'mongodb' || (target.store === 'postgres' && !(target as TableTarget).child),
+  );
+  for (const [id, content] of contents) if (!main.some((target) => content[target.name])) contents.delete(id);
+  return contents;
+}
+
+/** Documents that the migration itself has kept out of the targets: they are not removed from the old system. */
+async function setAside(client: pg.ClientBase, { collectionId }: Feed, ids: readonly string[]): Promise<Set<string>> {
+  if (ids.length === 0) return new Set();
+  const rows = await query<{ source_id: string }>(
+    client,
+    'reading the ledger',
+    `select source_id from migration_control.ledger where collection_id = $1 and source_id = any($2::text[]) and not deleted and state in ('q', 's')`,
+    [collectionId, ids],
+  );
+  return new Set(rows.map((row) => row.source_id));
+}
+
+/**
+ * A row without an owner whose document names one: nothing has changed if that owner was never found, or is gone. The reference then
+ * stands in the row as the document makes it.
+ */
+async function keepUnresolved(
+  client: pg.ClientBase,
+  { mapping, collectionId }: Feed,
+  contents: ReadonlyMap<string, Outcome>,
+  old: ReadonlyMap<string, Uint8Array>,
+  settings: PutSettings,
+): Promise<void> {
+  const named: { id: string; row: Row; column: string; reference: Reference }[] = [];
+  for (const target of referring(mapping))
+    for (const [id, content] of contents) {
+      const [row] = (content[target.name] ?? []) as Row[];
+      const empty = Object.entries(target.columns).filter(([column, its]) => its.references && row?.[column] === null);
+      const given = empty.length > 0 ? old.get(id) : undefined;
+      const [before] = (given ? (contentOf(mapping, given, settings)?.[target.name] ?? []) : []) as Row[];
+      for (const [column] of empty) {
+        const reference = before?.[column];
+        if (reference instanceof Reference) named.push({ id, row: row!, column, reference });
+      }
+    }
+  if (named.length === 0) return;
+  const noted = await query<{ source_id: string }>(
+    client,
+    'reading unresolved references',
+    'select distinct source_id from migration_control.unresolved where collection_id = $1 and source_id = any($2::text[])',
+    [collectionId, named.map(({ id }) => id)],
+  );
+  const never = new Set(noted.map((row) => row.source_id));
+  const looked = named.map(({ id, column, reference }) => ({ id, rows: [{ [column]: reference }] as Row[] }));
+  await resolveReferences(client, looked);
+  for (const [i, { id, row, column, reference }] of named.entries())
+    if (never.has(id) || looked[i]!.rows[0]![column] === null) row[column] = reference;
+}
+
+const referring = (mapping: Mapping): TableTarget[] =>
+  mapping.targets
+    .filter((target): target is TableTarget => target.store === 'postgres')
+    .filter((target) => Object.values(target.columns).some((column) => column.references));

@@ -1,0 +1,38 @@
+// What a mapping may say about its way back. Everything is optional: the forward direction decides whether a value is the right one.
+import type { Document } from '../mapping.ts';
+import type { TransformSettings } from '../settings.ts';
+import type { TimeForm } from './times.ts';
+
+export interface WayBack {
+  /**
+   * Column -> the fields it is made of, most preferred first; `decision.action` for a field of a field. None: the column follows from
+   * others and is never written. Left out: the field of the same name, else whichever field changes the column.
+   */
+  readonly fields?: Readonly<Record<string, readonly string[]>>;
+  /** Column -> values that may stand for a new one, tried before the usual ones. `old` is what stands in the field. */
+  readonly values?: Readonly<
+    Record<string, (value: unknown, old: unknown, settings: BackSettings) => readonly unknown[]>
+  >;
+  /** How times are written where the document does not show it. BSON dates by default. */
+  readonly time?: TimeForm;
+  /** Keys of `metadata` that `transform` sets by itself: they follow from the document and are not written. */
+  readonly tags?: readonly string[];
+  /** Key of `metadata` -> field it comes from, where they differ. */
+  readonly kept?: Readonly<Record<string, string>>;
+  /** A field of an optimised document that holds several things -> each by a key of its own, compared and written one by one. */
+  readonly parts?: Readonly<Record<string, (value: unknown) => Readonly<Record<string, unknown>>>>;
+  /** What `Notes.keep` kept in an optimised document, by path. In rows it stands under `metadata._causeway.original`. */
+  readonly originals?: (document: Document) => Readonly<Record<string, unknown>>;
+  /** A part, or a child table, -> changes to the document that say its new value (undefined: it is gone), best first. */
+  readonly edits?: Readonly<Record<string, (key: string, value: unknown, document: Document) => readonly Change[]>>;
+}
+
+export type BackSettings = Pick<TransformSettings, 'zone' | 'providers'>;
+
+/** Edits that belong together. */
+export type Change = readonly Edit[];
+
+/** One field gets a BSON value, or what JSON says, with the types of what it replaces; undefined removes it. */
+export type Edit =
+  | { readonly path: readonly string[]; readonly value: unknown }
+  | { readonly path: readonly string[]; readonly json: unknown };

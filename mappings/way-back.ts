@@ -1,0 +1,187 @@
+// The way back: what changed in the targets is put into the document as the old system holds it. Pure; the forward direction is the judge.
+import { deserialize } from 'bson';
+import { idFromSourceId } from '../core/identity.ts';
+import { fromBson } from './back/bson.ts';
+import { cellsOf, sameCell, type Cell } from './back/cells.ts';
+import type { Change } from './back/declaration.ts';
+import { changed, documentOf, elementOf, elementsOf, type Element } from './back/elements.ts';
+import { changesFor, fieldNamesOf, originalsOf } from './back/changes.ts';
+import { fromJson, fromKept } from './back/json.ts';
+import { Reference } from '../stores/postgres/target.ts';
+import type { Document, Mapping, Outcome } from './mapping.ts';
+import type { TransformSettings } from './settings.ts';
+import { transformDocument } from './transform.ts';
+
+export type PutSettings = Omit<TransformSettings, 'asOf'>;
+
+export interface Put {
+  /** The very bytes that were given when nothing has changed. */
+  readonly bytes: Uint8Array;
+  /** What the targets hold and no document of this shape says, by name of column or field; the nearest value was written. */
+  readonly unsaid: readonly string[];
+}
+
+const decoding = { promoteValues: false, promoteLongs: false } as const;
+
+/** Nothing lies in the future of the way back: the forward direction is only asked what a value means. */
+const endOfTime = Number.POSITIVE_INFINITY;
+
+/** What the document becomes, or undefined where it is set aside or skipped. */
+export function contentOf(mapping: Mapping, document: Uint8Array, settings: PutSettings): Outcome | undefined {
+  const result = transformDocument(mapping, decode(document), { ...settings, asOf: endOfTime });
+  return result.state === 'loaded' ? result.outcome : undefined;
+}
+
+const decode = (bytes: Uint8Array): Document => deserialize(bytes, decoding);
+
+/**
+ * The document that says what the targets hold: `old` where it says it already, changed in those fields whose column changed. Without
+ * `old` it is built from the content and from what was kept beside it. `content`: rows with the column values of `Row`, and documents, by
+ * target name; references as Parent, or as the Reference that `old` makes where they are known not to have changed.
+ */
+export function putDocument(
+  mapping: Mapping,
+  sourceId: string,
+  old: Uint8Array | undefined,
+  content: Outcome,
+  settings: PutSettings,
+): Put {
+  const wanted = cellsOf(mapping, content);
+  const originals = originalsOf(mapping, content);
+  const base = old ?? firstDraft(mapping, sourceId, content, originals);
+  const writer = new Writer(mapping, base, wanted, settings, old ? undefined : originals);
+  const { bytes, unsaid } = writer.write();
+  return { bytes: old || bytes === base ? bytes : inOrder(mapping, bytes), unsaid };
+}
+
+/** Every cell has a list of changes that may say its new value; each is tried, together with the others', until the forward direction agrees. */
+class Writer {
+  readonly #mapping: Mapping;
+  readonly #base: Uint8Array;
+  readonly #wanted: ReadonlyMap<string, Cell>;
+  readonly #settings: PutSettings;
+  readonly #originals: Readonly<Record<string, unknown>>;
+  readonly #isNew: boolean;
+  readonly #changes = new Map<string, readonly Change[]>();
+  /** Which of its changes is taken for a cell; a cell that is not here is as it is in the base. */
+  readonly #taken = new Map<string, number>();
+  readonly #given = new Map<string, Cell | undefined>();
+
+  constructor(
+    mapping: Mapping,
+    base: Uint8Array,
+    wanted: ReadonlyMap<string, Cell>,
+    settings: PutSettings,
+    originals: Readonly<Record<string, unknown>> | undefined,
+  ) {
+    this.#mapping = mapping;
+    this.#base = base;
+    this.#wanted = wanted;
+    this.#settings = settings;
+    this.#originals = originals ?? {};
+    this.#isNew = originals !== undefined;
+  }
+
+  write(): Put {
+    let bytes = this.#base;
+    for (;;) {
+      const result = this.#forward(bytes);
+      const wrong = result.cells ? this.#differing(result.cells) : [...this.#wanted.keys()];
+      if (wrong.length === 0) return { bytes, unsaid: [] };
+      if (!this.#advance(wrong, result)) return this.#settle(wrong);
+      bytes = this.#apply();
+    }
+  }
+
+  #forward(bytes: Uint8Array): { cells: Map<string, Cell> | undefined; path: string } {
+    const result = transformDocument(this.#mapping, decode(bytes), { ...this.#settings, asOf: endOfTime });
+    if (result.state !== 'loaded') return { cells: undefined, path: result.state === 'quarantined' ? result.path : '' };
+    const cells = cellsOf(this.#mapping, result.outcome);
+    for (const [name, cell] of cells) if (!this.#given.has(name)) this.#given.set(name, cell);
+    return { cells, path: '' };
+  }
+
+  #differing(cells: ReadonlyMap<string, Cell>): string[] {
+    const names = new Set([...this.#wanted.keys(), ...cells.keys()]);
+    return [...names].filter((name) => !sameCell(this.#wanted.get(name), cells.get(name)) && !this.#named(name, cells));
+  }
+
+  /** Without the old document, an owner that was kept and has no row is one who was never found, not one who was removed. */
+  #named(name: string, cells: ReadonlyMap<string, Cell>): boolean {
+    return this.#isNew && !this.#wanted.has(name) && cells.get(name)?.value instanceof Reference;
+  }
+
+  /** The next change of every cell that is wrong. A document that does not load blames the cells of one field, else whatever is unchanged. */
+  #advance(wrong: readonly string[], { cells, path }: { cells: unknown; path: string }): boolean {
+    const open = wrong.filter((name) => (this.#taken.get(name) ?? -1) + 1 < this.#changesOf(name).length);
+    const blamed = cells ? open : open.filter((name) => this.#touches(name, path));
+    const chosen = blamed.length > 0 ? blamed : open.filter((name) => !this.#taken.has(name));
+    for (const name of chosen) this.#taken.set(name, (this.#taken.get(name) ?? -1) + 1);
+    return chosen.length > 0;
+  }
+
+  #touches(name: string, path: string): boolean {
+    const fields = path === '' ? [] : fieldNamesOf(this.#mapping, path);
+    return this.#changesOf(name).some((change) => change.some((edit) => fields.includes(edit.path[0]!)));
+  }
+
+  /** No change says it: the first one is taken, which is the natural one, but nothing is written over nothing. */
+  #settle(wrong: readonly string[]): Put {
+    for (const name of wrong) {
+      if (this.#changesOf(name).length === 0) continue;
+      if (this.#wanted.has(name)) this.#taken.set(name, 0);
+      else this.#taken.delete(name);
+    }
+    const bytes = this.#apply();
+    const { cells } = this.#forward(bytes);
+    return { bytes, unsaid: cells ? this.#differing(cells) : [...wrong] };
+  }
+
+  #changesOf(name: string): readonly Change[] {
+    let changes = this.#changes.get(name);
+    if (!changes) {
+      const cell = this.#wanted.get(name);
+      changes = changesFor(this.#mapping, this.#base, (cell ?? this.#given.get(name))!, cell?.value, this.#settings);
+      this.#changes.set(name, changes);
+    }
+    return changes;
+  }
+
+  #apply(): Uint8Array {
+    let bytes = this.#base;
+    for (const [name, which] of this.#taken)
+      for (const edit of this.#changes.get(name)![which]!) {
+        const last = edit.path.at(-1)!;
+        bytes = changed(bytes, edit.path, (old): Element | undefined => {
+          if ('json' in edit) return fromJson(last, edit.json, old, edit.path.join('.'), this.#originals);
+          return edit.value === undefined ? undefined : fromBson(last, edit.value, old);
+        });
+      }
+    return bytes;
+  }
+}
+
+/** A document of which nothing is left but its id and the values that were kept because no column says them. */
+function firstDraft(
+  mapping: Mapping,
+  sourceId: string,
+  content: Outcome,
+  originals: Readonly<Record<string, unknown>>,
+): Uint8Array {
+  const document = mapping.targets
+    .filter((target) => target.store === 'mongodb')
+    .flatMap((target) => (content[target.name] ?? []) as readonly Document[])[0];
+  const fields = Object.entries(originals).filter(([path]) => !path.includes('.'));
+  return documentOf([
+    elementOf('_id', document ? document['_id'] : idFromSourceId(sourceId)),
+    ...fields.map(([path, value]) => elementOf(path, fromKept(value))),
+  ]);
+}
+
+/** Fields in the order in which the mapping names them, others after them: the same content always gives the same bytes. */
+function inOrder(mapping: Mapping, bytes: Uint8Array): Uint8Array {
+  const order = new Map(Object.keys(mapping.shape.shape).map((name, i) => [name, i]));
+  const rank = ({ name }: Element) =>
+    name === '_id' ? -1 : (order.get(mapping.otherNames[name] ?? name) ?? order.size);
+  return documentOf(elementsOf(bytes).sort((a, b) => rank(a) - rank(b)));
+}
