@@ -62,6 +62,8 @@ export interface ReverseStatus {
   readonly unchanged: number;
   readonly conflicts: number;
   readonly lateWrites: number;
+  /** Documents with something that the old system has no form for. */
+  readonly unsaid: number;
   /** Age of the oldest change that waits, ms. */
   readonly lagMs: number;
 }
@@ -69,12 +71,12 @@ export interface ReverseStatus {
 export async function reverseStatus(pool: pg.Pool): Promise<ReverseStatus | undefined> {
   if (!(await readReverse(pool))) return undefined;
   const [row] = await query<
-    Record<'waiting' | 'documents' | 'unchanged' | 'conflicts' | 'late', string> & { lag: number | null }
+    Record<'waiting' | 'documents' | 'unchanged' | 'conflicts' | 'late' | 'unsaid', string> & { lag: number | null }
   >(
     pool,
     'reading the state of the way back',
     `select (select count(distinct (mapping, source_id)) from migration_control.outbox) as waiting, documents, unchanged, conflicts,
-       (select count(*) from migration_control.late_writes) as late,
+       (select count(*) from migration_control.late_writes) as late, (select count(*) from migration_control.reverse_unsaid) as unsaid,
        (select extract(epoch from clock_timestamp() - min(at)) * 1000 from migration_control.outbox)::float8 as lag
      from migration_control.reverse_position`,
   );
@@ -85,6 +87,7 @@ export async function reverseStatus(pool: pg.Pool): Promise<ReverseStatus | unde
     unchanged: Number(row.unchanged),
     conflicts: Number(row.conflicts),
     lateWrites: Number(row.late),
+    unsaid: Number(row.unsaid),
     lagMs: Math.max(0, Math.round(row.lag ?? 0)),
   };
 }

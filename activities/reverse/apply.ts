@@ -145,17 +145,20 @@ async function bringBack(
   const writes: WriteBack[] = [];
   const adopted: string[] = [];
   const conflicts: Conflict[] = [];
+  const unsaid = new Map<string, readonly string[]>();
   for (const id of ids) {
     const row = ledger.get(id)!;
     const now = old.get(id);
     const digest = now ? digestOf(now) : 0n;
-    const wanted = wantedOf(rebuilt.get(id)!, row);
+    const one = rebuilt.get(id)!;
+    const wanted = wantedOf(one, row);
     if (wanted === 'nothing') continue;
+    unsaid.set(id, one.is === 'document' ? one.unsaid : []);
     // Somebody else has written to the old system since: not what the ledger knows, and not our own last write either.
     const expected = row.known && !row.deleted ? BigInt(row.source_digest) : 0n;
     const foreign = digest !== expected && digest !== (ours.get(id) ?? expected);
     if (wanted === 'as it is') {
-      if (digest !== expected) adopted.push(id);
+      if (now && digest !== expected) adopted.push(id);
       continue;
     }
     const keepsOld = foreign && leftover.has(id);
@@ -163,6 +166,7 @@ async function bringBack(
     if (!keepsOld) writes.push({ id, bytes: wanted, digest: wanted ? digestOf(wanted) : 0n });
   }
   if (conflicts.length > 0) await keepConflicts(client, feed, conflicts);
+  await noteUnsaid(client, feed, unsaid);
   let written = readAt;
   if (writes.length > 0) {
     const { rows } = await client.query<{ version: string }>(
@@ -183,7 +187,7 @@ async function bringBack(
 /** The document's bytes, or undefined: it is to be deleted. */
 function wantedOf(rebuilt: Rebuilt, row: LedgerRow): Uint8Array | undefined | 'as it is' | 'nothing' {
   if (rebuilt.is === 'document') return rebuilt.bytes;
-  if (rebuilt.is === 'unchanged') return 'as it is';
+  if (rebuilt.is === 'unchanged') return row.state === 'l' || !row.known ? 'as it is' : 'nothing';
   // A document that was never loaded has no rows, and stays in the old system as it is.
   return row.state === 'l' && !row.deleted ? undefined : 'nothing';
 }
@@ -205,6 +209,25 @@ async function lockLedger(
     [ids],
   );
   return new Map(rows.map((row) => [row.source_id, row]));
+}
+
+/** What a document of the old system has no form for stays in the new one, and is told of. */
+async function noteUnsaid(
+  client: pg.ClientBase,
+  feed: Feed,
+  unsaid: ReadonlyMap<string, readonly string[]>,
+): Promise<void> {
+  if (unsaid.size === 0) return;
+  await client.query('delete from migration_control.reverse_unsaid where collection_id = $1 and source_id = any($2)', [
+    feed.collectionId,
+    [...unsaid.keys()],
+  ]);
+  const some = [...unsaid].filter(([, paths]) => paths.length > 0);
+  if (some.length > 0)
+    await client.query(
+      'insert into migration_control.reverse_unsaid (collection_id, source_id, paths) select $1, * from unnest($2::text[], $3::text[])',
+      [feed.collectionId, some.map(([id]) => id), some.map(([, paths]) => paths.join(', '))],
+    );
 }
 
 /** The ledger's version is a time that holds our write: what capture reads of it is no news then (echo). undefined: deleted. */

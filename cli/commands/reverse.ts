@@ -61,5 +61,8 @@ const findingsOf = (pool: ReturnType<typeof openPool>): Promise<Row[]> =>
     `(select 'conflict, kept the ' || kept || ' one' as what, collection, source_id, at from migration_control.reverse_conflicts order by id desc limit 10)
      union all
      (select case when deleted then 'late delete' else 'late write' end, c.mapping, l.source_id, l.seen_at from migration_control.late_writes l
-      join migration_control.collections c on c.id = l.collection_id order by seen_at desc limit 10)`,
+      join migration_control.collections c on c.id = l.collection_id order by seen_at desc limit 10)
+     union all
+     (select 'has no form in the old system: ' || u.paths, c.mapping, u.source_id, u.at from migration_control.reverse_unsaid u
+      join migration_control.collections c on c.id = u.collection_id order by u.at desc limit 10)`,
   );

@@ -65,6 +65,15 @@ create table migration_control.reverse_conflicts (
   at timestamptz not null default clock_timestamp()
 );
 
+-- What the new system was given and no document of the old shape can say: it stays in the new system alone.
+create table migration_control.reverse_unsaid (
+  collection_id smallint not null,
+  source_id text collate "C" not null,
+  paths text not null,
+  at timestamptz not null default clock_timestamp(),
+  primary key (collection_id, source_id)
+);
+
 -- Source collections that are closed to writers without our bypass, and the validation they had before.
 create table migration_control.closed_collections (
   collection text primary key,
