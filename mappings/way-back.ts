@@ -4,8 +4,8 @@ import { idFromSourceId } from '../core/identity.ts';
 import { fromBson } from './back/bson.ts';
 import { cellsOf, sameCell, type Cell } from './back/cells.ts';
 import type { Change } from './back/declaration.ts';
-import { changed, documentOf, elementOf, elementsOf, type Element } from './back/elements.ts';
-import { changesFor, fieldNamesOf, originalsOf } from './back/changes.ts';
+import { changed, documentOf, elementOf, elementsOf, valueOf, type Element } from './back/elements.ts';
+import { changesFor, fieldNamesOf, hasNotes, originalsOf } from './back/changes.ts';
 import { fromJson, fromKept } from './back/json.ts';
 import { Reference } from '../stores/postgres/target.ts';
 import type { Document, Mapping, Outcome } from './mapping.ts';
@@ -50,7 +50,8 @@ export function putDocument(
   const originals = originalsOf(mapping, content);
   const base = old ?? firstDraft(mapping, sourceId, content, originals);
   const writer = new Writer(mapping, base, wanted, settings, old ? undefined : originals);
-  const { bytes, unsaid } = writer.write();
+  // What nobody has converted says all of itself: no field is left to what the forward direction would assume.
+  const { bytes, unsaid } = writer.write(!old && !hasNotes(mapping, content));
   return { bytes: old || bytes === base ? bytes : inOrder(mapping, bytes), unsaid };
 }
 
@@ -82,8 +83,10 @@ class Writer {
     this.#isNew = originals !== undefined;
   }
 
-  write(): Put {
-    let bytes = this.#base;
+  write(everything: boolean): Put {
+    if (everything)
+      for (const name of this.#wanted.keys()) if (this.#changesOf(name).length > 0) this.#taken.set(name, 0);
+    let bytes = this.#apply();
     for (;;) {
       const result = this.#forward(bytes);
       const wrong = result.cells ? this.#differing(result.cells) : [...this.#wanted.keys()];
@@ -154,7 +157,8 @@ class Writer {
         const last = edit.path.at(-1)!;
         bytes = changed(bytes, edit.path, (old): Element | undefined => {
           if ('json' in edit) return fromJson(last, edit.json, old, edit.path.join('.'), this.#originals);
-          return edit.value === undefined ? undefined : fromBson(last, edit.value, old);
+          const value = 'make' in edit ? edit.make(old && valueOf(old)) : edit.value;
+          return value === undefined ? undefined : fromBson(last, value, old);
         });
       }
     return bytes;

@@ -3,6 +3,7 @@ import { roundHalfEven } from '../fields/number.ts';
 import { isBsonScalar } from '../fields/json.ts';
 import type { Document, Mapping, Outcome } from '../mapping.ts';
 import { Parent, Reference, type Column, type Row, type TableTarget } from '../../stores/postgres/target.ts';
+import type { CollectionTarget } from '../../stores/mongodb/target.ts';
 import { canonicalBson } from './bson.ts';
 import { canonicalDecimal, canonicalJson } from './json.ts';
 
@@ -38,7 +39,8 @@ export function cellsOf(mapping: Mapping, content: Outcome): Map<string, Cell> {
     if (target.store === 'postgres')
       for (const row of rows as readonly Row[]) tableCells(mapping, target as TableTarget, row).forEach(add);
     if (target.store === 'mongodb')
-      for (const document of rows as readonly Document[]) documentCells(mapping, target.name, document).forEach(add);
+      for (const document of rows as readonly Document[])
+        documentCells(mapping, target as CollectionTarget, document).forEach(add);
   }
   return cells;
 }
@@ -77,21 +79,24 @@ function childCell(target: TableTarget, unique: readonly string[], row: Row): Ce
   return { name: `${target.name}.${key}`, kind: 'child', of: target.name, key, column: only?.[1], value, canon };
 }
 
-function documentCells(mapping: Mapping, collection: string, document: Document): Cell[] {
+function documentCells(mapping: Mapping, { name: collection, schema }: CollectionTarget, document: Document): Cell[] {
+  const known = new Set(Object.keys((schema['properties'] ?? {}) as object));
+  const cellOf = (of: string, kind: Kind, key: string, value: unknown): Cell => ({
+    name: `${collection}.${of}${kind === 'part' ? `.${key}` : ''}`,
+    kind,
+    of,
+    key,
+    column: undefined,
+    value,
+    canon: canonicalBson(value),
+  });
   return Object.entries(document).flatMap(([name, value]): Cell[] => {
-    if (name === '_id' || value === undefined) return [];
+    if (name === '_id' || value === undefined || mapping.back.notes?.includes(name)) return [];
+    const rest = mapping.back.rest;
+    if (rest !== undefined && !known.has(name)) return [cellOf(rest, 'part', name, value)];
     const parts = mapping.back.parts?.[name];
-    const cell = (kind: Kind, key: string, its: unknown): Cell => ({
-      name: `${collection}.${name}${kind === 'part' ? `.${key}` : ''}`,
-      kind,
-      of: name,
-      key,
-      column: undefined,
-      value: its,
-      canon: canonicalBson(its),
-    });
-    if (!parts) return [cell('field', name, value)];
-    return Object.entries(parts(value)).map(([key, its]) => cell('part', key, its));
+    if (!parts) return [cellOf(name, 'field', name, value)];
+    return Object.entries(parts(value)).map(([key, its]) => cellOf(name, 'part', key, its));
   });
 }
 

@@ -22,7 +22,7 @@ export function changesFor(
   const from = new Fields(mapping, base, settings);
   if (cell.kind === 'kept') return keptChanges(from, cell.key, value);
   const declared = mapping.back.edits?.[cell.of];
-  if (declared) return declared(cell.key, value, deserialize(base, decoding));
+  if (declared) return declared(cell.key, value, from.document).flatMap((change) => from.spelled(change));
   if (cell.kind === 'child' && (!cell.column || cell.column.type === 'jsonb')) return from.json([cell.key], value);
   if (cell.kind === 'part') return from.values([cell.of, cell.key], `${cell.of}.${cell.key}`, cell, value);
   return from.placesOf(cell).flatMap((path) => from.values(path, cell.of, cell, value));
@@ -48,6 +48,17 @@ export function originalsOf(mapping: Mapping, content: Outcome): Readonly<Record
   return Object.assign({}, ...found) as Record<string, unknown>;
 }
 
+/** Whether a document's conversion has left notes: then it was one of the old system's. */
+export function hasNotes(mapping: Mapping, content: Outcome): boolean {
+  return mapping.targets.some((target) =>
+    (content[target.name] ?? []).some((one) => {
+      const kept = (one as Document)[keptColumn] as { [notesKey]?: unknown } | null | undefined;
+      const noted = mapping.back.notes?.some((name) => (one as Document)[name] !== undefined) ?? false;
+      return target.store === 'postgres' ? kept?.[notesKey] !== undefined : noted;
+    }),
+  );
+}
+
 class Fields {
   readonly #mapping: Mapping;
   readonly #base: Uint8Array;
@@ -63,6 +74,24 @@ class Fields {
 
   get mapping(): Mapping {
     return this.#mapping;
+  }
+
+  /** The document with its fields under their first names. */
+  get document(): Document {
+    const entries = Object.entries(deserialize(this.#base, decoding) as Document);
+    return Object.fromEntries(entries.map(([name, value]) => [this.#mapping.otherNames[name] ?? name, value]));
+  }
+
+  /** A declared change, its fields as the document spells them; JSON as text first, where it stood there as text. */
+  spelled(change: Change): Change[] {
+    const edits = change.flatMap((edit) =>
+      this.spellings(edit.path[0]!).map((name) => ({ ...edit, path: [name, ...edit.path.slice(1)] })),
+    );
+    const textual = edits.map((edit): Edit => {
+      const [text] = 'json' in edit ? jsonTexts(edit.json, this.at(edit.path)) : [];
+      return text === undefined ? edit : { path: edit.path, value: text };
+    });
+    return textual.some((edit, i) => edit !== edits[i]) ? [textual, edits] : [edits];
   }
 
   at(path: readonly string[]): unknown {

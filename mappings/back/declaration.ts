@@ -15,6 +15,10 @@ export interface WayBack {
   >;
   /** How times are written where the document does not show it. BSON dates by default. */
   readonly time?: TimeForm;
+  /** Columns and fields that say how the document was converted, not what it holds: neither compared nor written. */
+  readonly notes?: readonly string[];
+  /** The field of an optimised document that holds fields without a place of their own; one that is new there counts as one of them. */
+  readonly rest?: string;
   /** Keys of `metadata` that `transform` sets by itself: they follow from the document and are not written. */
   readonly tags?: readonly string[];
   /** Key of `metadata` -> field it comes from, where they differ. */
@@ -23,7 +27,10 @@ export interface WayBack {
   readonly parts?: Readonly<Record<string, (value: unknown) => Readonly<Record<string, unknown>>>>;
   /** What `Notes.keep` kept in an optimised document, by path. In rows it stands under `metadata._causeway.original`. */
   readonly originals?: (document: Document) => Readonly<Record<string, unknown>>;
-  /** A part, or a child table, -> changes to the document that say its new value (undefined: it is gone), best first. */
+  /**
+   * A column, a part or a child table -> changes to the document that say its new value (undefined: it is gone), best first. `document` has
+   * its fields under their first names, and so have paths.
+   */
   readonly edits?: Readonly<Record<string, (key: string, value: unknown, document: Document) => readonly Change[]>>;
 }
 
@@ -32,7 +39,10 @@ export type BackSettings = Pick<TransformSettings, 'zone' | 'providers'>;
 /** Edits that belong together. */
 export type Change = readonly Edit[];
 
-/** One field gets a BSON value, or what JSON says, with the types of what it replaces; undefined removes it. */
-export type Edit =
-  | { readonly path: readonly string[]; readonly value: unknown }
-  | { readonly path: readonly string[]; readonly json: unknown };
+/**
+ * One field gets a BSON value, or what JSON says with the types of what it replaces, or what is made of the value it has by then; undefined
+ * removes it.
+ */
+export type Edit = { readonly path: readonly string[] } & (
+  { readonly value: unknown } | { readonly json: unknown } | { readonly make: (old: unknown) => unknown }
+);

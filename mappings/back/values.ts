@@ -41,7 +41,7 @@ export function textsLike(text: string, old: unknown): unknown[] {
   return [...(typeof old === 'object' ? numbersLike(text, old) : []), text];
 }
 
-function booleansLike(value: boolean, old: unknown): unknown[] {
+export function booleansLike(value: boolean, old: unknown): unknown[] {
   if (old instanceof Int32) return [new Int32(value ? 1 : 0), value];
   if (old instanceof Double) return [new Double(value ? 1 : 0), value];
   if (typeof old !== 'string') return [value];

@@ -89,6 +89,12 @@ export default defineMapping({
     if (document[field] === null) notes.keep(field, null);
     return { app_metadata: [{ ...row, metadata: residual(rest, columns, notes) }] };
   },
+  back: {
+    fields: { key: ['key', 'config_name'], value: ['value', 'config_value'], category: ['category'] },
+    // The older form has the part before the point in config_type.
+    values: { key: (key) => [key, String(key).replace(/^[^.]*\./, '')] },
+    kept: { configured_value: 'config_value' },
+  },
   rules: [
     { name: 'key_not_null', sql: `select count(*) from app_metadata where key is null or key = ''` },
     {

@@ -6,7 +6,7 @@ import { zoneOffset } from '../fields/instant.ts';
 import { isMarker } from '../fields/marker.ts';
 import { readNumber, roundHalfEven } from '../fields/number.ts';
 import { residual } from '../fields/residual.ts';
-import { marketOf, readSymbol, type Symbol } from '../fields/symbol.ts';
+import { marketLike, marketOf, readSymbol, type Symbol } from '../fields/symbol.ts';
 import { cleanText, optionalText } from '../fields/text.ts';
 import { defineMapping, type Document } from '../mapping.ts';
 import type { Notes } from '../notes.ts';
@@ -102,6 +102,10 @@ export default defineMapping({
       ...Object.fromEntries(ratios.map((ratio) => [ratio, finite(document[ratio], ratio, notes)])),
     };
     return { market_data: [{ ...row, metadata: residual(document, columns, notes) }] };
+  },
+  back: {
+    fields: { timestamp: [], symbol: ['symbol', 'code'], market: ['market'] },
+    values: { market: (market, old) => [...(typeof old === 'string' ? marketLike(market, old) : []), market] },
   },
   rules: [
     { name: 'price_range', sql: 'select count(*) from market_data where high < low' },

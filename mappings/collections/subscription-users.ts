@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { quarantine } from '../../core/quarantine.ts';
 import { boolean, integer, jsonb, table, text, timestamptz } from '../../stores/postgres/target.ts';
+import { booleansLike } from '../back/values.ts';
 import { readBoolean } from '../fields/boolean.ts';
 import { readInstant } from '../fields/instant.ts';
 import { optionalInteger } from '../fields/integer.ts';
@@ -10,7 +11,7 @@ import { optionalMoment, sortable } from '../fields/moment.ts';
 import { passwordHash } from '../fields/password.ts';
 import { residual } from '../fields/residual.ts';
 import { cleanText, optionalText } from '../fields/text.ts';
-import { readConfig, readWatchlist, withDepth } from '../fields/user-config.ts';
+import { configChanges, readConfig, readWatchlist, withDepth } from '../fields/user-config.ts';
 import { defineMapping, type Document } from '../mapping.ts';
 import type { Notes } from '../notes.ts';
 import { defaultSettings } from '../settings.ts';
@@ -139,6 +140,17 @@ export default defineMapping({
       metadata: residual(document, columns, notes),
     };
     return { users: [row], user_configs: settings };
+  },
+  back: {
+    fields: {
+      password_hash: ['hashed_password'],
+      password_scheme: [],
+      username_key: [],
+      email_key: [],
+      role: ['is_admin'],
+    },
+    values: { role: (role, old) => (role === 'admin' || role === 'user' ? booleansLike(role === 'admin', old) : []) },
+    edits: { user_configs: configChanges },
   },
   rules: [
     { name: 'username_not_null', sql: `select count(*) from users where username is null or username = ''` },

@@ -2,6 +2,7 @@
 import { Double } from 'bson';
 import { quarantine } from '../../core/quarantine.ts';
 import type { Notes } from '../notes.ts';
+import { numbersLike } from '../back/values.ts';
 import { readNumber } from './number.ts';
 
 export const actions = ['strong_buy', 'buy', 'hold', 'sell', 'strong_sell'] as const;
@@ -36,6 +37,27 @@ const word = (text: string): Action | undefined => {
   const key = text.normalize('NFKC').trim().toUpperCase();
   return Object.hasOwn(words, key) ? words[key] : undefined;
 };
+
+/** The action in the language and case of the word that stood there; as it is where none did. */
+export function actionLike(action: unknown, old: unknown): unknown[] {
+  if (typeof old !== 'string' || typeof action !== 'string') return [action];
+  const same = Object.keys(words).filter((key) => words[key] === action && isLatin(key) === isLatin(old));
+  const latin = /^[a-z\s_]+$/.test(old) ? same.map((key) => key.toLowerCase()) : same;
+  return [...(action === action.toLowerCase() && word(old) === old ? [action] : []), ...latin, action];
+}
+
+const isLatin = (text: string): boolean => /^[\x20-\x7e]*$/.test(text);
+
+/** A confidence on the scale that the one before was on: percent, with or without the sign, or 0 to 1. */
+export function confidenceLike(value: unknown, old: unknown): unknown[] {
+  const confidence = Number(String(value));
+  const percent = Number((confidence * 100).toPrecision(15));
+  const text = typeof old === 'string' ? old.trim() : undefined;
+  if (text?.endsWith('%')) return [`${percent}%`, `${confidence * 100}%`];
+  const before = readNumber(old);
+  if (before.is !== 'number' || Number(before.text) <= 1) return [];
+  return [percent, confidence * 100].flatMap((number) => numbersLike(String(number), old)).concat(new Double(percent));
+}
 
 /** `买入/持有` is between the two: the more careful one is taken, with a warning. Unknown words quarantine. */
 export function readAction(value: unknown, path: string, notes: Notes): Action | undefined {

@@ -14,6 +14,15 @@ const words: Record<string, number> = {
   comprehensive: 5,
 };
 
+/** The depth in the vocabulary that the one before was in: words of either language, a digit, a number. */
+export function depthLike(depth: unknown, old: unknown): unknown[] {
+  if (typeof old !== 'string') return [];
+  const latin = (text: string) => /^[a-z]+$/.test(text.trim());
+  const number = Number(String(depth));
+  if (/^\s*\d/.test(old)) return [String(number)];
+  return Object.keys(words).filter((word) => words[word] === number && latin(word) === latin(old));
+}
+
 /** undefined when the value is no depth. */
 export function researchDepth(value: unknown): number | undefined {
   if (typeof value === 'string' && Object.hasOwn(words, value.trim())) return words[value.trim()];

@@ -18,6 +18,12 @@ const markets: Record<string, Symbol['market']> = {
   美股: 'US',
 };
 
+/** A market in the language that the one before was in; as the application's documents say it where none was. */
+export function marketLike(market: unknown, old: unknown): unknown[] {
+  const named = { CN: 'A股', HK: '港股', US: '美股' }[String(market)];
+  return typeof old === 'string' && /^[\x20-\x7e]+$/.test(old) ? [market] : [named, market];
+}
+
 /** `A股`, `HK` ... as CN, HK or US. */
 export const marketOf = (value: unknown): Symbol['market'] | undefined =>
   typeof value === 'string' && Object.hasOwn(markets, value.trim().toUpperCase())
