@@ -77,10 +77,12 @@ export async function watchStage(resources: Resources, order: WatchOrder): Promi
     state = decision.state;
     const { action, mode, severity, reasons } = decision;
     // The store that would keep it may be what is failing.
-    await query(resources.postgres, 'writing the audit log', 'insert into migration_control.audit_log (action, detail) values ($1, $2)', [
-      'sample',
-      JSON.stringify({ stage: order.stage, evidence, decision: { action, mode, severity, reasons } }),
-    ]).catch(() => undefined);
+    await query(
+      resources.postgres,
+      'writing the audit log',
+      'insert into migration_control.audit_log (action, detail) values ($1, $2)',
+      ['sample', JSON.stringify({ stage: order.stage, evidence, decision: { action, mode, severity, reasons } })],
+    ).catch(() => undefined);
     if (action !== 'continue') break;
   } while (performance.now() < until);
   return observed;

@@ -63,7 +63,9 @@ export function shutGates(facts: GateFacts, limits: GateLimits): string[] {
   for (const collection of limits.collections) {
     const status = facts.validation[collection];
     if (status !== 'passed')
-      shut.push(`the last validation of ${collection} ${status ? `ended ${status}` : 'is missing'}. Run \`causeway validate\`.`);
+      shut.push(
+        `the last validation of ${collection} ${status ? `ended ${status}` : 'is missing'}. Run \`causeway validate\`.`,
+      );
     const share = facts.quarantine[collection] ?? 0;
     if (share > limits.quarantineShare)
       shut.push(

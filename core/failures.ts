@@ -91,12 +91,14 @@ export const failures = {
   NewSystemAuthoritative: {
     retryable: false,
     then: 'park',
-    advice: 'The new system is authoritative for this collection; write there, or go back first with `causeway rollback`.',
+    advice:
+      'The new system is authoritative for this collection; write there, or go back first with `causeway rollback`.',
   },
   SwitchRefused: {
     retryable: true,
     then: 'park',
-    advice: 'Writes stayed where they were. Correct what the message names, then `causeway retry` tries the stage again.',
+    advice:
+      'Writes stayed where they were. Correct what the message names, then `causeway retry` tries the stage again.',
   },
   PointOfNoReturn: {
     retryable: false,

@@ -206,8 +206,7 @@ async function serveCutover(state: MigrationState, desk: Desk): Promise<void> {
   const stages = () => getExternalWorkflowHandle(`${workflowInfo().workflowId}/cutover`);
   for (;;) {
     await condition(
-      () =>
-        desk.cutovers.length > 0 || desk.approvals.length > 0 || desk.advances > 0 || desk.incidents.length > 0,
+      () => desk.cutovers.length > 0 || desk.approvals.length > 0 || desk.advances > 0 || desk.incidents.length > 0,
     );
     const order = desk.cutovers.shift();
     if (order) {

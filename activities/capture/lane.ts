@@ -4,7 +4,16 @@ import type pg from 'pg';
 import { holdsLane, takeLane } from '../../control/capture.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { inTransaction, postgresFailure, query } from '../../stores/postgres/connection.ts';
-import { applyChanges, feedsOf, lostKey, type Change, type ChangeSettings, type Feed, type LateWrites, type Totals } from '../apply.ts';
+import {
+  applyChanges,
+  feedsOf,
+  lostKey,
+  type Change,
+  type ChangeSettings,
+  type Feed,
+  type LateWrites,
+  type Totals,
+} from '../apply.ts';
 import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
 import type { Why } from '../shape.ts';

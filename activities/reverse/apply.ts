@@ -56,7 +56,9 @@ async function applyNext(
   most: number,
 ): Promise<number | 'closed' | 'superseded'> {
   return inTransaction(resources.postgres, 'bringing changes back', async (client) => {
-    const held = await client.query<{ epoch: string }>('select epoch from migration_control.reverse_position for update');
+    const held = await client.query<{ epoch: string }>(
+      'select epoch from migration_control.reverse_position for update',
+    );
     if (held.rows.length === 0) return 'closed';
     if (Number(held.rows[0]!.epoch) !== epoch) return 'superseded';
     await client.query(`set local lock_timeout = 1000; ${ownWrites}`);
@@ -84,7 +86,9 @@ async function applyNext(
         sums.conflicts += done.conflicts;
       }
     }
-    await client.query('delete from migration_control.outbox where id = any($1::bigint[])', [rows.map((row) => row.id)]);
+    await client.query('delete from migration_control.outbox where id = any($1::bigint[])', [
+      rows.map((row) => row.id),
+    ]);
     await client.query(
       `update migration_control.reverse_position set documents = documents + $1, unchanged = unchanged + $2, conflicts = conflicts + $3, updated_at = clock_timestamp()`,
       [sums.documents, sums.unchanged, sums.conflicts],
@@ -151,7 +155,8 @@ async function bringBack(
     const now = old.get(id);
     const digest = now ? digestOf(now) : 0n;
     const one = rebuilt.get(id)!;
-    const wanted = wantedOf(one, row);
+    const rebuiltTo = wantedOf(one, row);
+    const wanted = now && isBytes(rebuiltTo) && Buffer.compare(rebuiltTo, now) === 0 ? 'as it is' : rebuiltTo;
     if (wanted === 'nothing') continue;
     unsaid.set(id, one.is === 'document' ? one.unsaid : []);
     // Somebody else has written to the old system since: not what the ledger knows, and not our own last write either.
@@ -183,6 +188,8 @@ async function bringBack(
   await followTime(client, feed, partition, ids);
   return { documents: writes.length, unchanged: ids.length - writes.length, conflicts: conflicts.length };
 }
+
+const isBytes = (wanted: unknown): wanted is Uint8Array => wanted instanceof Uint8Array;
 
 /** The document's bytes, or undefined: it is to be deleted. */
 function wantedOf(rebuilt: Rebuilt, row: LedgerRow): Uint8Array | undefined | 'as it is' | 'nothing' {
@@ -244,17 +251,17 @@ async function writeLedger(
     `update ${partition} l set version = greatest(l.version, $1), op_index = ${readOp}, deleted = s.digest is null, source_digest = coalesce(s.digest, 0),
        state = case when s.digest is null then 's'::"char" else 'l' end, rule = null, mapping_version = $2
      from unnest($3::text[], $4::bigint[]) s(source_id, digest) where l.source_id = s.source_id`,
-    [version.toString(), feed.mapping.version, rows.map(([id]) => id), rows.map(([, digest]) => digest?.toString() ?? null)],
+    [
+      version.toString(),
+      feed.mapping.version,
+      rows.map(([id]) => id),
+      rows.map(([, digest]) => digest?.toString() ?? null),
+    ],
   );
 }
 
 /** Rows found by their time later on must be found where they are now. */
-async function followTime(
-  client: pg.ClientBase,
-  feed: Feed,
-  partition: string,
-  ids: readonly string[],
-): Promise<void> {
+async function followTime(client: pg.ClientBase, feed: Feed, partition: string, ids: readonly string[]): Promise<void> {
   const timed = feed.mapping.targets.find(
     (target): target is TableTarget => target.store === 'postgres' && (target as TableTarget).time !== undefined,
   );

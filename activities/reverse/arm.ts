@@ -38,9 +38,7 @@ export async function armReverse(resources: Resources, settings: ReverseSettings
         `create or replace trigger ${truncateTrigger} before truncate on ${table} for each statement execute function migration_control.no_truncate()`,
       );
       if (!target.child)
-        await client.query(
-          `alter table ${table} alter column source_id set default migration_control.object_id()`,
-        );
+        await client.query(`alter table ${table} alter column source_id set default migration_control.object_id()`);
     }
     await client.query(
       'insert into migration_control.reverse_position (token, stream_version, settings) values ($1, $2, $3) on conflict do nothing',

@@ -65,7 +65,11 @@ async function follow(
       const batch: Batch = await mongo('reading changes of the target', () => stream!.next());
       if (batch.events.length === 0 && Date.now() - savedAt < 500) continue;
       // A collection of ours was dropped or renamed: no document's change says so.
-      if (batch.events.some((event) => event.kind === 'other' && event.collection !== undefined && mappings.has(event.collection)))
+      if (
+        batch.events.some(
+          (event) => event.kind === 'other' && event.collection !== undefined && mappings.has(event.collection),
+        )
+      )
         return 'lost';
       if (!(await keep(resources, position.readerEpoch, batch, mappings))) return 'superseded';
       killPoint('reverse.after-read');
@@ -88,7 +92,9 @@ async function keep(
   mappings: ReadonlyMap<string, string>,
 ): Promise<boolean> {
   const keys = batch.events.flatMap((event) =>
-    event.kind === 'document' && mappings.has(event.collection) ? [[mappings.get(event.collection)!, event.id] as const] : [],
+    event.kind === 'document' && mappings.has(event.collection)
+      ? [[mappings.get(event.collection)!, event.id] as const]
+      : [],
   );
   return inTransaction(postgres, 'noting changes of the target', async (client) => {
     const { rowCount } = await client.query(
@@ -136,7 +142,8 @@ async function beginAgain(resources: Resources, epoch: number, mappings: Readonl
 async function idsOf({ mongodb }: Resources, collection: string): Promise<string[]> {
   return mongo(`listing ${collection}`, async () => {
     const ids: string[] = [];
-    for await (const { _id } of mongodb.db.collection(collection).find({}, { projection: { _id: 1 } })) ids.push(sourceId(_id));
+    for await (const { _id } of mongodb.db.collection(collection).find({}, { projection: { _id: 1 } }))
+      ids.push(sourceId(_id));
     return ids;
   });
 }

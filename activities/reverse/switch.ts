@@ -4,7 +4,13 @@ import { moveRoutes, routingChannel } from '../../control/routing.ts';
 import { ownWrites, readReverse } from '../../control/reverse.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import type { Route, WriteMode } from '../../core/state.ts';
-import { closeCollection, isClosed, reopenCollection, validationOf, type Validation } from '../../stores/mongodb/close.ts';
+import {
+  closeCollection,
+  isClosed,
+  reopenCollection,
+  validationOf,
+  type Validation,
+} from '../../stores/mongodb/close.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { readDocuments } from '../../stores/mongodb/changes.ts';
 import { versionOf } from '../../stores/mongodb/source.ts';
@@ -179,7 +185,10 @@ async function awaitRouters({ postgres }: Resources, fence: Fence): Promise<void
 
 async function pause(fence: Fence, why: string): Promise<void> {
   if (performance.now() + 50 > fence.until)
-    throw new KnownFailure('SwitchRefused', `The fence passed before the writes could be moved: ${why}. Nothing was moved.`);
+    throw new KnownFailure(
+      'SwitchRefused',
+      `The fence passed before the writes could be moved: ${why}. Nothing was moved.`,
+    );
   await sleep(pollMs);
 }
 

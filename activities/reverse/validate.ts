@@ -34,7 +34,7 @@ export async function validateRollback(
       if (ids.length === 0) break;
       heartbeat();
       let differing = await differingOf(resources, feed, ids);
-      for (const until = Date.now() + patienceMs; differing.length > 0 && Date.now() < until; ) {
+      for (const until = Date.now() + patienceMs; differing.length > 0 && Date.now() < until;) {
         await sleep(200);
         differing = await differingOf(resources, feed, differing);
       }

@@ -8,22 +8,23 @@ import { print, printJson, table } from '../output.ts';
 import { common } from './orders.ts';
 
 export const decisions = (): Command =>
-  common(new Command('decisions').description('what was decided, when and why; the evidence stands in the audit log')).action(
-    (options: { migration: string; json?: boolean }) =>
-      withTemporal(async (session) => {
-        const name = checkName(options.migration);
-        const status = await readStatus(session, name);
-        const entries = isOver(status.state) ? await recorded() : await handleOf(session, name).query(decisionsQuery);
-        if (options.json) return printJson(entries);
-        print(
-          entries.length === 0
-            ? 'Nothing has been decided yet.'
-            : table(
-                ['when', 'decision', 'why'],
-                entries.map((one) => [one.at, one.decision, one.reason]),
-              ),
-        );
-      }),
+  common(
+    new Command('decisions').description('what was decided, when and why; the evidence stands in the audit log'),
+  ).action((options: { migration: string; json?: boolean }) =>
+    withTemporal(async (session) => {
+      const name = checkName(options.migration);
+      const status = await readStatus(session, name);
+      const entries = isOver(status.state) ? await recorded() : await handleOf(session, name).query(decisionsQuery);
+      if (options.json) return printJson(entries);
+      print(
+        entries.length === 0
+          ? 'Nothing has been decided yet.'
+          : table(
+              ['when', 'decision', 'why'],
+              entries.map((one) => [one.at, one.decision, one.reason]),
+            ),
+      );
+    }),
   );
 
 /** Of a migration that has ended: nobody is there to ask, and the audit log is. */

@@ -11,9 +11,11 @@ import { down, environment as stackEnvironment, reset, status as stackStatus, up
 import { checkout } from '../../stack/home.ts';
 import { controlQueue, rootId, type MigrationInput } from '../../workflows/contract.ts';
 import type { migration } from '../../workflows/migration.ts';
-import { readSettings } from '../../core/settings.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { readSettings, type Settings } from '../../core/settings.ts';
 import type { Status } from '../../core/state.ts';
-import { home, withTemporal } from '../connect.ts';
+import type { rollback } from '../../workflows/children/rollback.ts';
+import { home, withTemporal, type TemporalSession } from '../connect.ts';
 import { UsageError } from '../errors.ts';
 import { follow } from '../follow.ts';
 import { print } from '../output.ts';
@@ -27,6 +29,7 @@ interface Options {
   readonly soak: string;
   readonly rate: string;
   readonly keep?: boolean;
+  readonly andBack?: boolean;
 }
 
 export const demo = (): Command =>
@@ -39,6 +42,7 @@ export const demo = (): Command =>
     .option('--seed <n>', 'what the documents are derived from', '1')
     .option('--soak <seconds>', 'how long each cutover stage is watched', '2')
     .option('--rate <n>', 'writes per second of the old application, and as many operations of the new one', '40')
+    .option('--and-back', 'at the end take reads and writes back to the old system, as an operator would in trouble')
     .option('--keep', 'leave stack and data as they are at the end, to look around')
     .action((options: Options) => run(options));
 
@@ -86,7 +90,7 @@ async function run(options: Options): Promise<void> {
     );
     const worker = await startWorkerProcess();
     try {
-      await withTraffic(rate, () => migrate(soak));
+      await withTraffic(rate, () => migrate(soak, options.andBack === true));
     } finally {
       worker.kill('SIGTERM');
       if (worker.exitCode === null) await once(worker, 'exit');
@@ -101,14 +105,15 @@ async function run(options: Options): Promise<void> {
   }
 }
 
-async function migrate(soak: number): Promise<Status> {
+async function migrate(soak: number, andBack: boolean): Promise<Status> {
   const stages = [
     { name: 'phase_1_reads', percentage: 10, soakSeconds: soak },
     { name: 'phase_2_reads', percentage: 50, soakSeconds: soak },
     { name: 'phase_3_reads', percentage: 90, soakSeconds: soak },
     { name: 'phase_4_writes', percentage: 100, writes: 'new_system', soakSeconds: soak },
   ];
-  const read = readSettings({ stages });
+  // Seconds where the strategy has weeks.
+  const read = readSettings({ stages, sampleSeconds: 1, gateSeconds: 60 });
   if ('problems' in read) throw new UsageError(read.problems.join('; '));
   const started = Date.now();
   return withTemporal(async (session) => {
@@ -121,8 +126,28 @@ async function migrate(soak: number): Promise<Status> {
     });
     const status = await follow(session, 'default', { json: false, silent: false });
     print(await finalReport(status, Date.now() - started));
+    if (andBack && status.state === 'completed') await goBack(session, read.settings);
     return status;
   });
+}
+
+/** Everything to the old system; what was copied stays. Exit code 1 where it does not come to its end. */
+async function goBack(session: TemporalSession, settings: Settings): Promise<void> {
+  print('4. Back: reads and writes to the old system again, with everything that was written meanwhile');
+  // The application writes to the new system alone for a moment, so that there is something to bring back.
+  await sleep(3000);
+  const started = Date.now();
+  const { failed } = await session.client.workflow.execute<typeof rollback>('rollback', {
+    workflowId: `${rootId('default')}/rollback`,
+    taskQueue: controlQueue,
+    args: ['default', [{ undo: 'cutover' }], settings],
+  });
+  if (failed) process.exitCode = 1;
+  print(
+    failed
+      ? `  The way back stopped: ${failed.reason.message}`
+      : `  Everything is back with the old system after ${((Date.now() - started) / 1000).toFixed(1)} s.`,
+  );
 }
 
 /** Only what an earlier demo or seed left in the embedded stack is removed; a source outside it is never touched. */

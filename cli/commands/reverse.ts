@@ -15,43 +15,40 @@ interface Row {
 }
 
 export const reverse = (): Command =>
-  new Command('reverse')
-    .description('the way back: changes of the new system on their way to the old one')
-    .addCommand(
-      common(new Command('status').description('what waits, conflicts, late writes')).action(
-        async (options: { json?: boolean }) => {
-          const { addresses } = await readAddresses();
-          const pool = openPool(addresses.postgres, 1);
-          try {
-            const status = await reverseStatus(pool);
-            if (!status)
-              throw new UsageError('There is no way back: it is anchored when writes move to the new system.');
-            const found = await findingsOf(pool);
-            if (options.json) return printJson({ ...status, findings: found });
+  new Command('reverse').description('the way back: changes of the new system on their way to the old one').addCommand(
+    common(new Command('status').description('what waits, conflicts, late writes')).action(
+      async (options: { json?: boolean }) => {
+        const { addresses } = await readAddresses();
+        const pool = openPool(addresses.postgres, 1);
+        try {
+          const status = await reverseStatus(pool);
+          if (!status) throw new UsageError('There is no way back: it is anchored when writes move to the new system.');
+          const found = await findingsOf(pool);
+          if (options.json) return printJson({ ...status, findings: found });
+          print(
+            table(
+              ['reverse sync', ''],
+              [
+                ['documents brought back', count(status.documents)],
+                ['waiting', `${count(status.waiting)}, the oldest for ${status.lagMs} ms`],
+                ['conflicts (both sides had changed a document)', count(status.conflicts)],
+                ['late writes to the old system', count(status.lateWrites)],
+              ],
+            ),
+          );
+          if (found.length > 0)
             print(
               table(
-                ['reverse sync', ''],
-                [
-                  ['documents brought back', count(status.documents)],
-                  ['waiting', `${count(status.waiting)}, the oldest for ${status.lagMs} ms`],
-                  ['conflicts (both sides had changed a document)', count(status.conflicts)],
-                  ['late writes to the old system', count(status.lateWrites)],
-                ],
+                ['what', 'collection', 'document', 'at'],
+                found.map((row) => [row.what, row.collection, row.source_id, row.at.toISOString()]),
               ),
             );
-            if (found.length > 0)
-              print(
-                table(
-                  ['what', 'collection', 'document', 'at'],
-                  found.map((row) => [row.what, row.collection, row.source_id, row.at.toISOString()]),
-                ),
-              );
-          } finally {
-            await pool.end();
-          }
-        },
-      ),
-    );
+        } finally {
+          await pool.end();
+        }
+      },
+    ),
+  );
 
 /** The newest of each, at most 20. */
 const findingsOf = (pool: ReturnType<typeof openPool>): Promise<Row[]> =>

@@ -1,7 +1,7 @@
 // The application of the demo: reads and writes through the router and the dual write, as the real one would link them.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Double, ObjectId } from 'bson';
-import type { MongoClient } from 'mongodb';
+import type { ClientSession, Collection, MongoClient } from 'mongodb';
 import type pg from 'pg';
 import type { Targets } from '../../activities/outside.ts';
 import { defaultSettings } from '../../mappings/settings.ts';
@@ -11,20 +11,30 @@ import type { Counters } from '../../traffic/second-write.ts';
 
 export interface Traffic {
   readonly reads: { readonly old: number; readonly new: number };
-  readonly writes: number;
+  readonly writes: { readonly old: number; readonly new: number };
   readonly errors: number;
+  /** The longest that a write waited while writes were being moved, ms. */
+  readonly longestWaitMs: number;
   readonly dual: Counters | undefined;
 }
 
 export interface Application {
   traffic(): Traffic;
+  /** Documents the application has written, by id: what each must say wherever it is read. */
+  written(): ReadonlyMap<string, Usage>;
   /** Ends after the operations under way. */
   stop(): Promise<Traffic>;
 }
 
+export interface Usage {
+  readonly session_id: string;
+  readonly input_tokens: number;
+  readonly output_tokens: number;
+}
+
 const users = Array.from({ length: 50 }, (_, i) => `demo-user-${i}`);
 
-/** `perSecond`: operations, half of them reads. Works before, during and after the migration, and knows of it only through the router. */
+/** `perSecond`: operations, half of them reads. Works before, during and after the migration, and knows of it only through the library. */
 export async function startApplication(
   addresses: { readonly postgres: string },
   source: { readonly client: MongoClient; readonly db: ReturnType<MongoClient['db']> },
@@ -32,22 +42,73 @@ export async function startApplication(
   perSecond: number,
 ): Promise<Application> {
   const router = await Router.open({ postgres: addresses.postgres });
-  const counts = { reads: { old: 0, new: 0 }, writes: 0, errors: 0 };
+  const counts = { reads: { old: 0, new: 0 }, writes: { old: 0, new: 0 }, errors: 0 };
   let dual: DualWriteManager | undefined;
   let stopping = false;
-  const own: ObjectId[] = [];
+  const written = new Map<string, Usage>();
+  const collection = 'token_usage';
 
   const read = async () => {
     const user = users[Math.floor(Math.random() * users.length)]!;
-    const side = router.sideOfRead('token_usage', user);
+    const side = router.sideOfRead(collection, user);
     counts.reads[side]++;
-    if (side === 'old') await source.db.collection('token_usage').find({ session_id: user }).limit(20).toArray();
+    if (side === 'old') await source.db.collection(collection).find({ session_id: user }).limit(20).toArray();
     else await recent(targets.postgres, user);
   };
+  const insert = async () => {
+    const document = usage();
+    const id = document._id.toHexString();
+    const old = async (on: Collection, session?: ClientSession) => {
+      await on.insertOne(document, { ...(session && { session }) });
+      return 'old' as const;
+    };
+    // The new system's own form of the same write, for when it is authoritative.
+    const fresh = async (client: pg.ClientBase) => {
+      await client.query(
+        `insert into api_usage (source_id, "timestamp", provider, model_name, input_tokens, output_tokens, cost, currency, session_id, analysis_type)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+        [
+          id,
+          document.timestamp,
+          document.provider,
+          document.model_name,
+          document.input_tokens,
+          document.output_tokens,
+          document.cost.valueOf(),
+          document.currency,
+          document.session_id,
+          document.analysis_type,
+        ],
+      );
+      return 'new' as const;
+    };
+    const side = dual
+      ? await dual.write(collection, old, () => [document._id], fresh)
+      : await old(source.db.collection(collection));
+    counts.writes[side]++;
+    const { session_id, input_tokens, output_tokens } = document;
+    written.set(id, { session_id, input_tokens, output_tokens });
+  };
+  const update = async (id: string) => {
+    const key = new ObjectId(id);
+    const old = async (on: Collection, session?: ClientSession) => {
+      await on.updateOne({ _id: key }, { $inc: { output_tokens: 1 } }, { ...(session && { session }) });
+      return 'old' as const;
+    };
+    const fresh = async (client: pg.ClientBase) => {
+      await client.query('update api_usage set output_tokens = output_tokens + 1 where source_id = $1', [id]);
+      return 'new' as const;
+    };
+    const side = dual
+      ? await dual.write(collection, old, () => [key], fresh)
+      : await old(source.db.collection(collection));
+    counts.writes[side]++;
+    const before = written.get(id)!;
+    written.set(id, { ...before, output_tokens: before.output_tokens + 1 });
+  };
   const write = async () => {
-    counts.writes++;
     // The control schema comes with the migration; until then there is nothing to write a second time to.
-    if (!dual && router.writeModeOf('token_usage') !== 'old')
+    if (!dual && router.writeModeOf(collection) !== 'old')
       dual = await DualWriteManager.open({
         source,
         targets,
@@ -55,10 +116,9 @@ export async function startApplication(
         settings: defaultSettings,
         sampleRate: 0.2,
       });
-    const collection = dual?.collection('token_usage') ?? source.db.collection('token_usage');
-    const old = own.length > 20 && Math.random() < 0.4 ? own[Math.floor(Math.random() * own.length)] : undefined;
-    if (old) await collection.updateOne({ _id: old }, { $inc: { output_tokens: 1 } });
-    else own.push((await collection.insertOne(usage())).insertedId as ObjectId);
+    const ids = [...written.keys()];
+    if (ids.length > 20 && Math.random() < 0.4) await update(ids[Math.floor(Math.random() * ids.length)]!);
+    else await insert();
   };
 
   const running = (async () => {
@@ -68,9 +128,16 @@ export async function startApplication(
       await next;
     }
   })();
-  const traffic = (): Traffic => ({ ...counts, reads: { ...counts.reads }, dual: dual?.counters });
+  const traffic = (): Traffic => ({
+    ...counts,
+    reads: { ...counts.reads },
+    writes: { ...counts.writes },
+    longestWaitMs: dual?.longestWaitMs ?? 0,
+    dual: dual?.counters,
+  });
   return {
     traffic,
+    written: () => written,
     async stop() {
       stopping = true;
       await running;

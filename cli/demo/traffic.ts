@@ -1,13 +1,15 @@
 // Traffic around the demo's migration, from before its first read until after its report: a legacy writer, and an application that is routed.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
+import { ObjectId } from 'mongodb';
 import { openResources } from '../../activities/resources.ts';
 import { isCaughtUp } from '../../activities/capture/repair.ts';
+import { reverseStatus } from '../../control/reverse.ts';
 import { versionOf } from '../../stores/mongodb/source.ts';
 import { startLegacyWriter, type Totals } from '../../seed/legacy-writer.ts';
 import { home, liveCapture, readAddresses } from '../connect.ts';
 import { count, print, table } from '../output.ts';
-import { startApplication, type Traffic } from './application.ts';
+import { startApplication, type Traffic, type Usage } from './application.ts';
 
 const tellEveryMs = 5000;
 
@@ -26,7 +28,8 @@ export async function withTraffic(perSecond: number, work: () => Promise<unknown
       clearInterval(say);
       const totals = await legacy.stop();
       const drained = await drain(resources);
-      print(await trafficReport(totals, await application.stop(), drained));
+      const last = await application.stop();
+      print(await trafficReport(totals, last, drained, await found(resources, application.written())));
     }
   } finally {
     await resources.close();
@@ -43,20 +46,47 @@ async function tell(totals: Totals, traffic: Traffic, started: number): Promise<
     : 'capture not open yet';
   const { old, new: fresh } = traffic.reads;
   print(
-    `  traffic: ${Math.round(written(totals) / seconds)} legacy writes/s; application ${count(traffic.writes)} writes, reads ${count(old)} old, ${count(fresh)} new; ${lag}`,
+    `  traffic: ${Math.round(written(totals) / seconds)} legacy writes/s; application ${count(traffic.writes.old)} writes old, ${count(traffic.writes.new)} new; reads ${count(old)} old, ${count(fresh)} new; ${lag}`,
   );
 }
 
-/** Returns the ms until everything written stood in the targets, or undefined when it did not within a minute. */
+/** Returns the ms until everything written stood on both sides, or undefined when it did not within a minute. */
 async function drain(resources: Awaited<ReturnType<typeof openResources>>): Promise<number | undefined> {
   const started = Date.now();
   const version = versionOf((await resources.source.db.command({ ping: 1 }))['operationTime']).toString();
-  for (; Date.now() - started < 60_000; await sleep(50))
-    if (await isCaughtUp(resources, version)) return Date.now() - started;
+  for (; Date.now() - started < 60_000; await sleep(50)) {
+    const waiting = (await reverseStatus(resources.postgres))?.waiting ?? 0;
+    if (waiting === 0 && (await isCaughtUp(resources, version))) return Date.now() - started;
+  }
   return undefined;
 }
 
-async function trafficReport(totals: Totals, traffic: Traffic, drained: number | undefined): Promise<string> {
+/** How many of the application's own documents the old system holds as the application wrote them, whichever side it wrote to. */
+async function found(
+  { source }: Awaited<ReturnType<typeof openResources>>,
+  written: ReadonlyMap<string, Usage>,
+): Promise<{ readonly equal: number; readonly of: number }> {
+  const documents = await source.db
+    .collection('token_usage')
+    .find({ _id: { $in: [...written.keys()].map((id) => new ObjectId(id)) } })
+    .toArray();
+  const equal = documents.filter((document) => {
+    const wanted = written.get(String(document['_id']))!;
+    return (
+      document['session_id'] === wanted.session_id &&
+      Number(document['input_tokens']) === wanted.input_tokens &&
+      Number(document['output_tokens']) === wanted.output_tokens
+    );
+  }).length;
+  return { equal, of: written.size };
+}
+
+async function trafficReport(
+  totals: Totals,
+  traffic: Traffic,
+  drained: number | undefined,
+  old: { readonly equal: number; readonly of: number },
+): Promise<string> {
   const capture = await liveCapture();
   const { dual } = traffic;
   const failed = dual
@@ -75,7 +105,12 @@ async function trafficReport(totals: Totals, traffic: Traffic, drained: number |
       ],
       [
         'application',
-        `${count(traffic.writes)} writes, reads ${count(traffic.reads.old)} old and ${count(traffic.reads.new)} new, ${traffic.errors} errors`,
+        `writes ${count(traffic.writes.old)} old and ${count(traffic.writes.new)} new, reads ${count(traffic.reads.old)} old and ${count(traffic.reads.new)} new, ${traffic.errors} errors`,
+      ],
+      ['longest wait while writes moved', `${Math.round(traffic.longestWaitMs)} ms`],
+      [
+        'what the application wrote, found in the old system',
+        `${count(old.equal)} of ${count(old.of)} documents equal`,
       ],
       ['captured events applied', capture ? count(capture.events) : 'none'],
       ['lag p50, p99', `${ms(capture?.lagP50Ms)}, ${ms(capture?.lagP99Ms)}`],

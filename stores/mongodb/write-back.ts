@@ -27,7 +27,11 @@ const guardId = (collection: string, id: string): string => `${collection}\t${id
 const bytesAtOnce = 8 * 1024 * 1024;
 
 /** What this migration wrote last to each document, as a digest; ids it never wrote are not in the map. */
-export async function lastWrittenBack(db: Db, collection: string, ids: readonly string[]): Promise<Map<string, bigint>> {
+export async function lastWrittenBack(
+  db: Db,
+  collection: string,
+  ids: readonly string[],
+): Promise<Map<string, bigint>> {
   return mongo('reading what was written back', async () => {
     const found = await db
       .collection<Guard>(writeBackGuard)
@@ -107,19 +111,23 @@ async function write(
   const gone = fresh.filter((one) => one.bytes === undefined);
   // Plain commands, because the driver's own methods would look into a replacement, and add to it.
   if (there.length > 0)
-    await db.command(
-      {
-        update: collection,
-        updates: there.map(({ id, bytes }) => ({ q: { _id: idFromSourceId(id) }, u: exactly(bytes!), upsert: true })),
-        bypassDocumentValidation: true,
-      },
-      { session },
-    ).then(throwWriteErrors);
+    await db
+      .command(
+        {
+          update: collection,
+          updates: there.map(({ id, bytes }) => ({ q: { _id: idFromSourceId(id) }, u: exactly(bytes!), upsert: true })),
+          bypassDocumentValidation: true,
+        },
+        { session },
+      )
+      .then(throwWriteErrors);
   if (gone.length > 0)
-    await db.command(
-      { delete: collection, deletes: gone.map(({ id }) => ({ q: { _id: idFromSourceId(id) }, limit: 1 })) },
-      { session },
-    ).then(throwWriteErrors);
+    await db
+      .command(
+        { delete: collection, deletes: gone.map(({ id }) => ({ q: { _id: idFromSourceId(id) }, limit: 1 })) },
+        { session },
+      )
+      .then(throwWriteErrors);
 }
 
 /** A command reports a document's failure in its answer. The message may quote values: only its code is kept. */

@@ -56,7 +56,10 @@ beforeAll(async () => {
   };
   await writeFile(join(world.home, 'settings.json'), JSON.stringify(settings));
   expect((await world.causeway(['start', '--config', join(world.home, 'settings.json')])).code).toBe(0);
-  await world.until((status) => Object.values(status.routing).some((route) => route.writeMode === 'new_system'), 120_000);
+  await world.until(
+    (status) => Object.values(status.routing).some((route) => route.writeMode === 'new_system'),
+    120_000,
+  );
 });
 afterAll(() => world.close());
 
@@ -84,7 +87,8 @@ test('writers past the library are kept out of the old system; a delete of their
 });
 
 test('a touched document that says the same comes back byte for byte; nothing else is written', async () => {
-  await world.pool.query(`update api_usage set cost = cost; update users set full_name = full_name; update user_configs set config_data = config_data;
+  await world.pool
+    .query(`update api_usage set cost = cost; update users set full_name = full_name; update user_configs set config_data = config_data;
     update sessions set status = status; update app_metadata set value = value; update market_data set close = close`);
   const optimised = world.target.collection('analysis_results_optimized');
   for (const { _id } of await optimised.find({}, { projection: { _id: 1 } }).toArray()) {
@@ -105,13 +109,18 @@ test('what the new system changes, adds and removes, the old one has', async () 
     `select source_id, cost from api_usage where source_id ~ '^[0-9a-f]{24}$' and source_id in
        (select source_id from migration_control.accounting where collection = 'token_usage' and state = 'loaded') order by source_id desc limit 2`,
   );
-  await world.pool.query('update api_usage set cost = cost + 1, provider = $2 where source_id = $1', [changed!.source_id, 'openai']);
+  await world.pool.query('update api_usage set cost = cost + 1, provider = $2 where source_id = $1', [
+    changed!.source_id,
+    'openai',
+  ]);
   await world.pool.query('delete from api_usage where source_id = $1', [removed!.source_id]);
   const born = await world.rows<{ source_id: string }>(
     `insert into api_usage ("timestamp", provider, model_name, input_tokens, output_tokens, cost, currency, session_id)
      values (now(), 'deepseek', 'deepseek-chat', 10, 5, 0.25, 'CNY', 'born in the new system') returning source_id`,
   );
-  const [user] = await world.rows<{ id: string; source_id: string }>(`select id, source_id from users where source_id ~ '^[0-9a-f]{24}$' limit 1`);
+  const [user] = await world.rows<{ id: string; source_id: string }>(
+    `select id, source_id from users where source_id ~ '^[0-9a-f]{24}$' limit 1`,
+  );
   await world.pool.query(
     `insert into user_configs (user_id, config_type, config_data) values ($1, 'preferences', '{"theme": "dark"}')
      on conflict (user_id, config_type) do update set config_data = excluded.config_data`,
@@ -120,26 +129,33 @@ test('what the new system changes, adds and removes, the old one has', async () 
   const optimised = world.target.collection('analysis_results_optimized');
   const [analysis] = await optimised.find({}).limit(1).toArray();
   await optimised.updateOne({ _id: analysis!._id }, { $set: { status: 'reviewed' } });
-  await vi.waitFor(async () => {
-    const usage = world.source.collection('token_usage');
-    const now = await usage.findOne({ _id: new ObjectId(changed!.source_id) });
-    expect(now).toMatchObject({ provider: 'openai' });
-    expect(Number(now!['cost'])).toBeCloseTo(Number(changed!.cost) + 1, 9);
-    expect(await usage.findOne({ _id: new ObjectId(removed!.source_id) })).toBeNull();
-    expect(await usage.findOne({ _id: new ObjectId(born[0]!.source_id) })).toMatchObject({
-      provider: 'deepseek',
-      input_tokens: 10,
-      session_id: 'born in the new system',
-    });
-    const people = await Promise.all(
-      ['subscription_users', 'users'].map((name) => world.source.collection(name).findOne({ _id: new ObjectId(user!.source_id) })),
-    );
-    expect(people.find((one) => one !== null)).toMatchObject({ preferences: { theme: 'dark' } });
-    const reports = await Promise.all(
-      ['analysis_results', 'analysis_reports'].map((name) => world.source.collection(name).findOne({ _id: analysis!._id })),
-    );
-    expect(reports.find((one) => one !== null)).toMatchObject({ status: 'reviewed' });
-  }, { timeout: 20_000, interval: 200 });
+  await vi.waitFor(
+    async () => {
+      const usage = world.source.collection('token_usage');
+      const now = await usage.findOne({ _id: new ObjectId(changed!.source_id) });
+      expect(now).toMatchObject({ provider: 'openai' });
+      expect(Number(now!['cost'])).toBeCloseTo(Number(changed!.cost) + 1, 9);
+      expect(await usage.findOne({ _id: new ObjectId(removed!.source_id) })).toBeNull();
+      expect(await usage.findOne({ _id: new ObjectId(born[0]!.source_id) })).toMatchObject({
+        provider: 'deepseek',
+        input_tokens: 10,
+        session_id: 'born in the new system',
+      });
+      const people = await Promise.all(
+        ['subscription_users', 'users'].map((name) =>
+          world.source.collection(name).findOne({ _id: new ObjectId(user!.source_id) }),
+        ),
+      );
+      expect(people.find((one) => one !== null)).toMatchObject({ preferences: { theme: 'dark' } });
+      const reports = await Promise.all(
+        ['analysis_results', 'analysis_reports'].map((name) =>
+          world.source.collection(name).findOne({ _id: analysis!._id }),
+        ),
+      );
+      expect(reports.find((one) => one !== null)).toMatchObject({ status: 'reviewed' });
+    },
+    { timeout: 20_000, interval: 200 },
+  );
   await drained();
   // Our own writes to the old system are no news to capture.
   expect((await reverse())['lateWrites']).toBe(1);
@@ -167,7 +183,9 @@ test('back to 90 % and dual write, then everything to the old system; nothing of
   });
   await vi.waitFor(
     async () =>
-      expect(await world.rows('select 1 from api_usage where source_id = $1', [String(inserted.insertedId)])).toHaveLength(1),
+      expect(
+        await world.rows('select 1 from api_usage where source_id = $1', [String(inserted.insertedId)]),
+      ).toHaveLength(1),
     { timeout: 20_000 },
   );
   expect((await world.causeway(['rollback', '--to', 'old', '--reason', 'test'])).code).toBe(0);

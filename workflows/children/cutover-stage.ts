@@ -1,10 +1,24 @@
 // One stage of the cutover: approval, gates, move the traffic, watch it, and pass, hold or go back.
-import { condition, executeChild, getExternalWorkflowHandle, patched, setHandler, sleep, workflowInfo } from '@temporalio/workflow';
+import {
+  condition,
+  executeChild,
+  getExternalWorkflowHandle,
+  patched,
+  setHandler,
+  sleep,
+  workflowInfo,
+} from '@temporalio/workflow';
 import type { StageOutcome } from '../../core/cutover.ts';
 import type { Decision } from '../../core/decision.ts';
 import { incidentOrder } from '../../core/orders.ts';
 import type { Settings, Stage } from '../../core/settings.ts';
-import { advanceStageSignal, approveSignal, reportIncidentSignal, stageProgressSignal, type StageProgress } from '../contract.ts';
+import {
+  advanceStageSignal,
+  approveSignal,
+  reportIncidentSignal,
+  stageProgressSignal,
+  type StageProgress,
+} from '../contract.ts';
 import { Monitor } from '../lib/monitor.ts';
 import { plainStage } from '../lib/plain-stage.ts';
 import { failure, reasonOf } from '../lib/reason.ts';
@@ -122,14 +136,18 @@ class Course {
       const open = notClosed.length > 0 ? `; not closed to writers past the library: ${notClosed.join(', ')}` : '';
       await this.#tell(null, {
         routing: routes,
-        decision: { decision: 'writes moved to the new system', reason: `${paused}, ${verified} documents compared${open}` },
+        decision: {
+          decision: 'writes moved to the new system',
+          reason: `${paused}, ${verified} documents compared${open}`,
+        },
       });
       return;
     }
     if (keepRouting) return;
-    const routes = await routing.route.executeWithOptions({ summary: `${stage.percentage} %, writes ${stage.writes}` }, [
-      { collections, percentage: stage.percentage, writeMode: stage.writes, reason: stage.name },
-    ]);
+    const routes = await routing.route.executeWithOptions(
+      { summary: `${stage.percentage} %, writes ${stage.writes}` },
+      [{ collections, percentage: stage.percentage, writeMode: stage.writes, reason: stage.name }],
+    );
     await this.#tell(null, { routing: routes });
   }
 
@@ -163,13 +181,18 @@ class Course {
     const mode = decision.mode ?? 'planned';
     const reasons = decision.reasons.map(reasonText);
     await this.#tell(mode === 'planned' ? 'approve {"gate": "rollback"}' : null, {
-      decision: { decision: `rollback, ${mode}, of ${stage.name}`, reason: sentenceOf(decision), severity: decision.severity },
+      decision: {
+        decision: `rollback, ${mode}, of ${stage.name}`,
+        reason: sentenceOf(decision),
+        severity: decision.severity,
+      },
     });
     if (mode !== 'planned') return { is: 'back', mode, reasons };
     const over = () => this.#approved.has('rollback') || this.#advanced;
     while (!over()) {
       const next = await this.#monitor.watch(this.#settings.sampleSeconds * 1000, over);
-      if (next.action === 'rollback' && next.mode !== 'planned') return { is: 'back', mode: next.mode!, reasons: next.reasons.map(reasonText) };
+      if (next.action === 'rollback' && next.mode !== 'planned')
+        return { is: 'back', mode: next.mode!, reasons: next.reasons.map(reasonText) };
       if (next.action !== 'rollback' && !over()) {
         await this.#tell(null, { decision: { decision: 'no rollback', reason: 'what spoke for it has passed' } });
         return undefined;
@@ -208,7 +231,12 @@ class Course {
       ].join('\n'),
     );
     if (more.decision) await control.recordAudit('decision', { ...more.decision, stage: stage.name });
-    await getExternalWorkflowHandle(root).signal(stageProgressSignal, { stage: index, waitingFor, routing: {}, ...more });
+    await getExternalWorkflowHandle(root).signal(stageProgressSignal, {
+      stage: index,
+      waitingFor,
+      routing: {},
+      ...more,
+    });
   }
 }
 

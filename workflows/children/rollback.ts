@@ -66,7 +66,8 @@ async function undoCutover(
   const { percentage, writes, immediate } = step.to ?? { percentage: 0, writes: 'old' as const, immediate: false };
   if (writes !== 'new_system' && standing.moved.length > 0) {
     // In an emergency nobody reads from the new system any longer, whatever the writes still wait for.
-    if (immediate) await control.route({ collections: standing.collections, percentage: 0, reason: 'rollback, immediate' });
+    if (immediate)
+      await control.route({ collections: standing.collections, percentage: 0, reason: 'rollback, immediate' });
     // Whoever started this may have no reverse sync running: it is what drains.
     await bringChangesBack(migration, settings);
     await switchBackPatiently({ ...standing, percentage, writes, immediate, fenceMs: settings.fenceMs });

@@ -79,6 +79,12 @@ export class Monitor {
     // Two intervals must not end in the same millisecond: the later one would count as judged.
     await sleep(2);
     const to = new Date(Math.max(Date.now(), Date.parse(this.#state.seen || '1970-01-01') + 1)).toISOString();
-    return { from: to, to, collections: {}, capture: { lagMs: null, gap: false, quarantineShare: 0 }, incidents: [...incidents] };
+    return {
+      from: to,
+      to,
+      collections: {},
+      capture: { lagMs: null, gap: false, quarantineShare: 0 },
+      incidents: [...incidents],
+    };
   }
 }

@@ -7,7 +7,10 @@ import { reverseId, stopReverseSignal } from '../contract.ts';
 import { control } from '../proxies.ts';
 
 /** Anchored, and durable, before it returns: only then may a write be admitted to the new system alone (invariant I14). */
-export async function bringChangesBack(migration: string, { zone, providers }: Pick<Settings, 'zone' | 'providers'>): Promise<void> {
+export async function bringChangesBack(
+  migration: string,
+  { zone, providers }: Pick<Settings, 'zone' | 'providers'>,
+): Promise<void> {
   const settings = await control.armReverse({ zone, providers });
   try {
     await startChild(reverseSync, {
