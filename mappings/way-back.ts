@@ -116,7 +116,8 @@ class Writer {
 
   /** The next change of every cell that is wrong. A document that does not load blames the cells of one field, else whatever is unchanged. */
   #advance(wrong: readonly string[], { cells, path }: { cells: unknown; path: string }): boolean {
-    const open = wrong.filter((name) => (this.#taken.get(name) ?? -1) + 1 < this.#changesOf(name).length);
+    // After its last change a cell may be left as it was: others may have made it wrong.
+    const open = wrong.filter((name) => (this.#taken.get(name) ?? -1) < this.#changesOf(name).length);
     const blamed = cells ? open : open.filter((name) => this.#touches(name, path));
     const chosen = blamed.length > 0 ? blamed : open.filter((name) => !this.#taken.has(name));
     for (const name of chosen) this.#taken.set(name, (this.#taken.get(name) ?? -1) + 1);
@@ -153,7 +154,7 @@ class Writer {
   #apply(): Uint8Array {
     let bytes = this.#base;
     for (const [name, which] of this.#taken)
-      for (const edit of this.#changes.get(name)![which]!) {
+      for (const edit of this.#changes.get(name)![which] ?? []) {
         const last = edit.path.at(-1)!;
         bytes = changed(bytes, edit.path, (old): Element | undefined => {
           if ('json' in edit) return fromJson(last, edit.json, old, edit.path.join('.'), this.#originals);
