@@ -121,7 +121,22 @@ class Writer {
     const blamed = cells ? open : open.filter((name) => this.#touches(name, path));
     const chosen = blamed.length > 0 ? blamed : open.filter((name) => !this.#taken.has(name));
     for (const name of chosen) this.#taken.set(name, (this.#taken.get(name) ?? -1) + 1);
-    return chosen.length > 0;
+    return chosen.length > 0 || this.#yield(wrong);
+  }
+
+  /** Cells that are right may hold a field that a wrong one needs: they take their next change, and the wrong ones begin again. */
+  #yield(wrong: readonly string[]): boolean {
+    const fieldsOf = (name: string) => this.#changesOf(name).flatMap((change) => change.map((edit) => edit.path[0]!));
+    const needed = new Set(wrong.flatMap(fieldsOf));
+    const rivals = [...this.#taken].filter(
+      ([name, which]) =>
+        !wrong.includes(name) &&
+        which < this.#changesOf(name).length &&
+        this.#changesOf(name)[which]!.some((edit) => needed.has(edit.path[0]!)),
+    );
+    for (const [name, which] of rivals) this.#taken.set(name, which + 1);
+    if (rivals.length > 0) for (const name of wrong) this.#taken.delete(name);
+    return rivals.length > 0;
   }
 
   #touches(name: string, path: string): boolean {
