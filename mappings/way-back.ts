@@ -116,11 +116,27 @@ class Writer {
 
   /** The next change of every cell that is wrong. A document that does not load blames the cells of one field, else whatever is unchanged. */
   #advance(wrong: readonly string[], { cells, path }: { cells: unknown; path: string }): boolean {
-    const open = wrong.filter((name) => (this.#taken.get(name) ?? -1) + 1 < this.#changesOf(name).length);
+    // After its last change a cell may be left as it was: others may have made it wrong.
+    const open = wrong.filter((name) => (this.#taken.get(name) ?? -1) < this.#changesOf(name).length);
     const blamed = cells ? open : open.filter((name) => this.#touches(name, path));
     const chosen = blamed.length > 0 ? blamed : open.filter((name) => !this.#taken.has(name));
     for (const name of chosen) this.#taken.set(name, (this.#taken.get(name) ?? -1) + 1);
-    return chosen.length > 0;
+    return chosen.length > 0 || this.#yield(wrong);
+  }
+
+  /** Cells that are right may hold a field that a wrong one needs: they take their next change, and the wrong ones begin again. */
+  #yield(wrong: readonly string[]): boolean {
+    const fieldsOf = (name: string) => this.#changesOf(name).flatMap((change) => change.map((edit) => edit.path[0]!));
+    const needed = new Set(wrong.flatMap(fieldsOf));
+    const rivals = [...this.#taken].filter(
+      ([name, which]) =>
+        !wrong.includes(name) &&
+        which < this.#changesOf(name).length &&
+        this.#changesOf(name)[which]!.some((edit) => needed.has(edit.path[0]!)),
+    );
+    for (const [name, which] of rivals) this.#taken.set(name, which + 1);
+    if (rivals.length > 0) for (const name of wrong) this.#taken.delete(name);
+    return rivals.length > 0;
   }
 
   #touches(name: string, path: string): boolean {
@@ -153,7 +169,7 @@ class Writer {
   #apply(): Uint8Array {
     let bytes = this.#base;
     for (const [name, which] of this.#taken)
-      for (const edit of this.#changes.get(name)![which]!) {
+      for (const edit of this.#changes.get(name)![which] ?? []) {
         const last = edit.path.at(-1)!;
         bytes = changed(bytes, edit.path, (old): Element | undefined => {
           if ('json' in edit) return fromJson(last, edit.json, old, edit.path.join('.'), this.#originals);
