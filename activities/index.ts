@@ -4,6 +4,7 @@ import type { Settings } from '../core/settings.ts';
 import { versionOf, millisecondsOf } from '../stores/mongodb/source.ts';
 import { captureControlActivities, type captureActivities } from './capture/index.ts';
 import { electUnique, losersOf } from './elect.ts';
+import { sampleEvidence, type EvidenceOrder } from './evidence.ts';
 import type { OpenReads } from './extract.ts';
 import { extractSegment, type ExtractOrder, type ExtractPosition } from './extract.ts';
 import { classified } from './failing.ts';
@@ -65,6 +66,7 @@ export function controlActivities(resources: Resources) {
         { ...order, transform: { ...order.transform, asOf: await sourceTime(resources) } },
         beat,
       ),
+    sampleEvidence: (order: EvidenceOrder) => sampleEvidence(resources, order, beat),
     route: (order: RouteOrder) => route(resources, order),
     undoPreparation: (name: string) => undoPreparation(resources, name),
     undoSchema: () => undoSchema(resources),

@@ -5,6 +5,7 @@ import { approve } from './approve.ts';
 import { abort, pause, resume, retry, rollback } from './orders.ts';
 import { capture, repair } from './capture.ts';
 import { cutover } from './cutover.ts';
+import { decide } from './decide.ts';
 import { demo } from './demo.ts';
 import { quarantine } from './quarantine.ts';
 import { replay } from './replay.ts';
@@ -34,6 +35,7 @@ export const commands = (): Command[] => [
   rollback(),
   capture(),
   repair(),
+  decide(),
   validate(),
   quarantine(),
   replay(),

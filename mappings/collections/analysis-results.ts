@@ -184,6 +184,7 @@ export default defineMapping({
     'one report: _id, analysis_id or task_id',
     'of a user: user_id= sort created_at desc limit 50',
   ],
+  mainRead: { by: ['symbol', 'symbol'], newest: ['created_at', 'created_at'] },
 });
 
 /** The first of the symbol's names that is there; others that differ stay in the residual. */
