@@ -7,6 +7,8 @@ import { noiseOf, ratioOf } from '../core/ratio.ts';
 import type { Settings } from '../core/settings.ts';
 import type { WriteMode } from '../core/state.ts';
 import { clockOf } from '../stores/mongodb/changes.ts';
+import type { Mapping } from '../mappings/mapping.ts';
+import type { TransformSettings } from '../mappings/settings.ts';
 import { mongo } from '../stores/mongodb/connection.ts';
 import { millisecondsOf, versionOf } from '../stores/mongodb/source.ts';
 import { openPool, query } from '../stores/postgres/connection.ts';
@@ -48,23 +50,32 @@ export async function sampleEvidence(
   const from = new Date(to.getTime() - order.windowSeconds * 1000);
   try {
     const known = await orElse(background(resources, order), nothingKnown);
-    const { traffic, routes, enrolled } = known;
+    const { traffic, enrolled } = known;
     const asOf = await orElse(sourceTime(resources), to.getTime());
-    const collections: Record<string, CollectionEvidence> = {};
-    // Two at a time: one that hangs does not make the others wait, and the servers have other work.
-    await inTurn(order.collections, 2, async (collection) => {
-      const own = enrolled.get(collection) ?? [];
-      const route = routes.get(collection) ?? { percentage: 0, writeMode: 'old' as const };
-      collections[collection] = {
-        ...(await observe(resources, collection, own, route, { ...order, asOf }, heartbeat)),
+    const subjects: Subject[] = [];
+    for (const collection of order.collections)
+      subjects.push(await subjectOf(resources, collection, known, order.keysPerCollection ?? 200));
+    // One after the other: what checks take must not look like a slow database.
+    const probes = await inTurn(subjects, ({ mapping, random }) => {
+      const keys = Array.from({ length: probesPerCollection }, () => random[Math.floor(Math.random() * random.length)]);
+      return probe(resources, mapping, keys, { role: order.probeRole, timeoutMs: probeTimeoutMs });
+    });
+    const validations = await inTurn(subjects, (subject) =>
+      validate(resources, subject, { ...order.settings, asOf }, heartbeat),
+    );
+    const collections = subjects.map(({ mapping: { collection }, route }, i): [string, CollectionEvidence] => [
+      collection,
+      {
         percentage: route.percentage,
         ...trafficOf(traffic, collection, order.windowSeconds),
-      };
-    });
+        probes: probes[i]!,
+        validation: validations[i]!,
+      },
+    ]);
     return {
       from: from.toISOString(),
       to: to.toISOString(),
-      collections: Object.fromEntries(order.collections.map((name) => [name, collections[name]!])),
+      collections: Object.fromEntries(collections),
       capture: await orElse(captureOf(resources, enrolled), { lagMs: null, gap: false, quarantineShare: 0 }),
       incidents: [],
     };
@@ -103,12 +114,15 @@ async function orElse<T>(work: Promise<T>, otherwise: T): Promise<T> {
   }
 }
 
-async function inTurn<T>(items: readonly T[], atOnce: number, work: (item: T) => Promise<void>): Promise<void> {
-  const queue = [...items];
+/** Two at a time: one that hangs does not make the others wait, and the servers have other work. */
+async function inTurn<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  const queue = [...items.entries()];
   const worker = async () => {
-    for (let item = queue.shift(); item !== undefined; item = queue.shift()) await work(item);
+    for (let next = queue.shift(); next; next = queue.shift()) results[next[0]] = await work(next[1]);
   };
-  await Promise.all(Array.from({ length: atOnce }, worker));
+  await Promise.all([worker(), worker()]);
+  return results;
 }
 
 async function routesOf({ postgres }: Resources): Promise<Map<string, Route>> {
@@ -136,35 +150,43 @@ const sourceTime = async ({ source }: Resources): Promise<number> =>
     versionOf((await mongo('asking for the time', () => source.db.command({ ping: 1 })))['operationTime']),
   );
 
-/** Probes and checks of one collection. */
-async function observe(
+/** What of one collection is looked at. */
+interface Subject {
+  readonly mapping: Mapping;
+  readonly enrolled: readonly Enrolled[];
+  readonly route: Route;
+  readonly random: readonly LedgerKey[];
+}
+
+async function subjectOf(
   resources: Resources,
   collection: string,
-  enrolled: readonly Enrolled[],
-  { writeMode }: Route,
-  order: EvidenceOrder & { readonly asOf: number },
-  heartbeat: () => void,
-): Promise<Pick<CollectionEvidence, 'probes' | 'validation'>> {
-  const mapping = mappingOf(resources, collection);
-  const { settings, asOf, probeRole } = order;
-  const each = Math.ceil((order.keysPerCollection ?? 200) / Math.max(1, enrolled.length));
+  { enrolled: all, routes }: Background,
+  keys: number,
+): Promise<Subject> {
+  const enrolled = all.get(collection) ?? [];
+  const each = Math.ceil(keys / Math.max(1, enrolled.length));
   const random: LedgerKey[] = [];
   for (const one of enrolled) random.push(...(await orElse(randomKeys(resources.postgres, one, each), [])));
-  const some = Array.from({ length: probesPerCollection }, () => random[Math.floor(Math.random() * random.length)]);
-  const probing = probe(resources, mapping, some, { role: probeRole, timeoutMs: probeTimeoutMs });
-  const checking = async (): Promise<Validation> => {
-    const none = { checked: 0, failed: 0, missing: 0, corrupted: 0 };
-    if (enrolled.length === 0) return { ...none, unchecked: 'its ledger cannot be read' };
-    // From then on the new system is ahead, and comparing the other way round is the reverse sync's.
-    if (writeMode === 'new_system') return { ...none, unchecked: 'writes have moved to the new system' };
-    try {
-      return await check(resources, mapping, enrolled, random, { ...settings, asOf }, heartbeat);
-    } catch (error) {
-      return { ...none, unchecked: unchecked(error) };
-    }
-  };
-  const [probes, validation] = await Promise.all([probing, checking()]);
-  return { probes, validation };
+  const route = routes.get(collection) ?? { percentage: 0, writeMode: 'old' as const };
+  return { mapping: mappingOf(resources, collection), enrolled, route, random };
+}
+
+async function validate(
+  resources: Resources,
+  { mapping, enrolled, route, random }: Subject,
+  transform: TransformSettings,
+  heartbeat: () => void,
+): Promise<Validation> {
+  const none = { checked: 0, failed: 0, missing: 0, corrupted: 0 };
+  if (enrolled.length === 0) return { ...none, unchecked: 'its ledger cannot be read' };
+  // From then on the new system is ahead, and comparing the other way round is the reverse sync's.
+  if (route.writeMode === 'new_system') return { ...none, unchecked: 'writes have moved to the new system' };
+  try {
+    return await check(resources, mapping, enrolled, random, transform, heartbeat);
+  } catch (error) {
+    return { ...none, unchecked: unchecked(error) };
+  }
 }
 
 function trafficOf(

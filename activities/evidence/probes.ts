@@ -21,6 +21,9 @@ export interface ProbeOrder {
 /** Rows a probe asks for at most: enough to be the application's read, too few to be a burden. */
 const rowsAsked = 10;
 
+/** A busy server may take so long to let somebody in, ms. */
+const connectMs = 5000;
+
 type Probe = () => Promise<unknown>;
 interface Pair {
   readonly old: Probe;
@@ -42,10 +45,12 @@ export async function probe(
   const reader = new Reader(resources, order);
   try {
     const indexed = await indexedOf(resources.source.db, mapping);
+    // What opening a connection takes is no query time.
+    await reader.open();
     for (const key of keys) {
       const pair = await pairOf(resources, mapping, key, indexed, reader, order);
-      await old.run(pair.old);
-      await fresh.run(pair.fresh);
+      await old.run(pair.old, keys.length);
+      await fresh.run(pair.fresh, keys.length);
     }
   } finally {
     await reader.close();
@@ -156,8 +161,17 @@ class Reader {
     this.#order = order;
   }
 
+  /** Where it fails, each query tries again and says why. */
+  async open(): Promise<void> {
+    try {
+      this.#client ??= await this.#connect(connectMs);
+    } catch (error) {
+      if (error instanceof KnownFailure) throw error;
+    }
+  }
+
   async query(sql: string, values: unknown[]): Promise<unknown> {
-    this.#client ??= await this.#connect();
+    this.#client ??= await this.#connect(this.#order.timeoutMs);
     try {
       return await this.#client.query(sql, values);
     } catch (error) {
@@ -167,12 +181,12 @@ class Reader {
     }
   }
 
-  async #connect(): Promise<pg.Client> {
+  async #connect(connectionTimeoutMillis: number): Promise<pg.Client> {
     const { role, timeoutMs } = this.#order;
     const client = new pg.Client({
       connectionString: this.#resources.addresses.postgres,
       application_name: 'causeway probe',
-      connectionTimeoutMillis: timeoutMs,
+      connectionTimeoutMillis,
       statement_timeout: timeoutMs,
       query_timeout: timeoutMs * 2,
     });
@@ -219,23 +233,28 @@ class Measured {
   readonly #histogram: Histogram = {};
   #reads = 0;
   #errors = 0;
+  #hung = 0;
   #ms = 0;
 
   constructor(timeoutMs: number) {
     this.#timeoutMs = timeoutMs;
   }
 
-  async run(read: Probe): Promise<void> {
+  /** When more than half of `all` have hung, the others are not asked: they count as hanging, and the median is known. */
+  async run(read: Probe, all: number): Promise<void> {
     const since = performance.now();
     this.#reads++;
+    if (this.#hung > all / 2) return this.#add(this.#timeoutMs);
     try {
       await read();
       this.#add(performance.now() - since);
     } catch (error) {
       if (error instanceof KnownFailure && error.type === 'ConfigurationInvalid') throw error;
       // One that hangs is slow; one that is refused is an error.
-      if (slow(error)) this.#add(Math.max(this.#timeoutMs, performance.now() - since));
-      else this.#errors++;
+      if (slow(error)) {
+        this.#hung++;
+        this.#add(Math.max(this.#timeoutMs, performance.now() - since));
+      } else this.#errors++;
     }
   }
 

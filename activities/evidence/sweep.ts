@@ -10,18 +10,13 @@ import type { TableTarget } from '../../stores/postgres/target.ts';
 import type { Resources } from '../resources.ts';
 import type { Enrolled } from './keys.ts';
 
-export interface Swept {
-  /** Documents to be compared: absent from a target, or with a row of another transaction. */
-  readonly suspects: readonly string[];
-}
-
-/** Ledger keys looked at per interval and target, and suspects taken from them. */
-const rowsAtOnce = 200_000;
+/** Ledger keys looked at per interval and target: fewer where that took too long, as many as this again when it did not. */
+const rowsAtOnce = { most: 200_000, least: 1000 };
 const documentsAtOnce = 2000;
 const mostSuspects = 300;
 
-/** Goes on where the last sweep of the collection ended. */
-export async function sweep(resources: Resources, mapping: Mapping, one: Enrolled): Promise<Swept> {
+/** Documents to be compared: absent from a target, or with a row of another transaction. Goes on where the last sweep ended. */
+export async function sweep(resources: Resources, mapping: Mapping, one: Enrolled): Promise<string[]> {
   const suspects = new Set<string>();
   for (const target of mapping.targets) {
     if (target.store === 'postgres' && !(target as TableTarget).child)
@@ -29,26 +24,32 @@ export async function sweep(resources: Resources, mapping: Mapping, one: Enrolle
     if (target.store === 'mongodb')
       for (const id of await sweepDocuments(resources, target.name, one)) suspects.add(id);
   }
-  return { suspects: [...suspects] };
+  return [...suspects];
 }
 
-const placeOf = async (pool: pg.Pool, { id }: Enrolled, target: string): Promise<string> =>
-  (
-    await query<{ after_id: string | null }>(
-      pool,
-      'reading the sweep',
-      'select after_id from migration_control.sweeps where collection_id = $1 and target = $2',
-      [id, target],
-    )
-  )[0]?.after_id ?? '';
+interface Place {
+  readonly after: string;
+  readonly keys: number;
+}
 
-const keepPlace = (pool: pg.Pool, { id }: Enrolled, target: string, after: string | null) =>
+async function placeOf(pool: pg.Pool, { id }: Enrolled, target: string): Promise<Place> {
+  const [row] = await query<{ after_id: string | null; keys: number | null }>(
+    pool,
+    'reading the sweep',
+    'select after_id, keys from migration_control.sweeps where collection_id = $1 and target = $2',
+    [id, target],
+  );
+  return { after: row?.after_id ?? '', keys: row?.keys ?? rowsAtOnce.most };
+}
+
+/** `after`: null begins anew. */
+const keepPlace = (pool: pg.Pool, { id }: Enrolled, target: string, after: string | null, keys: number) =>
   query(
     pool,
     'keeping the sweep',
-    `insert into migration_control.sweeps (collection_id, target, after_id) values ($1, $2, $3)
-     on conflict (collection_id, target) do update set after_id = excluded.after_id`,
-    [id, target, after],
+    `insert into migration_control.sweeps (collection_id, target, after_id, keys) values ($1, $2, $3, $4)
+     on conflict (collection_id, target) do update set after_id = excluded.after_id, keys = excluded.keys`,
+    [id, target, after, keys],
   );
 
 const sliceOf = ({ id }: Enrolled, most: number) =>
@@ -57,27 +58,32 @@ const sliceOf = ({ id }: Enrolled, most: number) =>
 
 /** The newest writers first. Without numbers of transactions (compressed chunks have none) only who is missing is found. */
 async function sweepRows(pool: pg.Pool, target: TableTarget, one: Enrolled): Promise<string[]> {
-  const after = await placeOf(pool, one, target.name);
+  const { after, keys } = await placeOf(pool, one, target.name);
   const join = `left join ${name(target.name)} t on t.source_id = s.source_id${target.time === undefined ? '' : ` and t.${name(target.time)} = s.place`}`;
   const look = (foreign: string, order: string) =>
     query<{ last: string | null; rows: number; suspects: string[] | null }>(
       pool,
       `comparing the keys of ${target.name}`,
-      `with slice as materialized (${sliceOf(one, rowsAtOnce)}),
+      `with slice as materialized (${sliceOf(one, keys)}),
             odd as (select s.source_id from slice s ${join} where t.source_id is null${foreign} order by ${order} limit ${mostSuspects})
        select (select max(source_id) from slice) as last, (select count(*) from slice)::integer as rows, (select array_agg(source_id) from odd) as suspects`,
       [after],
     );
-  const [found] = await look(' or t.xmin::text <> s.writer', 'age(t.xmin) nulls first').catch((error: unknown) => {
-    if (error instanceof KnownFailure && error.type === 'Defect') return look('', 's.source_id');
-    throw error;
-  });
-  await keepPlace(pool, one, target.name, found!.rows < rowsAtOnce ? null : found!.last);
+  const [found] = await look(' or t.xmin::text <> s.writer', 'age(t.xmin) nulls first').catch(
+    async (error: unknown) => {
+      if (error instanceof KnownFailure && error.type === 'Defect') return look('', 's.source_id');
+      if (error instanceof KnownFailure && error.type === 'StoreBusy')
+        await keepPlace(pool, one, target.name, after, Math.max(rowsAtOnce.least, Math.floor(keys / 4)));
+      throw error;
+    },
+  );
+  const next = found!.rows < keys ? null : found!.last;
+  await keepPlace(pool, one, target.name, next, Math.min(rowsAtOnce.most, keys * 2));
   return found!.suspects ?? [];
 }
 
 async function sweepDocuments(resources: Resources, target: string, one: Enrolled): Promise<string[]> {
-  const after = await placeOf(resources.postgres, one, target);
+  const { after } = await placeOf(resources.postgres, one, target);
   const slice = await query<{ source_id: string }>(
     resources.postgres,
     'reading loaded keys',
@@ -92,7 +98,8 @@ async function sweepDocuments(resources: Resources, target: string, one: Enrolle
     );
     missing.push(...ids.filter((id) => !there.has(id)));
   }
-  await keepPlace(resources.postgres, one, target, slice.length < documentsAtOnce ? null : slice.at(-1)!.source_id);
+  const next = slice.length < documentsAtOnce ? null : slice.at(-1)!.source_id;
+  await keepPlace(resources.postgres, one, target, next, documentsAtOnce);
   return missing.slice(0, mostSuspects);
 }
 

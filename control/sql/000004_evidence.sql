@@ -36,5 +36,6 @@ create table migration_control.sweeps (
   collection_id smallint not null,
   target text not null,
   after_id text collate "C",
+  keys integer not null,
   primary key (collection_id, target)
 );

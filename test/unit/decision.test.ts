@@ -141,7 +141,7 @@ const cases: Case[] = [
   ['nothing at all', [{}], goOn],
 ];
 
-test.each(cases)('%s', (...[, intervals, expected, trigger]: Case) => {
+test.each(cases.map(([name, ...rest]) => ({ name, its: rest })))('$name', ({ its: [intervals, expected, trigger] }) => {
   const { action, mode, severity, reasons } = last(intervals);
   expect({ action, severity, ...(mode && { mode }) }, JSON.stringify(reasons)).toEqual(expected);
   if (trigger) expect(reasons.map((one) => one.trigger)).toContain(trigger);
