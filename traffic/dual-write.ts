@@ -5,6 +5,7 @@ import type { Targets } from '../activities/outside.ts';
 import { sourceId } from '../core/identity.ts';
 import type { Route } from '../core/state.ts';
 import { DualCollection } from './dual-collection.ts';
+import type { TrafficMetrics } from './metrics.ts';
 import { Ledger, type Counters } from './second-write.ts';
 
 /** Where the route of a collection comes from: the application's router. */
@@ -23,6 +24,8 @@ export interface DualWriteOptions {
   readonly timeoutMs?: number;
   /** Told of every second write that did not land: what, why, never the document. */
   readonly onFailure?: (failure: SecondWriteFailure) => void;
+  /** Where writes are counted for the migration's decisions: `RoutedReads.metrics`. */
+  readonly metrics?: Pick<TrafficMetrics, 'countWrites'>;
 }
 
 /** `in-flight`: capture brings it; `expected`: a rule set the document aside, or a newer version was there; `defect`: look at it. */
@@ -39,11 +42,13 @@ export class DualWriteManager {
   readonly #source: DualWriteOptions['source'];
   readonly #routes: Routes;
   readonly #second: Ledger;
+  readonly #metrics: DualWriteOptions['metrics'];
   readonly #feeds: ReadonlyMap<string, Feed>;
 
   private constructor(options: DualWriteOptions, feeds: ReadonlyMap<string, Feed>) {
     this.#source = options.source;
     this.#routes = options.routes;
+    this.#metrics = options.metrics;
     this.#feeds = feeds;
     this.#second = new Ledger(options);
   }
@@ -68,9 +73,14 @@ export class DualWriteManager {
     touched: (result: R) => readonly unknown[],
   ): Promise<R> {
     const session = this.#source.client.startSession({ causalConsistency: true });
+    const feed = this.#feeds.get(collection);
+    const count = (failed: number) => feed && this.#metrics?.countWrites(feed.mapping.collection, 'old', 1, failed);
     try {
-      const result = await first(this.#source.db.collection(collection), session);
-      const feed = this.#feeds.get(collection);
+      const result = await first(this.#source.db.collection(collection), session).catch((error: unknown) => {
+        count(1);
+        throw error;
+      });
+      count(0);
       const route = feed && this.#routes.routeOf(feed.mapping.collection);
       if (feed && route && route.writeMode !== 'old') {
         const ids = [...new Map(touched(result).map((id) => [sourceId(id), id])).keys()];
