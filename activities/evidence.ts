@@ -1,14 +1,254 @@
-import { evidenceSchema, type Evidence } from '../core/evidence.ts';
-import type { Resources } from './resources.ts';
+// What a decision rests on, sampled: the application's traffic, probes of both sides, and whether the data is still there and right.
+import { captureStatus } from '../control/capture.ts';
+import { pruneTraffic, readTraffic, type TrafficSums } from '../control/traffic.ts';
+import { nothingSeen, type CollectionEvidence, type Evidence, type SideEvidence } from '../core/evidence.ts';
+import { quantile } from '../core/histogram.ts';
+import { noiseOf, ratioOf } from '../core/ratio.ts';
+import type { Settings } from '../core/settings.ts';
+import type { WriteMode } from '../core/state.ts';
+import { clockOf } from '../stores/mongodb/changes.ts';
+import type { Mapping } from '../mappings/mapping.ts';
+import type { TransformSettings } from '../mappings/settings.ts';
+import { mongo } from '../stores/mongodb/connection.ts';
+import { millisecondsOf, versionOf } from '../stores/mongodb/source.ts';
+import { openPool, query } from '../stores/postgres/connection.ts';
+import { check, unchecked, type Validation } from './evidence/checks.ts';
+import { randomKeys, type Enrolled, type LedgerKey } from './evidence/keys.ts';
+import { probe } from './evidence/probes.ts';
+import { mappingOf, type Resources } from './resources.ts';
+
+export interface EvidenceOrder {
+  /** By mapping name. */
+  readonly collections: readonly string[];
+  /** The interval that is looked back on, s. */
+  readonly windowSeconds: number;
+  readonly settings: Pick<Settings, 'zone' | 'providers'>;
+  /** The PostgreSQL role that the application reads as: probes take it, so that a privilege it lacks is met. */
+  readonly probeRole?: string;
+  /** Documents compared at random, per collection. Default 200. */
+  readonly keysPerCollection?: number;
+}
+
+/** What a statement of a check may take, ms: a check that would burden the server is left out and said to be. */
+const statementMs = 2000;
+const probesPerCollection = 5;
+const probeTimeoutMs = 1000;
+
+/**
+ * Takes a second or two, and at most about eight where everything hangs. A store that is away does not fail it: its probes are errors, and
+ * what could not be checked says so.
+ */
 export async function sampleEvidence(
-  _r: Resources,
-  _o: {
-    collections: string[];
-    windowSeconds: number;
-    settings: { zone: string; providers: string[] };
-    probeRole?: string;
-  },
+  shared: Resources,
+  order: EvidenceOrder,
+  heartbeat: () => void,
 ): Promise<Evidence> {
-  const now = new Date().toISOString();
-  return evidenceSchema.parse({ from: now, to: now });
+  // Connections of its own, which others cannot have used up, and statements that give up.
+  const postgres = openPool(shared.addresses.postgres, 3, statementMs);
+  const resources = { ...shared, postgres };
+  const to = new Date();
+  const from = new Date(to.getTime() - order.windowSeconds * 1000);
+  try {
+    const known = await orElse(background(resources, order), nothingKnown);
+    const { traffic, enrolled } = known;
+    const asOf = await orElse(sourceTime(resources), to.getTime());
+    const subjects: Subject[] = [];
+    for (const collection of order.collections)
+      subjects.push(await subjectOf(resources, collection, known, order.keysPerCollection ?? 200));
+    // One after the other: what checks take must not look like a slow database.
+    const probes = await inTurn(subjects, ({ mapping, random }) => {
+      const keys = Array.from({ length: probesPerCollection }, () => random[Math.floor(Math.random() * random.length)]);
+      return probe(resources, mapping, keys, { role: order.probeRole, timeoutMs: probeTimeoutMs });
+    });
+    const validations = await inTurn(subjects, (subject) =>
+      validate(resources, subject, { ...order.settings, asOf }, heartbeat),
+    );
+    const collections = subjects.map(({ mapping: { collection }, route }, i): [string, CollectionEvidence] => [
+      collection,
+      {
+        percentage: route.percentage,
+        ...trafficOf(traffic, collection, order.windowSeconds),
+        probes: probes[i]!,
+        validation: validations[i]!,
+      },
+    ]);
+    return {
+      from: from.toISOString(),
+      to: to.toISOString(),
+      collections: Object.fromEntries(collections),
+      capture: await orElse(captureOf(resources, enrolled), { lagMs: null, gap: false, quarantineShare: 0 }),
+      incidents: [],
+    };
+  } finally {
+    await postgres.end();
+  }
+}
+
+interface Route {
+  readonly percentage: number;
+  readonly writeMode: WriteMode;
+}
+
+interface Background {
+  readonly traffic: readonly TrafficSums[];
+  readonly routes: ReadonlyMap<string, Route>;
+  /** By mapping; empty where PostgreSQL does not answer. */
+  readonly enrolled: ReadonlyMap<string, readonly Enrolled[]>;
+}
+const nothingKnown: Background = { traffic: [], routes: new Map(), enrolled: new Map() };
+
+async function background(resources: Resources, order: EvidenceOrder): Promise<Background> {
+  const enrolled = await enrolledIn(resources);
+  const routes = await routesOf(resources);
+  await pruneTraffic(resources.postgres);
+  return { enrolled, routes, traffic: await readTraffic(resources.postgres, order.windowSeconds) };
+}
+
+/** A store that does not answer says nothing; anything else is thrown. */
+async function orElse<T>(work: Promise<T>, otherwise: T): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    unchecked(error);
+    return otherwise;
+  }
+}
+
+/** Two at a time: one that hangs does not make the others wait, and the servers have other work. */
+async function inTurn<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  const queue = [...items.entries()];
+  const worker = async () => {
+    for (let next = queue.shift(); next; next = queue.shift()) results[next[0]] = await work(next[1]);
+  };
+  await Promise.all([worker(), worker()]);
+  return results;
+}
+
+async function routesOf({ postgres }: Resources): Promise<Map<string, Route>> {
+  const rows = await query<{ collection: string; percentage: number; write_mode: WriteMode }>(
+    postgres,
+    'reading the routing',
+    'select collection, percentage, write_mode from migration_control.routing',
+  );
+  return new Map(rows.map((row) => [row.collection, { percentage: row.percentage, writeMode: row.write_mode }]));
+}
+
+async function enrolledIn({ postgres }: Resources): Promise<Map<string, Enrolled[]>> {
+  const rows = await query<{ id: number; mapping: string; source: string }>(
+    postgres,
+    'reading collections',
+    'select id, mapping, source from migration_control.collections order by id',
+  );
+  const found = new Map<string, Enrolled[]>();
+  for (const row of rows) found.set(row.mapping, [...(found.get(row.mapping) ?? []), row]);
+  return found;
+}
+
+const sourceTime = async ({ source }: Resources): Promise<number> =>
+  millisecondsOf(
+    versionOf((await mongo('asking for the time', () => source.db.command({ ping: 1 })))['operationTime']),
+  );
+
+/** What of one collection is looked at. */
+interface Subject {
+  readonly mapping: Mapping;
+  readonly enrolled: readonly Enrolled[];
+  readonly route: Route;
+  readonly random: readonly LedgerKey[];
+}
+
+async function subjectOf(
+  resources: Resources,
+  collection: string,
+  { enrolled: all, routes }: Background,
+  keys: number,
+): Promise<Subject> {
+  const enrolled = all.get(collection) ?? [];
+  const each = Math.ceil(keys / Math.max(1, enrolled.length));
+  const random: LedgerKey[] = [];
+  for (const one of enrolled) random.push(...(await orElse(randomKeys(resources.postgres, one, each), [])));
+  const route = routes.get(collection) ?? { percentage: 0, writeMode: 'old' as const };
+  return { mapping: mappingOf(resources, collection), enrolled, route, random };
+}
+
+async function validate(
+  resources: Resources,
+  { mapping, enrolled, route, random }: Subject,
+  transform: TransformSettings,
+  heartbeat: () => void,
+): Promise<Validation> {
+  const none = { checked: 0, failed: 0, missing: 0, corrupted: 0 };
+  if (enrolled.length === 0) return { ...none, unchecked: 'its ledger cannot be read' };
+  // From then on the new system is ahead, and comparing the other way round is the reverse sync's.
+  if (route.writeMode === 'new_system') return { ...none, unchecked: 'writes have moved to the new system' };
+  try {
+    return await check(resources, mapping, enrolled, random, transform, heartbeat);
+  } catch (error) {
+    return { ...none, unchecked: unchecked(error) };
+  }
+}
+
+function trafficOf(
+  rows: readonly TrafficSums[],
+  collection: string,
+  seconds: number,
+): Pick<CollectionEvidence, 'traffic' | 'writes' | 'shadow'> {
+  const own = rows.filter((row) => row.collection === collection);
+  const sum = (of: (row: TrafficSums) => number) => own.reduce((total, row) => total + of(row), 0);
+  const logs = (of: 'ratios' | 'noise') => ({
+    pairs: sum((row) => row[of].pairs),
+    sum: sum((row) => row[of].sum),
+    squares: sum((row) => row[of].squares),
+  });
+  const shadow = (its: keyof TrafficSums['shadow']) => sum((row) => row.shadow[its] ?? 0);
+  const classes = { lag: shadow('lag'), expected: shadow('expected'), defect: shadow('defect') };
+  return {
+    traffic: {
+      old: sideOf(
+        own.find((row) => row.side === 'old'),
+        seconds,
+      ),
+      new: sideOf(
+        own.find((row) => row.side === 'new'),
+        seconds,
+      ),
+    },
+    writes: { count: sum((row) => row.writes), errors: sum((row) => row.write_errors) },
+    shadow: {
+      compared: shadow('equal') + classes.lag + classes.expected + classes.defect,
+      ...classes,
+      failed: shadow('failed'),
+      ratio: ratioOf(logs('ratios')),
+      noise: noiseOf(logs('noise')),
+    },
+  };
+}
+
+function sideOf(row: TrafficSums | undefined, seconds: number): SideEvidence {
+  if (!row) return nothingSeen;
+  const answered = row.reads - row.errors;
+  return {
+    reads: row.reads,
+    errors: row.errors,
+    perSecond: answered / seconds,
+    meanMs: answered === 0 ? null : row.latency_ms / answered,
+    p50Ms: quantile(row.histogram, 0.5),
+    p95Ms: quantile(row.histogram, 0.95),
+    p99Ms: quantile(row.histogram, 0.99),
+  };
+}
+
+async function captureOf(
+  resources: Resources,
+  enrolled: ReadonlyMap<string, readonly Enrolled[]>,
+): Promise<Evidence['capture']> {
+  const status = await captureStatus(resources.postgres, await clockOf(resources.source.db));
+  const [share] = await query<{ share: number | null }>(
+    resources.postgres,
+    'counting quarantined documents',
+    `select avg((state = 'q')::integer)::float8 as share from migration_control.ledger where collection_id = any($1) and not deleted`,
+    [[...enrolled.values()].flat().map((one) => one.id)],
+  );
+  return { lagMs: status?.lagMs ?? null, gap: Boolean(status?.gap), quarantineShare: share?.share ?? 0 };
 }

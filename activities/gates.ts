@@ -64,12 +64,16 @@ export async function watchStage(resources: Resources, order: WatchOrder): Promi
     await sleep(order.sampleSeconds * 1000, undefined, { signal: cancellationSignal }).catch(() => undefined);
     if (cancellationSignal.aborted) break;
     heartbeat();
-    const evidence = await sampleEvidence(resources, {
-      collections: [...order.collections],
-      windowSeconds: order.sampleSeconds,
-      settings: { zone: order.settings.zone, providers: [...order.settings.providers] },
-      ...(order.probeRole !== undefined && { probeRole: order.probeRole }),
-    });
+    const evidence = await sampleEvidence(
+      resources,
+      {
+        collections: order.collections,
+        windowSeconds: order.sampleSeconds,
+        settings: { zone: order.settings.zone, providers: [...order.settings.providers] },
+        ...(order.probeRole !== undefined && { probeRole: order.probeRole }),
+      },
+      () => heartbeat(),
+    );
     observed.push(evidence);
     recent = [...recent, evidence];
     const decision = decide(recent, order.policy, state);

@@ -7,6 +7,7 @@ import type { GateLimits } from '../core/cutover.ts';
 import { gatesOf, watchStage, type WatchOrder } from './gates.ts';
 import { reverseControlActivities, type reverseActivities } from './reverse/index.ts';
 import { electUnique, losersOf } from './elect.ts';
+import { sampleEvidence, type EvidenceOrder } from './evidence.ts';
 import type { OpenReads } from './extract.ts';
 import { extractSegment, type ExtractOrder, type ExtractPosition } from './extract.ts';
 import { classified } from './failing.ts';
@@ -68,6 +69,7 @@ export function controlActivities(resources: Resources) {
         { ...order, transform: { ...order.transform, asOf: await sourceTime(resources) } },
         beat,
       ),
+    sampleEvidence: (order: EvidenceOrder) => sampleEvidence(resources, order, beat),
     route: (order: RouteOrder) => route(resources, order),
     shutGates: (limits: GateLimits) => gatesOf(resources, limits),
     watchStage: (order: WatchOrder) => watchStage(resources, order),

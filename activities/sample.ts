@@ -1,37 +1,13 @@
 // Sample comparison: random documents of the source, transformed anew, against what stands in the targets.
-import { Readable } from 'node:stream';
-import { deserialize, EJSON, serialize } from 'bson';
-import { idFromSourceId, sourceId } from '../core/identity.ts';
-import type { Mapping, Outcome } from '../mappings/mapping.ts';
-import { transformDocument } from '../mappings/transform.ts';
+import { idFromSourceId } from '../core/identity.ts';
 import { readDocuments } from '../stores/mongodb/changes.ts';
-import { mongo } from '../stores/mongodb/connection.ts';
-import { sampleOf } from '../stores/mongodb/source.ts';
-import { inTransaction, name, query } from '../stores/postgres/connection.ts';
-import { columnsOf, encoderOf } from '../stores/postgres/copy.ts';
-import { resolveReferences } from '../stores/postgres/references.ts';
-import { copy, stageTable } from '../stores/postgres/stage.ts';
-import type { Row, TableTarget } from '../stores/postgres/target.ts';
-import { guardField as keyGuard } from '../stores/redis/script.ts';
-import type { KeyRow, KeysTarget } from '../stores/redis/target.ts';
 import { weigh } from '../stores/mongodb/ranges.ts';
+import { sampleOf } from '../stores/mongodb/source.ts';
+import { query } from '../stores/postgres/connection.ts';
+import { atOnce, bytesAtOnce, compareBatch, type Finding } from './compare.ts';
 import { mappingOf, type Resources } from './resources.ts';
 import { untilSettled } from './settled.ts';
 import type { CheckResult, ValidationOrder } from './validate.ts';
-
-interface Expected {
-  readonly id: string;
-  readonly state: 'loaded' | 'quarantined' | 'skipped';
-  readonly outcome: Outcome;
-}
-type Finding = {
-  readonly record_id: string;
-  readonly status: 'match' | 'missing_in_new_system' | 'different';
-  readonly differs?: string[];
-};
-
-const atOnce = 500;
-const bytesAtOnce = 4 * 1024 * 1024;
 
 /** `sampleRate` of the documents, but at least `sampleMinimum` and at most `sampleMaximum`; never more than there are. */
 export async function compareSample(
@@ -59,7 +35,7 @@ export async function compareSample(
     const suspects: Finding[] = [];
     const compare = async () => {
       heartbeat();
-      for (const finding of await compareBatch(resources, mapping, id, batch, order)) {
+      for (const finding of await compareBatch(resources, mapping, id, batch, order.transform)) {
         total++;
         if (finding.status === 'match') matches++;
         else suspects.push(finding);
@@ -77,7 +53,9 @@ export async function compareSample(
     const again = async (suspected: readonly Finding[]) => {
       const ids = suspected.map((one) => one.record_id);
       const raws = [...(await readSome(resources, source, ids)).values()];
-      return (await compareBatch(resources, mapping, id, raws, order)).filter((one) => one.status !== 'match');
+      return (await compareBatch(resources, mapping, id, raws, order.transform)).filter(
+        (one) => one.status !== 'match',
+      );
     };
     const left = await untilSettled(resources, suspects, again, heartbeat, 1000);
     matches += suspects.length - left.length;
@@ -92,163 +70,12 @@ export async function compareSample(
   return { status: matches === total ? 'passed' : 'failed', details };
 }
 
-async function readSome(
+/** Of `ids`, those that the source collection has now. */
+export async function readSome(
   resources: Resources,
   source: string,
   ids: readonly string[],
 ): Promise<Map<string, Uint8Array>> {
   const { client, db } = resources.source;
   return (await readDocuments(client, db, source, ids.map(idFromSourceId))).documents;
-}
-
-async function compareBatch(
-  resources: Resources,
-  mapping: Mapping,
-  collectionId: number,
-  batch: readonly Uint8Array[],
-  order: ValidationOrder,
-): Promise<Finding[]> {
-  const expected = new Map<string, Expected>();
-  for (const raw of batch) {
-    const document = deserialize(raw, { promoteValues: false, promoteLongs: false });
-    const result = transformDocument(mapping, document, order.transform);
-    const id = sourceId(document['_id']);
-    expected.set(id, { id, state: result.state, outcome: result.state === 'loaded' ? result.outcome : {} });
-  }
-  const differs = new Map<string, string[]>();
-  const missing = new Set<string>();
-  const say = (id: string, what: string) => differs.set(id, [...(differs.get(id) ?? []), what]);
-
-  const ledger = await query<{ source_id: string; state: string; rule: string | null; lost: boolean }>(
-    resources.postgres,
-    'reading the ledger',
-    `select l.source_id, l.state, l.rule, e.source_id is not null as lost from migration_control.ledger l
-     left join migration_control.elections e using (collection_id, source_id) where l.collection_id = $1 and l.source_id = any($2) and not l.deleted`,
-    [collectionId, [...expected.keys()]],
-  );
-  const states = new Map(ledger.map((row) => [row.source_id, row]));
-  for (const { id, state } of expected.values()) {
-    const row = states.get(id);
-    const wanted = row?.lost ? 'q' : state[0];
-    if (!row) missing.add(id);
-    else if (row.state !== wanted) say(id, 'state');
-  }
-  const loaded = [...expected.values()].filter(({ id, state }) => state === 'loaded' && states.get(id)?.state === 'l');
-  await resolveReferences(
-    resources.postgres,
-    loaded.map(({ id, outcome }) => ({ id, rows: Object.values(outcome).flat() as Row[] })),
-  );
-  for (const target of mapping.targets) {
-    if (target.store === 'postgres') await compareRows(resources, target as TableTarget, loaded, missing, say);
-    if (target.store === 'mongodb') await compareDocuments(resources, target.name, loaded, missing, say);
-    if (target.store === 'redis') await compareKeys(resources, target as KeysTarget, loaded, missing, say);
-  }
-  return [...expected.keys()].map((id) => {
-    if (missing.has(id)) return { record_id: id, status: 'missing_in_new_system' as const };
-    const found = differs.get(id);
-    return found
-      ? { record_id: id, status: 'different' as const, differs: found }
-      : { record_id: id, status: 'match' as const };
-  });
-}
-
-type Say = (id: string, what: string) => void;
-
-/** Expected rows go into a staging table of the same column types, so that PostgreSQL compares values, not our text of them. */
-async function compareRows(
-  resources: Resources,
-  target: TableTarget,
-  expected: readonly Expected[],
-  missing: Set<string>,
-  say: Say,
-): Promise<void> {
-  const encode = encoderOf(target);
-  const lines = expected.flatMap(({ id, outcome }) =>
-    (outcome[target.name] ?? []).map((row) => encode(id, row as Row)),
-  );
-  if (lines.length === 0) return;
-  const columns = Object.keys(target.columns);
-  const differing = columns.map(
-    (column) =>
-      `case when t.${name(column)} is distinct from s.${name(column)} then ${`'${column.replaceAll("'", "''")}'`} end`,
-  );
-  await inTransaction(resources.postgres, `comparing ${target.name}`, async (client) => {
-    const stage = await stageTable(client, target);
-    await copy(client, stage, columnsOf(target), () => Readable.from([lines.join('')]));
-    await client.query(`analyze ${stage}`);
-    const { rows } = await client.query<{ source_id: string; there: boolean; differs: string[] }>(
-      `select s.source_id, t.id is not null as there, array_remove(array[${differing.join(', ')}], null) as differs from ${stage} s ${joinOf(target)}`,
-    );
-    for (const row of rows) {
-      if (!row.there) missing.add(row.source_id);
-      else for (const column of row.differs) say(row.source_id, `${target.name}.${column}`);
-    }
-  });
-}
-
-function joinOf(target: TableTarget): string {
-  const table = name(target.name);
-  if (!target.child)
-    return `left join ${table} t on t.source_id = s.source_id${target.time ? ` and t.${name(target.time)} = s.${name(target.time)}` : ''}`;
-  const same = target.child.unique.map((column) => ` and t.${name(column)} = s.${name(column)}`).join('');
-  return `left join ${name(target.child.of)} p on p.source_id = s.source_id left join ${table} t on t.${name(target.child.column)} = p.id${same}`;
-}
-
-async function compareDocuments(
-  resources: Resources,
-  collection: string,
-  expected: readonly Expected[],
-  missing: Set<string>,
-  say: Say,
-): Promise<void> {
-  const wanted = expected.flatMap(({ id, outcome }) =>
-    (outcome[collection] ?? []).map((document) => [id, document as Record<string, unknown>] as const),
-  );
-  const keys = wanted.map(([, document]) => document['_id']);
-  const found = await mongo(`reading ${collection}`, () =>
-    resources.mongodb.db
-      .collection(collection)
-      .find({ _id: { $in: keys } } as never)
-      .toArray(),
-  );
-  const byId = new Map(found.map((document) => [sourceId(document['_id']), document as Record<string, unknown>]));
-  for (const [id, document] of wanted) {
-    const actual = byId.get(id);
-    if (!actual) missing.add(id);
-    else for (const field of differingFields(throughBson(document), actual)) say(id, `${collection}.${field}`);
-  }
-}
-
-const throughBson = (document: Record<string, unknown>) =>
-  deserialize(serialize(document, { ignoreUndefined: true }), { promoteValues: false, promoteLongs: false });
-
-function differingFields(expected: Record<string, unknown>, actual: Record<string, unknown>): string[] {
-  const fields = new Set([...Object.keys(expected), ...Object.keys(actual)]);
-  const text = (value: unknown) => EJSON.stringify({ value }, { relaxed: false });
-  return [...fields].filter((field) => text(expected[field]) !== text(actual[field]));
-}
-
-/** A key that has expired, or was evicted where the durable row is there, is no difference; another value is. */
-async function compareKeys(
-  resources: Resources,
-  target: KeysTarget,
-  expected: readonly Expected[],
-  missing: Set<string>,
-  say: Say,
-): Promise<void> {
-  const now = Date.now();
-  const wanted = expected.flatMap(({ id, outcome }) =>
-    ((outcome[target.name] ?? []) as readonly KeyRow[])
-      .filter((row) => row.expiresAt > now + 5000)
-      .map((row) => [id, row] as const),
-  );
-  const values = await Promise.all(wanted.map(([, row]) => resources.redis.get(target.prefix + row.key)));
-  for (const [i, [id, row]] of wanted.entries()) {
-    const text = values[i];
-    if (text === null || text === undefined) missing.add(id);
-    else {
-      const { [keyGuard]: _, ...actual } = JSON.parse(text) as Record<string, unknown>;
-      if (JSON.stringify(actual) !== JSON.stringify(row.value)) say(id, target.name);
-    }
-  }
 }

@@ -31,11 +31,16 @@ export async function untilSettled<T>(
 /** Waits until what was written before now has been applied. Returns false where there is no capture, or it does not come so far. */
 async function caughtUp(resources: Resources, heartbeat: () => void): Promise<boolean> {
   if (!(await readStream(resources.postgres))) return false;
-  const now = await mongo('asking for the time', () => resources.source.db.command({ ping: 1 }));
-  const version = versionOf(now['operationTime']).toString();
+  const version = await nowAtSource(resources);
   for (const until = Date.now() + patienceMs; Date.now() < until; await sleep(100)) {
     heartbeat();
     if (await isCaughtUp(resources, version)) return true;
   }
   return false;
+}
+
+/** The source's cluster time, as `isCaughtUp` takes it: whatever was written before is not later. */
+export async function nowAtSource({ source }: Pick<Resources, 'source'>): Promise<string> {
+  const now = await mongo('asking for the time', () => source.db.command({ ping: 1 }));
+  return versionOf(now['operationTime']).toString();
 }

@@ -98,7 +98,7 @@ function judge(evidence: readonly Evidence[], policy: Policy, state: DecisionSta
     v: 1,
     seen: at,
     breached,
-    baselines: learn(state.baselines, newest, slow),
+    baselines: learn(state.baselines, newest, slow, policy),
     last: verdictOf(reasons, policy),
   };
 }

@@ -30,6 +30,7 @@ const collection = z.strictObject({
       lag: count.default(0),
       expected: count.default(0),
       defect: count.default(0),
+      failed: count.default(0).describe('the side behind failed or took too long'),
       ratio: interval.nullable().default(null).describe('latency new / old with its confidence interval'),
       noise: interval.nullable().default(null).describe('the same of old against old: what is inside is no finding'),
     })

@@ -25,7 +25,7 @@ export const policySchema = z.strictObject({
     .strictObject({
       ratio: z.number().min(1).default(3).describe('new / old above which it counts'),
       quantile: z.enum(['p50', 'p95', 'p99']).default('p50'),
-      floorMs: z.number().min(0).default(10).describe('faster than this is as fast as this, ms'),
+      floorMs: z.number().min(0).default(20).describe('faster than this is as fast as this, ms'),
       minimumReads: samples(20),
       minimumProbes: samples(5),
       intervals: intervals(2),

@@ -14,10 +14,13 @@ export type Baselines = Readonly<Record<string, Baseline>>;
 /** Weight of the newest interval in an exponentially weighted mean. */
 const weight = 0.3;
 
-/** What `baseline` expects at another percentage: users who move take their reads with them. undefined: the new side was never seen. */
-function at(baseline: Baseline | undefined, percentage: number): Baseline | undefined {
+/**
+ * What `baseline` expects at another percentage: users who move take their reads with them. undefined: the new side answered fewer than
+ * `least` per second, too few to say what many would be.
+ */
+function at(baseline: Baseline | undefined, percentage: number, least: number): Baseline | undefined {
   if (!baseline || baseline.percentage === percentage) return baseline;
-  if (baseline.percentage === 0) return undefined;
+  if (baseline.percentage === 0 || baseline.new < least) return undefined;
   const scale = (rate: number, from: number, to: number) => (from === 0 ? 0 : (rate * to) / from);
   return {
     percentage,
@@ -44,7 +47,7 @@ export function throughputOf(
   seconds: number,
   policy: Policy['throughput'],
 ): Throughput {
-  const expectation = at(baseline, now.percentage);
+  const expectation = at(baseline, now.percentage, policy.minimumReads / seconds);
   const expected = expectation ? expectation.new * seconds : 0;
   if (!expectation || expectation.intervals < policy.learningIntervals || expected < policy.minimumReads)
     return { ratio: undefined, expected };
@@ -55,10 +58,16 @@ export function throughputOf(
 }
 
 /** Intervals in which `slow` says that a collection answers too few reads teach nothing. */
-export function learn(baselines: Baselines, evidence: Evidence, slow: ReadonlySet<string>): Baselines {
+export function learn(
+  baselines: Baselines,
+  evidence: Evidence,
+  slow: ReadonlySet<string>,
+  { throughput, intervalSeconds }: Policy,
+): Baselines {
+  const least = throughput.minimumReads / intervalSeconds;
   const next: Record<string, Baseline> = {};
   for (const [collection, now] of Object.entries(evidence.collections)) {
-    const before = at(baselines[collection], now.percentage);
+    const before = at(baselines[collection], now.percentage, least);
     if (before && slow.has(collection)) next[collection] = before;
     else if (now.percentage > 0) next[collection] = blend(before, now);
   }

@@ -28,6 +28,13 @@ export interface BusinessRule {
   readonly sql: string;
 }
 
+/** The read the application does most, as both sides have it: documents by one field, the newest first where `newest` says so. */
+export interface MainRead {
+  /** The source's field, and the column or field of the first target that holds it. A Redis target is always read by key. */
+  readonly by: readonly [field: string, column: string];
+  readonly newest?: readonly [field: string, column: string];
+}
+
 export interface Mapping {
   /** The name everything goes by: status, accounting, quarantine. Also the source collection's first name. */
   readonly collection: string;
@@ -54,10 +61,12 @@ export interface Mapping {
   readonly rules: readonly BusinessRule[];
   /** Queries the application runs on this collection, for `assess` when the server cannot tell. */
   readonly accessPatterns: readonly string[];
+  /** What probes measure both sides with; without it, or where the source has no index for it, documents are read by their key. */
+  readonly mainRead: MainRead | undefined;
 }
 
 type Optional =
-  'back' | 'aliases' | 'otherNames' | 'after' | 'unique' | 'skip' | 'rules' | 'accessPatterns' | 'version';
+  'back' | 'aliases' | 'otherNames' | 'after' | 'unique' | 'skip' | 'rules' | 'accessPatterns' | 'mainRead' | 'version';
 export type MappingDefinition = Omit<Mapping, Optional> & Partial<Pick<Mapping, Optional>>;
 
 /** Fills in what a simple mapping may leave out. */
@@ -69,6 +78,7 @@ export const defineMapping = (definition: MappingDefinition): Mapping => ({
   back: {},
   rules: [],
   accessPatterns: [],
+  mainRead: undefined,
   version: 1,
   skip: () => undefined,
   ...definition,

@@ -8,6 +8,7 @@ import { KnownFailure } from '../core/failures.ts';
 import { sourceId } from '../core/identity.ts';
 import type { Route } from '../core/state.ts';
 import { DualCollection } from './dual-collection.ts';
+import type { TrafficMetrics } from './metrics.ts';
 import { writeNew } from './new-write.ts';
 import type { Admission } from './router.ts';
 import { Ledger, type Counters } from './second-write.ts';
@@ -30,6 +31,8 @@ export interface DualWriteOptions {
   readonly timeoutMs?: number;
   /** Told of every second write that did not land: what, why, never the document. */
   readonly onFailure?: (failure: SecondWriteFailure) => void;
+  /** Where writes are counted for the migration's decisions: `RoutedReads.metrics`. */
+  readonly metrics?: Pick<TrafficMetrics, 'countWrites'>;
 }
 
 /** `in-flight`: capture brings it; `expected`: a rule set the document aside, or a newer version was there; `defect`: look at it. */
@@ -46,6 +49,7 @@ export class DualWriteManager {
   readonly #source: DualWriteOptions['source'];
   readonly #routes: Routes;
   readonly #second: Ledger;
+  readonly #metrics: DualWriteOptions['metrics'];
   readonly #feeds: ReadonlyMap<string, Feed>;
   readonly #targets: Targets;
   #waitedMs = 0;
@@ -53,6 +57,7 @@ export class DualWriteManager {
   private constructor(options: DualWriteOptions, feeds: ReadonlyMap<string, Feed>) {
     this.#source = options.source;
     this.#routes = options.routes;
+    this.#metrics = options.metrics;
     this.#feeds = feeds;
     this.#targets = options.targets;
     this.#second = new Ledger(options);
@@ -88,8 +93,17 @@ export class DualWriteManager {
         if (!feed || admission!.route.writeMode !== 'new_system')
           return await this.#writeOld(collection, feed, admission?.route, first, touched);
         if (!onNew) throw newSystemOnly(collection);
-        const written = await writeNew(this.#targets.postgres, feed.mapping.collection, admission!.route.epoch, onNew);
-        if (written) return written.result;
+        const { collection: mapping } = feed.mapping;
+        const written = await writeNew(this.#targets.postgres, mapping, admission!.route.epoch, onNew).catch(
+          (error: unknown) => {
+            this.#count(feed, 'new', 1);
+            throw error;
+          },
+        );
+        if (written) {
+          this.#count(feed, 'new', 0);
+          return written.result;
+        }
         // The routing has changed since it was read here; nothing was written.
         await sleep(5);
       } finally {
@@ -107,7 +121,11 @@ export class DualWriteManager {
   ): Promise<R> {
     const session = this.#source.client.startSession({ causalConsistency: true });
     try {
-      const result = await first(this.#source.db.collection(collection), session);
+      const result = await first(this.#source.db.collection(collection), session).catch((error: unknown) => {
+        this.#count(feed, 'old', 1);
+        throw error;
+      });
+      this.#count(feed, 'old', 0);
       if (feed && route && route.writeMode !== 'old') {
         const ids = [...new Map(touched(result).map((id) => [sourceId(id), id])).keys()];
         if (ids.length > 0) await this.#second.write(feed, ids, route.epoch);
@@ -116,6 +134,10 @@ export class DualWriteManager {
     } finally {
       await session.endSession();
     }
+  }
+
+  #count(feed: Feed | undefined, side: 'old' | 'new', failed: 0 | 1): void {
+    if (feed) this.#metrics?.countWrites(feed.mapping.collection, side, 1, failed);
   }
 
   /** Whether ids have to be known before an operation that does not return them. */

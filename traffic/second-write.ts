@@ -45,7 +45,8 @@ export class Ledger {
 
   /** A writer that knows an older epoch is refused in the transaction that would have applied its write. */
   async write(feed: Feed, ids: readonly string[], epoch: number): Promise<void> {
-    const { source, targets, settings, timeoutMs = 2000, sampleRate = 0.01 } = this.#options;
+    const { source, targets, settings, timeoutMs = 2000, sampleRate = 0.01, metrics } = this.#options;
+    const count = (failed: number) => metrics?.countWrites(feed.mapping.collection, 'new', ids.length, failed);
     try {
       const totals = await inTransaction(targets.postgres, 'the second write', async (client) => {
         await client.query(`select set_config('statement_timeout', $1, true)`, [String(timeoutMs)]);
@@ -62,11 +63,13 @@ export class Ledger {
         const changes = await readAgain({ source }, feed, ids);
         return applyChanges(targets, client, changes, settings);
       });
+      count(0);
       this.#second += totals.applied;
       const aside = totals.quarantined + totals.clashes.length;
       if (aside > 0) this.#note(feed, [], 'expected', 'a rule of the mapping sets the document aside', aside);
       for (const id of ids) if (Math.random() < sampleRate) this.#watch(feed, id, false);
     } catch (error) {
+      count(ids.length);
       this.#note(feed, ids, classOf(error), error instanceof Error ? error.message.split('\n', 1)[0]! : 'unknown');
     }
   }

@@ -6,6 +6,7 @@ import { abort, pause, resume, retry, rollback } from './orders.ts';
 import { capture, repair } from './capture.ts';
 import { cutover } from './cutover.ts';
 import { decisions } from './decisions.ts';
+import { decide } from './decide.ts';
 import { demo } from './demo.ts';
 import { quarantine } from './quarantine.ts';
 import { replay } from './replay.ts';
@@ -38,6 +39,7 @@ export const commands = (): Command[] => [
   reverse(),
   capture(),
   repair(),
+  decide(),
   validate(),
   quarantine(),
   replay(),

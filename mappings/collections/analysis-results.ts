@@ -213,6 +213,7 @@ export default defineMapping({
     'one report: _id, analysis_id or task_id',
     'of a user: user_id= sort created_at desc limit 50',
   ],
+  mainRead: { by: ['symbol', 'symbol'], newest: ['created_at', 'created_at'] },
 });
 
 /** Every name of the symbol that held the same as the one it is read from. */

@@ -103,6 +103,7 @@ export default defineMapping({
     },
   ],
   accessPatterns: ['by key=', 'of one category: category='],
+  mainRead: { by: ['key', 'key'] },
 });
 
 const filled = (value: unknown): value is string =>

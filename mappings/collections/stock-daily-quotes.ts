@@ -117,6 +117,7 @@ export default defineMapping({
     'chart: symbol=, period=, data_source=, trade_date range; sort trade_date',
     'last day of a symbol: symbol=, timestamp > now - 1 day',
   ],
+  mainRead: { by: ['symbol', 'symbol'], newest: ['trade_date', 'timestamp'] },
 });
 
 /** symbol, or code where it is missing; the market as stated, or as the symbol tells. */

@@ -165,6 +165,7 @@ export default defineMapping({
     },
   ],
   accessPatterns: ['log-in: username= on every request', 'by email=', 'list: skip/limit 100', 'update by username='],
+  mainRead: { by: ['username', 'username'] },
 });
 
 /** Detects clashes by case, width, composition and surrounding space; what is shown stays as it was. */

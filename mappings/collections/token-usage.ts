@@ -111,6 +111,7 @@ export default defineMapping({
     'cost of one session: session_id=',
     'clean-up: timestamp < now - 90 days',
   ],
+  mainRead: { by: ['session_id', 'session_id'] },
 });
 
 function row(document: Document, notes: Notes, settings: TransformSettings) {

@@ -12,13 +12,15 @@ export function addressOf(url: string): string {
   }
 }
 
-export function openPool(url: string, connections = 12): pg.Pool {
+/** `statementMs`: what takes longer is given up, by the server. */
+export function openPool(url: string, connections = 12, statementMs?: number): pg.Pool {
   const pool = new pg.Pool({
     connectionString: url,
     max: connections,
     connectionTimeoutMillis: 10_000,
     application_name: 'causeway',
     keepAlive: true,
+    ...(statementMs !== undefined && { statement_timeout: statementMs }),
   });
   // An idle connection that the server closed is replaced on the next use; without a listener it would end the process.
   pool.on('error', () => undefined);

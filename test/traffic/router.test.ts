@@ -1,5 +1,4 @@
 // The router against a real PostgreSQL: changes are seen within a second, and without PostgreSQL the last safe state holds.
-import { connect, createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { route } from '../../activities/route.ts';
@@ -7,6 +6,7 @@ import { makeControlSchema } from '../../control/schema.ts';
 import { openPool } from '../../stores/postgres/connection.ts';
 import { bucketOf } from '../../traffic/bucket.ts';
 import { Router } from '../../traffic/router.ts';
+import { cuttable } from '../support/cuttable.ts';
 import { World } from '../support/world.ts';
 
 let world: World;
@@ -81,54 +81,6 @@ test('a change without a notice is seen at the next look', async () => {
     await router.close();
   }
 });
-
-/** Stands in front of PostgreSQL and can be cut, or lose what the client says. `dialled`: connections tried so far. */
-async function cuttable(url: string) {
-  const target = new URL(url);
-  const { port: behind, hostname } = new URL(url);
-  const sockets = new Set<Socket>();
-  let dialled = 0;
-  let refusing = false;
-  let deaf = false;
-  const serve = (socket: Socket) => {
-    dialled++;
-    if (refusing) return void socket.destroy();
-    const onward = connect(Number(behind), hostname);
-    for (const one of [socket, onward]) {
-      sockets.add(one);
-      one.on('error', () => undefined);
-    }
-    socket.on('data', (part) => deaf || onward.write(part));
-    socket.on('end', () => onward.end());
-    onward.pipe(socket);
-  };
-  let server: Server;
-  const listen = (port: number) =>
-    new Promise<number>((resolve) => {
-      server = createServer(serve).listen(port, '127.0.0.1', () =>
-        resolve((server.address() as { port: number }).port),
-      );
-    });
-  const port = await listen(0);
-  target.port = String(port);
-  return {
-    url: target.href,
-    cut: () => {
-      server.close();
-      for (const socket of sockets) socket.destroy();
-      sockets.clear();
-    },
-    mend: () => listen(port),
-    /** What the server says still arrives. */
-    deafen: () => void (deaf = true),
-    /** Cuts, and accepts connections only to end them, so that each can be counted. */
-    refuse: () => {
-      refusing = true;
-      for (const socket of sockets) socket.destroy();
-    },
-    dialled: () => dialled,
-  };
-}
 
 test('without PostgreSQL the last safe state holds when the lease has run out, and the router comes back by itself', async () => {
   await set('reads', 80, 'dual_write');
