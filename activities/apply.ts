@@ -55,6 +55,8 @@ export interface Totals {
   quarantined: number;
   /** Documents left as they were, because another one holds a unique value of theirs. */
   readonly clashes: Found[];
+  /** Documents, by `lostKey`, whose change was no newer than what the targets held. */
+  readonly refused: Set<string>;
   /** Mappings of which something was applied. */
   readonly touched: Set<string>;
 }
@@ -71,12 +73,13 @@ export async function applyChanges(
   settings: ChangeSettings,
   lost: ReadonlyMap<string, Why> = new Map(),
 ): Promise<Totals> {
-  const totals: Totals = { applied: 0, stale: 0, quarantined: 0, clashes: [], touched: new Set() };
+  const totals: Totals = { applied: 0, stale: 0, quarantined: 0, clashes: [], refused: new Set(), touched: new Set() };
   for (const [feed, own] of inOrder(changes)) {
     const { applied, quarantined } = await applyFeed(targets, client, feed, own, settings, lost);
     totals.applied += applied.fresh.length;
     totals.stale += applied.stale.length;
     totals.quarantined += quarantined;
+    for (const { id } of applied.stale) totals.refused.add(lostKey(feed, id));
     if (applied.fresh.length > 0) totals.touched.add(feed.mapping.collection);
     for (const clash of applied.clashes) totals.clashes.push({ ...clash, feed });
   }

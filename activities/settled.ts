@@ -3,11 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { readStream } from '../control/capture.ts';
 import { versionOf } from '../stores/mongodb/source.ts';
 import { mongo } from '../stores/mongodb/connection.ts';
-import { isCaughtUp } from './capture/repair.ts';
+import { KnownFailure } from '../core/failures.ts';
+import { catchingUp } from './capture/caught-up.ts';
 import type { Resources } from './resources.ts';
 
 const generations = 6;
-const patienceMs = 30_000;
+const patienceMs = 10 * 60_000;
 
 /**
  * `recheck` gets what differed and returns what still does. Without change capture nothing can have been under way, and the first answer
@@ -28,14 +29,21 @@ export async function untilSettled<T>(
   return left;
 }
 
-/** Waits until what was written before now has been applied. Returns false where there is no capture, or it does not come so far. */
+/**
+ * Waits until what was written before now has been applied. Returns false where there is no capture. Capture that is behind proves no difference:
+ * then the check is no failure but has to be made again.
+ */
 async function caughtUp(resources: Resources, heartbeat: () => void): Promise<boolean> {
   if (!(await readStream(resources.postgres))) return false;
   const now = await mongo('asking for the time', () => resources.source.db.command({ ping: 1 }));
   const version = versionOf(now['operationTime']).toString();
+  const isCaughtUp = catchingUp(resources, version);
   for (const until = Date.now() + patienceMs; Date.now() < until; await sleep(100)) {
     heartbeat();
-    if (await isCaughtUp(resources, version)) return true;
+    if (await isCaughtUp()) return true;
   }
-  return false;
+  throw new KnownFailure(
+    'StoreBusy',
+    `Change capture has not come as far as the check for ${patienceMs / 60_000} minutes.`,
+  );
 }

@@ -160,6 +160,7 @@ export async function applyPatiently(
       stale: a.stale + b.stale,
       quarantined: a.quarantined + b.quarantined,
       clashes: [...a.clashes, ...b.clashes],
+      refused: new Set([...a.refused, ...b.refused]),
       touched: new Set([...a.touched, ...b.touched]),
     }));
   }

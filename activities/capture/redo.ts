@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import { versionOfRead } from '../../core/guard.ts';
 import { idFromSourceId } from '../../core/identity.ts';
+import { shownUpTo } from '../../control/capture.ts';
 import { readDocuments } from '../../stores/mongodb/changes.ts';
 import { inTransaction, name, query } from '../../stores/postgres/connection.ts';
 import { applyChanges, lostKey, whyLost, type Change, type ChangeSettings, type Feed, type Found } from '../apply.ts';
@@ -36,10 +37,12 @@ export async function redoDue(
     );
     if (rows.length === 0) return 0;
     const changes: Change[] = [];
-    for (const [feed, ids] of byFeed(rows, feeds)) changes.push(...(await readAgain(resources, feed, ids)));
-    const { clashes } = await applyPatiently(resources, client, changes, settings);
+    const atMost = await shownUpTo(client);
+    for (const [feed, ids] of byFeed(rows, feeds)) changes.push(...(await readAgain(resources, feed, ids, atMost)));
+    const { clashes, refused } = await applyPatiently(resources, client, changes, settings);
     const found = new Map(clashes.map((clash) => [lostKey(clash.feed, clash.id), clash]));
-    const waits = rows.filter((row) => found.has(key(row)) && !row.over);
+    // One read under a stamp older than what stands has not been applied, and what stands may not be what was to be: it waits for the stream.
+    const waits = rows.filter((row) => refused.has(key(row)) || (found.has(key(row)) && !row.over));
     for (const row of waits)
       await client.query(
         'update migration_control.redo set tries = tries + 1, due_at = clock_timestamp() + make_interval(secs => $3) where collection_id = $1 and source_id = $2',
@@ -141,12 +144,14 @@ function byFeed(rows: readonly RedoRow[], feeds: ReadonlyMap<number, Feed>): Map
   return result;
 }
 
-/** The documents as they are now; one that is not there any more is a delete of the same version. */
+/** The documents as they are now; one that is not there any more is a delete of the same version, which is no later than `atMost`. */
 export async function readAgain(
   { source }: Pick<Resources, 'source'>,
   feed: Feed,
   ids: readonly string[],
+  atMost?: bigint,
 ): Promise<Change[]> {
-  const { version, documents } = await readDocuments(source.client, source.db, feed.source, ids.map(idFromSourceId));
+  const keys = ids.map(idFromSourceId);
+  const { version, documents } = await readDocuments(source.client, source.db, feed.source, keys, atMost);
   return ids.map((id) => ({ feed, id, version: versionOfRead(version), bytes: documents.get(id) }));
 }

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
 import { openResources } from '../../activities/resources.ts';
-import { isCaughtUp } from '../../activities/capture/repair.ts';
+import { catchingUp } from '../../activities/capture/caught-up.ts';
 import { versionOf } from '../../stores/mongodb/source.ts';
 import { startLegacyWriter, type Totals } from '../../seed/legacy-writer.ts';
 import { home, liveCapture, readAddresses } from '../connect.ts';
@@ -51,8 +51,8 @@ async function tell(totals: Totals, traffic: Traffic, started: number): Promise<
 async function drain(resources: Awaited<ReturnType<typeof openResources>>): Promise<number | undefined> {
   const started = Date.now();
   const version = versionOf((await resources.source.db.command({ ping: 1 }))['operationTime']).toString();
-  for (; Date.now() - started < 60_000; await sleep(50))
-    if (await isCaughtUp(resources, version)) return Date.now() - started;
+  const isCaughtUp = catchingUp(resources, version);
+  for (; Date.now() - started < 60_000; await sleep(50)) if (await isCaughtUp()) return Date.now() - started;
   return undefined;
 }
 

@@ -32,6 +32,12 @@ const replyBytes = 1024 * 1024;
 export const batchFor = (averageBytes: number, most: number): number =>
   Math.max(1, Math.min(most, Math.floor(replyBytes / Math.max(1, averageBytes))));
 
+/** The cluster time of a reply, but no later than `atMost`: a lower stamp is always true, a higher one hides changes. */
+export const stampOf = (session: ClientSession, atMost: bigint | undefined): bigint => {
+  const said = versionOf(session.operationTime!);
+  return atMost !== undefined && atMost < said ? atMost : said;
+};
+
 /** An open read of one range. `version` holds for every document it returns: none is older. */
 export class RangeRead {
   readonly version: bigint;
@@ -44,18 +50,22 @@ export class RangeRead {
     this.#cursor = cursor;
   }
 
-  /** `averageBytes` is what a document of the collection weighs; it bounds what the driver holds at once. */
+  /**
+   * `averageBytes` is what a document of the collection weighs; it bounds what the driver holds at once. `atMost`: up to where the change stream
+   * had shown everything before this was called.
+   */
   static open(
     client: MongoClient,
     db: Db,
     collection: string,
     range: KeyRange,
     averageBytes: number,
+    atMost?: bigint,
   ): Promise<RangeRead> {
     return mongo(`opening ${collection}`, async () => {
       const session = client.startSession({ causalConsistency: true });
       await db.command({ ping: 1 }, { session });
-      const version = versionOf(session.operationTime!);
+      const version = stampOf(session, atMost);
       const batchSize = batchFor(averageBytes, 5000);
       const source = db.collection(collection) as unknown as Collection<Record<string, unknown>>;
       const cursor = source
