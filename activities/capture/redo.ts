@@ -3,7 +3,7 @@ import type pg from 'pg';
 import { versionOfRead } from '../../core/guard.ts';
 import { idFromSourceId } from '../../core/identity.ts';
 import { shownUpTo } from '../../control/capture.ts';
-import { readDocuments } from '../../stores/mongodb/changes.ts';
+import { readDocuments } from '../../stores/mongodb/source.ts';
 import { inTransaction, name, query } from '../../stores/postgres/connection.ts';
 import { applyChanges, lostKey, whyLost, type Change, type ChangeSettings, type Feed, type Found } from '../apply.ts';
 import { killPoint } from '../kill-points.ts';

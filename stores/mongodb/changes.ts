@@ -4,7 +4,7 @@ import { MongoServerError, type ClientSession, type Db, type MongoClient } from 
 import { numbered, type Version } from '../../core/guard.ts';
 import { sourceId } from '../../core/identity.ts';
 import { mongo } from './connection.ts';
-import { batchFor, stampOf, versionOf } from './source.ts';
+import { batchFor, versionOf } from './source.ts';
 
 /** A resume token as MongoDB writes it; opaque but for being kept. */
 export type Token = Record<string, unknown>;
@@ -311,33 +311,3 @@ export async function imagesOf(db: Db, collections: readonly string[]): Promise<
 /** The server's clock, ms. */
 export const clockOf = (db: Db): Promise<number> =>
   mongo('asking for the time', async () => ((await db.command({ hello: 1 }))['localTime'] as Date).getTime());
-
-/**
- * Documents by `_id`, undecoded, with a cluster time that all of them include, `atMost` where given; ids that are not there are not in the map.
- */
-export async function readDocuments(
-  client: MongoClient,
-  db: Db,
-  collection: string,
-  ids: readonly unknown[],
-  atMost?: bigint,
-): Promise<{ version: bigint; documents: Map<string, Uint8Array> }> {
-  return mongo(`reading ${collection} again`, async () => {
-    const session = client.startSession({ causalConsistency: true });
-    try {
-      await db.command({ ping: 1 }, { session });
-      const version = stampOf(session, atMost);
-      const options = { session, raw: true, readConcern: { level: 'majority' as const } };
-      const found = (await db
-        .collection(collection)
-        .find({ _id: { $in: [...ids] } } as never, options)
-        .toArray()) as unknown as Uint8Array[];
-      return {
-        version,
-        documents: new Map(found.map((raw) => [sourceId(deserialize(raw, decoding)['_id']), raw])),
-      };
-    } finally {
-      await session.endSession();
-    }
-  });
-}

@@ -1,6 +1,7 @@
 // Reading a source collection: a range of keys in key order, undecoded, stamped with a cluster time taken before the read.
-import { EJSON } from 'bson';
+import { deserialize, EJSON } from 'bson';
 import type { ClientSession, Collection, Db, FindCursor, Filter, MongoClient, Timestamp } from 'mongodb';
+import { sourceId } from '../../core/identity.ts';
 import { mongo } from './connection.ts';
 
 /** Keys after `after` up to and including `upTo`, as canonical Extended JSON of `_id`; null is before the first, after the last. */
@@ -169,4 +170,36 @@ export async function* headOf(db: Db, collection: string, count: number): AsyncG
   } finally {
     await cursor.close();
   }
+}
+
+/**
+ * Documents by `_id`, undecoded, with a cluster time that all of them include, `atMost` where given; ids that are not there are not in the map.
+ */
+export async function readDocuments(
+  client: MongoClient,
+  db: Db,
+  collection: string,
+  ids: readonly unknown[],
+  atMost?: bigint,
+): Promise<{ version: bigint; documents: Map<string, Uint8Array> }> {
+  return mongo(`reading ${collection} again`, async () => {
+    const session = client.startSession({ causalConsistency: true });
+    try {
+      await db.command({ ping: 1 }, { session });
+      const version = stampOf(session, atMost);
+      const options = { session, raw: true, readConcern: { level: 'majority' as const } };
+      const found = (await db
+        .collection(collection)
+        .find({ _id: { $in: [...ids] } } as never, options)
+        .toArray()) as unknown as Uint8Array[];
+      return {
+        version,
+        documents: new Map(
+          found.map((raw) => [sourceId(deserialize(raw, { promoteValues: false, promoteLongs: false })['_id']), raw]),
+        ),
+      };
+    } finally {
+      await session.endSession();
+    }
+  });
 }

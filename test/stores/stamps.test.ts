@@ -4,7 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MongoClient, ObjectId } from 'mongodb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { sourceId } from '../../core/identity.ts';
-import { ChangeStream, readDocuments } from '../../stores/mongodb/changes.ts';
+import { ChangeStream } from '../../stores/mongodb/changes.ts';
+import { readDocuments } from '../../stores/mongodb/source.ts';
 import { World } from '../support/world.ts';
 
 let world: World;
