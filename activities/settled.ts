@@ -7,7 +7,12 @@ import { KnownFailure } from '../core/failures.ts';
 import { catchingUp } from './capture/caught-up.ts';
 import type { Resources } from './resources.ts';
 
-const generations = 6;
+/** A scan of minutes under a thousand writes a second leaves this many. */
+export const mostUnderWay = 100_000;
+
+/** With pauses that double between them, twelve seconds: housekeeping that died with its worker has been taken over by then. */
+const generations = 7;
+const firstPauseMs = 200;
 const patienceMs = 10 * 60_000;
 
 /**
@@ -19,12 +24,13 @@ export async function untilSettled<T>(
   differing: readonly T[],
   recheck: (differing: readonly T[]) => Promise<readonly T[]>,
   heartbeat: () => void,
-  most = 5000,
+  most = mostUnderWay,
 ): Promise<readonly T[]> {
   let left = differing;
   for (let n = 0; n < generations && left.length > 0 && left.length <= most; n++) {
     if (!(await caughtUp(resources, heartbeat))) return left;
     left = await recheck(left);
+    if (left.length > 0 && n < generations - 1) await sleep(firstPauseMs * 2 ** n);
   }
   return left;
 }

@@ -80,7 +80,7 @@ const capturing: ActivityOptions = {
 /** What is only to be shown is not waited for. */
 export const showing = proxyActivities<Activities>({
   taskQueue: controlQueue,
-  startToCloseTimeout: '10s',
+  scheduleToCloseTimeout: '15s',
   retry: { ...retry, maximumAttempts: 2 },
 });
 /** Capture's own light steps give up as little as its long ones. */
