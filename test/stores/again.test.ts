@@ -120,6 +120,21 @@ test('what is read again stays noted while the stream has not shown what stands 
   expect(await statusOf(document)).toBe('now');
 });
 
+test('while the source is quiet a document can be read again and again', async () => {
+  const document = session('quiet', { status: 'one' });
+  await world.source.collection('sessions').insertOne(document);
+  await streamHasShown(next().time);
+  for (const status of ['two', 'three']) {
+    await world.source.collection('sessions').updateOne({ _id: document._id }, { $set: { status } });
+    await world.pool.query(
+      `insert into migration_control.redo (collection_id, source_id, reason) values ($1, $2, 'reference')`,
+      [feed.collectionId, sourceId(document._id)],
+    );
+    expect(await redo()).toBe(1);
+    expect([await statusOf(document), await notes()]).toEqual([status, 0]);
+  }
+});
+
 test('caught up means what was left by then, not what later changes leave', async () => {
   const note = (id: string) =>
     world.pool.query(
