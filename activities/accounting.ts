@@ -10,7 +10,7 @@ import { inTransaction, name, query } from '../stores/postgres/connection.ts';
 import { escape } from '../stores/postgres/copy.ts';
 import type { TableTarget } from '../stores/postgres/target.ts';
 import { mappingOf, type Resources } from './resources.ts';
-import { untilSettled } from './settled.ts';
+import { mostUnderWay, untilSettled } from './settled.ts';
 import { decode } from './shape.ts';
 import type { CheckResult } from './validate.ts';
 
@@ -142,8 +142,11 @@ async function* keyLines(
   }
 }
 
+/** Documents of the target that are looked at again, in one command. */
+const mostDocuments = 20_000;
+
 /** As many differing keys as are looked at again, and one more. */
-const mostDiffering = 5001;
+const mostDiffering = mostUnderWay + 1;
 
 async function compareKeys(client: pg.ClientBase, collection: string) {
   const { rows } = await client.query<
@@ -227,9 +230,11 @@ async function compareDocuments(
     );
     return keys.filter((key) => inLedger.has(key) !== there.has(key));
   };
-  const left = await untilSettled(resources, differing, recheck, heartbeat, 1000);
+  const left = await untilSettled(resources, differing, recheck, heartbeat, mostDocuments);
   const there = new Set(
-    (await idsAmong(resources.mongodb.db, target, left.slice(0, 1000).map(idFromSourceId))).map((id) => sourceId(id)),
+    (await idsAmong(resources.mongodb.db, target, left.slice(0, mostDocuments).map(idFromSourceId))).map((id) =>
+      sourceId(id),
+    ),
   );
   const extra = left.filter((key) => there.has(key)).length;
   return { target, missing: left.length - extra, extra };

@@ -62,6 +62,8 @@ export interface Totals {
   held: number;
   /** Documents left as they were, because another one holds a unique value of theirs. */
   readonly clashes: Found[];
+  /** Documents, by `lostKey`, whose change was no newer than what the targets held. */
+  readonly refused: Set<string>;
   /** Mappings of which something was applied. */
   readonly touched: Set<string>;
 }
@@ -79,7 +81,15 @@ export async function applyChanges(
   lost: ReadonlyMap<string, Why> = new Map(),
   late: LateWrites = 'leave',
 ): Promise<Totals> {
-  const totals: Totals = { applied: 0, stale: 0, quarantined: 0, held: 0, clashes: [], touched: new Set() };
+  const totals: Totals = {
+    applied: 0,
+    stale: 0,
+    quarantined: 0,
+    held: 0,
+    clashes: [],
+    refused: new Set(),
+    touched: new Set(),
+  };
   const moved = await movedOf(client, [...new Set(changes.map((change) => change.feed.mapping.collection))]);
   for (const [feed, own] of inOrder(changes)) {
     if (moved.has(feed.mapping.collection)) {
@@ -91,6 +101,7 @@ export async function applyChanges(
     totals.applied += applied.fresh.length;
     totals.stale += applied.stale.length;
     totals.quarantined += quarantined;
+    for (const { id } of applied.stale) totals.refused.add(lostKey(feed, id));
     if (applied.fresh.length > 0) totals.touched.add(feed.mapping.collection);
     for (const clash of applied.clashes) totals.clashes.push({ ...clash, feed });
   }

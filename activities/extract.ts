@@ -4,7 +4,8 @@ import { once } from 'node:events';
 import { finished } from 'node:stream/promises';
 import { deserialize } from 'bson';
 import type { SegmentReference } from '../spool/segment.ts';
-import { keyText, RangeRead } from '../stores/mongodb/source.ts';
+import { shownUpTo } from '../control/capture.ts';
+import { keyText, RangeRead, type KeyRange } from '../stores/mongodb/source.ts';
 import type { Resources } from './resources.ts';
 
 export interface ExtractOrder {
@@ -94,9 +95,7 @@ export async function extractSegment(
   let lastId = start?.lastId ?? order.after;
   const held = await reads.take(key, lastId);
   const range = { after: lastId, upTo: order.upTo };
-  const read =
-    held?.read ??
-    (await RangeRead.open(resources.source.client, resources.source.db, order.source, range, order.averageBytes));
+  const read = held?.read ?? (await open(resources, order, range));
   // Documents already in the draft were read no later than this read began: its lower stamp holds for all.
   const version = start ? minimum(BigInt(start.version), read.version) : read.version;
 
@@ -145,6 +144,11 @@ export async function extractSegment(
     version: version.toString(),
     queues: resources.queues,
   };
+}
+
+async function open({ source, postgres }: Resources, order: ExtractOrder, range: KeyRange): Promise<RangeRead> {
+  const atMost = await shownUpTo(postgres);
+  return RangeRead.open(source.client, source.db, order.source, range, order.averageBytes, atMost);
 }
 
 /** What an earlier attempt on this host had already read, if the host still has it. */

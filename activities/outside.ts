@@ -58,20 +58,19 @@ async function setKeys(
   applied: Applied,
   outcomes: ReadonlyMap<string, Outcome>,
 ): Promise<void> {
-  const rows = applied.fresh.flatMap(({ id, version, loaded, oldKeys }) =>
+  const rows = applied.fresh.flatMap(({ id, version, loaded }) =>
     loaded
       ? ((outcomes.get(id)?.[target.name] ?? []) as readonly KeyRow[]).map((row) => ({
           ...row,
           sourceId: id,
           version,
-          known: oldKeys.includes(target.prefix + row.key),
         }))
       : [],
   );
   const now = Date.now();
   await loadKeys(redis, target.prefix, rows, now);
-  // The version before may have had a longer life.
-  const ended = rows.filter((row) => row.expiresAt <= now && row.known);
+  // The version before may have had a longer life, and its key may be there without the ledger knowing: from an attempt that broke off.
+  const ended = rows.filter((row) => row.expiresAt <= now);
   await retireKeys(
     redis,
     ended.map((row) => ({ key: target.prefix + row.key, sourceId: row.sourceId, version: row.version })),

@@ -1,8 +1,7 @@
 // Sample comparison: random documents of the source, transformed anew, against what stands in the targets.
 import { idFromSourceId } from '../core/identity.ts';
-import { readDocuments } from '../stores/mongodb/changes.ts';
 import { weigh } from '../stores/mongodb/ranges.ts';
-import { sampleOf } from '../stores/mongodb/source.ts';
+import { readDocuments, sampleOf } from '../stores/mongodb/source.ts';
 import { query } from '../stores/postgres/connection.ts';
 import { atOnce, bytesAtOnce, compareBatch, type Finding } from './compare.ts';
 import { mappingOf, type Resources } from './resources.ts';

@@ -3,11 +3,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { readStream } from '../control/capture.ts';
 import { versionOf } from '../stores/mongodb/source.ts';
 import { mongo } from '../stores/mongodb/connection.ts';
-import { isCaughtUp } from './capture/repair.ts';
+import { KnownFailure } from '../core/failures.ts';
+import { catchingUp } from './capture/caught-up.ts';
 import type { Resources } from './resources.ts';
 
-const generations = 6;
-const patienceMs = 30_000;
+/** A scan of minutes under a thousand writes a second leaves this many. */
+export const mostUnderWay = 100_000;
+
+/** With pauses that double between them, twelve seconds: housekeeping that died with its worker has been taken over by then. */
+const generations = 7;
+const firstPauseMs = 200;
+const patienceMs = 10 * 60_000;
 
 /**
  * `recheck` gets what differed and returns what still does. Without change capture nothing can have been under way, and the first answer
@@ -18,25 +24,32 @@ export async function untilSettled<T>(
   differing: readonly T[],
   recheck: (differing: readonly T[]) => Promise<readonly T[]>,
   heartbeat: () => void,
-  most = 5000,
+  most = mostUnderWay,
 ): Promise<readonly T[]> {
   let left = differing;
   for (let n = 0; n < generations && left.length > 0 && left.length <= most; n++) {
     if (!(await caughtUp(resources, heartbeat))) return left;
     left = await recheck(left);
+    if (left.length > 0 && n < generations - 1) await sleep(firstPauseMs * 2 ** n);
   }
   return left;
 }
 
-/** Waits until what was written before now has been applied. Returns false where there is no capture, or it does not come so far. */
+/**
+ * Waits until what was written before now has been applied. Returns false where there is no capture. Capture that is behind proves no difference:
+ * then the check is no failure but has to be made again.
+ */
 async function caughtUp(resources: Resources, heartbeat: () => void): Promise<boolean> {
   if (!(await readStream(resources.postgres))) return false;
-  const version = await nowAtSource(resources);
+  const isCaughtUp = catchingUp(resources, await nowAtSource(resources));
   for (const until = Date.now() + patienceMs; Date.now() < until; await sleep(100)) {
     heartbeat();
-    if (await isCaughtUp(resources, version)) return true;
+    if (await isCaughtUp()) return true;
   }
-  return false;
+  throw new KnownFailure(
+    'StoreBusy',
+    `Change capture has not come as far as the check for ${patienceMs / 60_000} minutes.`,
+  );
 }
 
 /** The source's cluster time, as `isCaughtUp` takes it: whatever was written before is not later. */

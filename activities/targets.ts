@@ -9,6 +9,7 @@ import { ownWrites } from '../control/reverse.ts';
 import { KnownFailure } from '../core/failures.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
 import { created, forget, remember } from '../stores/postgres/created.ts';
+import { orNoteAgain } from '../stores/postgres/redo.ts';
 import { dropTables, emptyTables, hasTimescale, makeTables, monthsAround } from '../stores/postgres/schema.ts';
 import type { TableTarget } from '../stores/postgres/target.ts';
 import { fileName, writeFileAtomically } from '../stores/files/loader.ts';
@@ -110,7 +111,7 @@ async function addForeignKey(
        insert into migration_control.redo (collection_id, source_id, reason)
        select l.collection_id, d.source_id, 'reference' from (select distinct source_id from dangling) d
        join migration_control.ledger l on l.source_id = d.source_id and l.state = 'l' and not l.deleted
-       join migration_control.collections c on c.id = l.collection_id and c.mapping = $1 on conflict do nothing`,
+       join migration_control.collections c on c.id = l.collection_id and c.mapping = $1 order by 1, 2 ${orNoteAgain}`,
       [collection],
     );
     await client.query(

@@ -1,5 +1,5 @@
 // Validation after the copy: accounting by key, sample comparison and business rules, in the strategy's result structure.
-import { KnownFailure } from '../core/failures.ts';
+import { KnownFailure, type FailureType } from '../core/failures.ts';
 import type { Settings } from '../core/settings.ts';
 import type { TransformSettings } from '../mappings/settings.ts';
 import { query } from '../stores/postgres/connection.ts';
@@ -27,6 +27,8 @@ export interface ValidationOrder {
   readonly transform: TransformSettings;
 }
 
+const passing = new Set<FailureType>(['StoreUnreachable', 'StoreBusy', 'DiskFull', 'CaptureGap']);
+
 /** Runs every check, however the others end, and stores the result. */
 export async function validateCollection(
   resources: Resources,
@@ -42,8 +44,8 @@ export async function validateCollection(
   for (const [check, run] of Object.entries(checks)) {
     heartbeat();
     results[check] = await run().catch((error: unknown) => {
-      // A store that cannot be reached says nothing about the data: the activity is tried again.
-      if (error instanceof KnownFailure && error.type === 'StoreUnreachable') throw error;
+      // A store that is away or busy, or capture that is behind, says nothing about the data: the activity is tried again.
+      if (error instanceof KnownFailure && passing.has(error.type)) throw error;
       return {
         status: 'error' as const,
         error: error instanceof KnownFailure ? error.message : `the check itself failed (${(error as Error).name})`,

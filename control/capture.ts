@@ -48,6 +48,13 @@ export async function readStream(on: pg.Pool | pg.ClientBase): Promise<StreamRow
   );
 }
 
+/**
+ * The cluster time up to which the stream has shown every change; undefined where there is no capture. A read that begins later holds all of
+ * them, whatever the server says of its time: the embedded one names a time that a transaction about to commit is older than.
+ */
+export const shownUpTo = async (on: pg.Pool | pg.ClientBase): Promise<bigint | undefined> =>
+  (await readStream(on))?.version;
+
 /** Becomes the stream's only reader: whoever read before is refused from now on. */
 export async function takeStream(pool: pg.Pool, holder: string): Promise<StreamRow | undefined> {
   const rows = await query<RawStream>(

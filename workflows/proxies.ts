@@ -4,12 +4,15 @@ import type { Activities } from '../activities/index.ts';
 import { notRetryable } from '../core/failures.ts';
 import { captureQueue, captureQueueOf, controlQueue, extractQueue } from './contract.ts';
 
-/** About a minute of trying; then the migration parks and says why, instead of retrying where nobody looks. */
+/**
+ * About two minutes of trying, longer than a server takes to come back; then the migration parks and says why, instead of retrying where nobody
+ * looks. Attempts that ended with their worker count too: a step may lose two dozen.
+ */
 const retry = {
   initialInterval: '500ms',
   backoffCoefficient: 2,
-  maximumInterval: '15s',
-  maximumAttempts: 8,
+  maximumInterval: '5s',
+  maximumAttempts: 25,
   nonRetryableErrorTypes: [...notRetryable],
 };
 
@@ -91,6 +94,19 @@ const capturing: ActivityOptions = {
     nonRetryableErrorTypes: [...notRetryable],
   },
 };
+/** What is only to be shown is not waited for. */
+export const showing = proxyActivities<Activities>({
+  taskQueue: controlQueue,
+  scheduleToCloseTimeout: '15s',
+  retry: { ...retry, maximumAttempts: 2 },
+});
+/** Capture's own light steps give up as little as its long ones. */
+export const captureControl = proxyActivities<Activities>({
+  taskQueue: controlQueue,
+  startToCloseTimeout: '2 minutes',
+  heartbeatTimeout,
+  retry: capturing.retry!,
+});
 export const capture = proxyActivities<Activities>({ ...capturing, taskQueue: captureQueue });
 /** In the process that is to take the lane; if it is gone, anywhere. */
 export const captureIn = (queue: string) =>

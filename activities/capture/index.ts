@@ -2,7 +2,6 @@
 import { Context, heartbeat } from '@temporalio/activity';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { captureStatus } from '../../control/capture.ts';
-import { KnownFailure } from '../../core/failures.ts';
 import type { Settings } from '../../core/settings.ts';
 import { clockOf } from '../../stores/mongodb/changes.ts';
 import { versionOf } from '../../stores/mongodb/source.ts';
@@ -10,11 +9,12 @@ import { mongo } from '../../stores/mongodb/connection.ts';
 import type { ChangeSettings } from '../apply.ts';
 import { classified } from '../failing.ts';
 import type { Resources } from '../resources.ts';
+import { catchingUp } from './caught-up.ts';
 import { applyLane } from './lane.ts';
 import { openCapture } from './open.ts';
 import { readChanges } from './read.ts';
-import { closeGap, gapOf, isCaughtUp, reopenCapture, repairGap, type Repaired, type RepairOrder } from './repair.ts';
-import { Slice } from './slice.ts';
+import { closeGap, gapOf, reopenCapture, repairGap, type Repaired, type RepairOrder } from './repair.ts';
+import { Patience, Slice } from './slice.ts';
 import { tendTargets, type TendSettings } from './tend.ts';
 
 const slice = (ms: number) => new Slice(ms, Context.current().cancellationSignal, (details) => heartbeat(details));
@@ -41,11 +41,17 @@ export function captureControlActivities(resources: Resources) {
     /** Waits until everything written to the source before now stands in the targets. */
     awaitCaughtUp: async () => {
       const version = await sourceVersion(resources);
-      for (let n = 0; !(await isCaughtUp(resources, version)); n++) {
-        if (Context.current().cancellationSignal.aborted) break;
-        const gap = n % 10 === 0 ? await gapOf(resources) : undefined;
-        if (gap) throw new KnownFailure('CaptureGap', gap.detail);
-        await sleep(200);
+      const isCaughtUp = catchingUp(resources, version);
+      const { cancellationSignal } = Context.current();
+      const patience = new Patience({ say: heartbeat });
+      for (let caughtUp = false; !caughtUp && !cancellationSignal.aborted;) {
+        try {
+          caughtUp = await isCaughtUp();
+          patience.rewarded();
+          if (!caughtUp) await sleep(200);
+        } catch (error) {
+          await patience.after(error);
+        }
       }
       return version;
     },

@@ -172,6 +172,7 @@ export async function applyPatiently(
       quarantined: a.quarantined + b.quarantined,
       held: a.held + b.held,
       clashes: [...a.clashes, ...b.clashes],
+      refused: new Set([...a.refused, ...b.refused]),
       touched: new Set([...a.touched, ...b.touched]),
     }));
   }

@@ -1,8 +1,9 @@
 // Documents read once more: each is a copy of one document, with a version taken before the read, so that nothing newer is overwritten.
 import type pg from 'pg';
-import { versionOfRead } from '../../core/guard.ts';
+import { versionOfRead, type Version } from '../../core/guard.ts';
 import { idFromSourceId } from '../../core/identity.ts';
-import { readDocuments } from '../../stores/mongodb/changes.ts';
+import { shownUpTo } from '../../control/capture.ts';
+import { readDocuments } from '../../stores/mongodb/source.ts';
 import { inTransaction, name, query } from '../../stores/postgres/connection.ts';
 import { applyChanges, lostKey, whyLost, type Change, type ChangeSettings, type Feed, type Found } from '../apply.ts';
 import { killPoint } from '../kill-points.ts';
@@ -39,10 +40,16 @@ export async function redoDue(
     );
     if (rows.length === 0) return 0;
     const changes: Change[] = [];
-    for (const [feed, ids] of byFeed(rows, feeds)) changes.push(...(await readAgain(resources, feed, ids)));
-    const { clashes } = await applyPatiently(resources, client, changes, settings);
+    const atMost = await shownUpTo(client);
+    for (const [feed, ids] of byFeed(rows, feeds)) {
+      const read = await readAgain(resources, feed, ids, atMost);
+      await yieldTo(client, feed, ids, read[0]!.version);
+      changes.push(...read);
+    }
+    const { clashes, refused } = await applyPatiently(resources, client, changes, settings);
     const found = new Map(clashes.map((clash) => [lostKey(clash.feed, clash.id), clash]));
-    const waits = rows.filter((row) => found.has(key(row)) && !row.over);
+    // One read under a stamp older than what stands has not been applied, and what stands may not be what was to be: it waits for the stream.
+    const waits = rows.filter((row) => refused.has(key(row)) || (found.has(key(row)) && !row.over));
     for (const row of waits)
       await client.query(
         'update migration_control.redo set tries = tries + 1, due_at = clock_timestamp() + make_interval(secs => $3) where collection_id = $1 and source_id = $2',
@@ -63,6 +70,16 @@ export async function redoDue(
     killPoint('redo.before-commit');
     return rows.length;
   });
+}
+
+/** What stands from an earlier read with the same stamp is older than this read: while the source is quiet every read has the same. */
+async function yieldTo(client: pg.ClientBase, feed: Feed, ids: readonly string[], version: Version): Promise<void> {
+  await client.query(
+    `with same as (select source_id from migration_control.ledger where collection_id = $1 and source_id = any($2) and version = $3 and op_index = $4
+       order by source_id for update)
+     update migration_control.ledger l set op_index = op_index - 1 from same where l.collection_id = $1 and l.source_id = same.source_id`,
+    [feed.collectionId, ids, version.time.toString(), version.op],
+  );
 }
 
 /** Quarantines documents that have lost a unique value for good; one that already is, for the same reason, stays as it is. */
@@ -144,12 +161,14 @@ function byFeed(rows: readonly RedoRow[], feeds: ReadonlyMap<number, Feed>): Map
   return result;
 }
 
-/** The documents as they are now; one that is not there any more is a delete of the same version. */
+/** The documents as they are now; one that is not there any more is a delete of the same version, which is no later than `atMost`. */
 export async function readAgain(
   { source }: Pick<Resources, 'source'>,
   feed: Feed,
   ids: readonly string[],
+  atMost?: bigint,
 ): Promise<Change[]> {
-  const { version, documents } = await readDocuments(source.client, source.db, feed.source, ids.map(idFromSourceId));
+  const keys = ids.map(idFromSourceId);
+  const { version, documents } = await readDocuments(source.client, source.db, feed.source, keys, atMost);
   return ids.map((id) => ({ feed, id, version: versionOfRead(version), bytes: documents.get(id) }));
 }

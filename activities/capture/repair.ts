@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { from as copyFrom } from 'pg-copy-streams';
 import type pg from 'pg';
-import { currentGap, readStream, type Gap } from '../../control/capture.ts';
+import { currentGap, shownUpTo, type Gap } from '../../control/capture.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { versionOfRead } from '../../core/guard.ts';
 import { ChangeStream, imagesOf, StreamLost } from '../../stores/mongodb/changes.ts';
@@ -114,6 +114,7 @@ async function repairFeed(
       feed.source,
       range,
       weight.averageBytes,
+      await shownUpTo(resources.postgres),
     );
     try {
       for (let raws = await read.next(documentsAtOnce); raws.length > 0; raws = await read.next(documentsAtOnce)) {
@@ -185,18 +186,4 @@ async function write(resources: Resources, changes: readonly Change[], order: Re
   await inTransaction(resources.postgres, 'writing what differs', (client) =>
     applyPatiently(resources, client, changes, order.settings),
   );
-}
-
-/** Whether every change up to `version` (cluster time, decimal text) stands in the targets, and no document waits to be read again. */
-export async function isCaughtUp(resources: Resources, version: string): Promise<boolean> {
-  const stream = await readStream(resources.postgres);
-  if (!stream) return false;
-  const [row] = await query<{ first: string | null; waiting: boolean }>(
-    resources.postgres,
-    'looking how far capture has come',
-    `select (select min(first_version) from migration_control.captured) as first,
-            exists (select 1 from migration_control.redo where since > '-infinity') or exists (select 1 from migration_control.stale_files) as waiting`,
-  );
-  const reached = row!.first === null ? stream.version : BigInt(row!.first) - 1n;
-  return reached >= BigInt(version) && !row!.waiting;
 }

@@ -14,11 +14,11 @@ const patienceMs = 60_000;
 
 /** Waits after failures that pass by themselves: briefly, since two lanes that met on one key need no long pause, and one that waits long lags. */
 export class Patience {
-  readonly #slice: Slice;
+  readonly #slice: Pick<Slice, 'say'>;
   #since: number | undefined;
   #pause = 50;
 
-  constructor(slice: Slice) {
+  constructor(slice: Pick<Slice, 'say'>) {
     this.#slice = slice;
   }
 

@@ -5,12 +5,12 @@ import type { CollectionEvidence } from '../../core/evidence.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import type { Mapping } from '../../mappings/mapping.ts';
 import type { TransformSettings } from '../../mappings/settings.ts';
-import { readDocuments } from '../../stores/mongodb/changes.ts';
+import { readDocuments } from '../../stores/mongodb/source.ts';
 import { weigh } from '../../stores/mongodb/ranges.ts';
 import { query } from '../../stores/postgres/connection.ts';
 import type { TableTarget } from '../../stores/postgres/target.ts';
 import { atOnce, bytesAtOnce, compareBatch, type Finding } from '../compare.ts';
-import { isCaughtUp } from '../capture/repair.ts';
+import { catchingUp } from '../capture/caught-up.ts';
 import type { Resources } from '../resources.ts';
 import { digestOf } from '../shape.ts';
 import { nowAtSource } from '../settled.ts';
@@ -122,9 +122,10 @@ async function differingOf(
 
 async function caughtUp(resources: Resources, heartbeat: () => void): Promise<boolean> {
   const version = await nowAtSource(resources);
+  const isCaughtUp = catchingUp(resources, version);
   for (const until = Date.now() + patienceMs; Date.now() < until; await sleep(100)) {
     heartbeat();
-    if (await isCaughtUp(resources, version)) return true;
+    if (await isCaughtUp()) return true;
   }
   return false;
 }

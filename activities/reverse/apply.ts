@@ -4,7 +4,7 @@ import type pg from 'pg';
 import { movedOf, ownWrites, takeReverse } from '../../control/reverse.ts';
 import { idFromSourceId } from '../../core/identity.ts';
 import { readOp } from '../../core/guard.ts';
-import { readDocuments } from '../../stores/mongodb/changes.ts';
+import { readDocuments } from '../../stores/mongodb/source.ts';
 import { lastWrittenBack, writeBack, type WriteBack } from '../../stores/mongodb/write-back.ts';
 import { inTransaction, name } from '../../stores/postgres/connection.ts';
 import type { TableTarget } from '../../stores/postgres/target.ts';

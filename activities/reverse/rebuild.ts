@@ -4,7 +4,7 @@ import { idFromSourceId } from '../../core/identity.ts';
 import { parseJson } from '../../mappings/back/json.ts';
 import type { Document, Mapping, Outcome } from '../../mappings/mapping.ts';
 import { contentOf, putDocument, type PutSettings } from '../../mappings/way-back.ts';
-import { readDocuments } from '../../stores/mongodb/changes.ts';
+import { readDocuments } from '../../stores/mongodb/source.ts';
 import { query } from '../../stores/postgres/connection.ts';
 import { resolveReferences } from '../../stores/postgres/references.ts';
 import { readRows } from '../../stores/postgres/rows.ts';

@@ -12,13 +12,13 @@ import {
   type Validation,
 } from '../../stores/mongodb/close.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
-import { readDocuments } from '../../stores/mongodb/changes.ts';
+import { readDocuments } from '../../stores/mongodb/source.ts';
 import { versionOf } from '../../stores/mongodb/source.ts';
 import { writeBackGuard } from '../../stores/mongodb/write-back.ts';
 import { idFromSourceId } from '../../core/identity.ts';
 import { inTransaction, query } from '../../stores/postgres/connection.ts';
 import { feedsOf } from '../apply.ts';
-import { isCaughtUp } from '../capture/repair.ts';
+import { catchingUp } from '../capture/caught-up.ts';
 import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
 import { routesOf } from '../route.ts';
@@ -199,7 +199,8 @@ async function drainForward(resources: Resources, fence: Fence): Promise<void> {
     (await mongo('asking for the time', () => db.command({ ping: 1 })))['operationTime'],
   ).toString();
   await nudge(db);
-  while (!(await isCaughtUp(resources, written)))
+  const isCaughtUp = catchingUp(resources, written);
+  while (!(await isCaughtUp()))
     await pause(fence, 'change capture did not come to the fence; look at its lag');
 }
 

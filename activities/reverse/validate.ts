@@ -4,7 +4,7 @@ import { heartbeat } from '@temporalio/activity';
 import { KnownFailure } from '../../core/failures.ts';
 import { readOp } from '../../core/guard.ts';
 import { idFromSourceId } from '../../core/identity.ts';
-import { readDocuments } from '../../stores/mongodb/changes.ts';
+import { readDocuments } from '../../stores/mongodb/source.ts';
 import { query } from '../../stores/postgres/connection.ts';
 import { feedsOf, type Feed } from '../apply.ts';
 import { killPoint } from '../kill-points.ts';

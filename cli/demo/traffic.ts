@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
 import { ObjectId } from 'mongodb';
 import { openResources } from '../../activities/resources.ts';
-import { isCaughtUp } from '../../activities/capture/repair.ts';
+import { catchingUp } from '../../activities/capture/caught-up.ts';
 import { reverseStatus } from '../../control/reverse.ts';
 import { versionOf } from '../../stores/mongodb/source.ts';
 import { startLegacyWriter, type Totals } from '../../seed/legacy-writer.ts';
@@ -54,9 +54,10 @@ async function tell(totals: Totals, traffic: Traffic, started: number): Promise<
 async function drain(resources: Awaited<ReturnType<typeof openResources>>): Promise<number | undefined> {
   const started = Date.now();
   const version = versionOf((await resources.source.db.command({ ping: 1 }))['operationTime']).toString();
+  const isCaughtUp = catchingUp(resources, version);
   for (; Date.now() - started < 60_000; await sleep(50)) {
     const waiting = (await reverseStatus(resources.postgres))?.waiting ?? 0;
-    if (waiting === 0 && (await isCaughtUp(resources, version))) return Date.now() - started;
+    if (waiting === 0 && (await isCaughtUp())) return Date.now() - started;
   }
   return undefined;
 }

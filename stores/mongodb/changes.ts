@@ -83,6 +83,9 @@ interface Cursor {
   readonly postBatchResumeToken: Token;
 }
 
+/** How long a transaction may take from its first operation to its commit on a server whose tokens do not tell how far they are. */
+const settlingMs = 1000;
+
 /** One database's stream. Watches every collection: a filter would tie the position to the mappings of the day (pitfall 11). */
 export class ChangeStream {
   readonly #db: Db;
@@ -93,6 +96,7 @@ export class ChangeStream {
   #token: Token;
   #last: Version | undefined;
   #fragments: Uint8Array[] = [];
+  #quiet: { readonly said: bigint; readonly at: number; readonly passed: bigint } | undefined;
   readonly openedAt: bigint;
 
   private constructor(
@@ -172,10 +176,22 @@ export class ChangeStream {
     if (this.#fragments.length === 0) this.#token = cursor.postBatchResumeToken;
     const atEnd = events.length === 0 && this.#fragments.length === 0;
     const reached = atEnd
-      ? (timeOf(this.#token) ?? versionOf(reply['operationTime'] as Timestamp))
+      ? (timeOf(this.#token) ?? this.#quietUpTo(versionOf(reply['operationTime'] as Timestamp)))
       : // Other operations of the last cluster time may follow in the next batch.
         (this.#last?.time ?? this.openedAt) - 1n;
+    if (!atEnd) this.#quiet = undefined;
     return { events, token: this.#token, time: reached, atEnd };
+  }
+
+  /**
+   * The time that has been passed where the token does not tell: what the server said when the stream was at its end and has stayed so since.
+   * What it says now may be later than an operation that a transaction under way has yet to show.
+   */
+  #quietUpTo(said: bigint): bigint {
+    const now = performance.now();
+    this.#quiet ??= { said, at: now, passed: (this.#last?.time ?? this.openedAt) - 1n };
+    if (now - this.#quiet.at >= settlingMs) this.#quiet = { said, at: now, passed: this.#quiet.said };
+    return this.#quiet.passed;
   }
 
   #whole(raw: Uint8Array): ReadonlyMap<string, Field> | undefined {
@@ -220,7 +236,7 @@ export class ChangeStream {
 
 /**
  * The cluster time in MongoDB's own tokens: a key string that begins with a timestamp. It is what the stream has passed; the time of a reply may be
- * ahead of it by what no majority has yet. Undefined for tokens of another make, whose servers have one node only.
+ * ahead of it by what no majority has yet. Undefined for tokens of another make.
  */
 function timeOf(token: Token): bigint | undefined {
   const data = String(token['_data']);
@@ -295,30 +311,3 @@ export async function imagesOf(db: Db, collections: readonly string[]): Promise<
 /** The server's clock, ms. */
 export const clockOf = (db: Db): Promise<number> =>
   mongo('asking for the time', async () => ((await db.command({ hello: 1 }))['localTime'] as Date).getTime());
-
-/** Documents by `_id`, undecoded, with a cluster time that all of them include; ids that are not there are not in the map. */
-export async function readDocuments(
-  client: MongoClient,
-  db: Db,
-  collection: string,
-  ids: readonly unknown[],
-): Promise<{ version: bigint; documents: Map<string, Uint8Array> }> {
-  return mongo(`reading ${collection} again`, async () => {
-    const session = client.startSession({ causalConsistency: true });
-    try {
-      await db.command({ ping: 1 }, { session });
-      const version = versionOf(session.operationTime!);
-      const options = { session, raw: true, readConcern: { level: 'majority' as const } };
-      const found = (await db
-        .collection(collection)
-        .find({ _id: { $in: [...ids] } } as never, options)
-        .toArray()) as unknown as Uint8Array[];
-      return {
-        version,
-        documents: new Map(found.map((raw) => [sourceId(deserialize(raw, decoding)['_id']), raw])),
-      };
-    } finally {
-      await session.endSession();
-    }
-  });
-}

@@ -1,6 +1,7 @@
 // Reading a source collection: a range of keys in key order, undecoded, stamped with a cluster time taken before the read.
-import { EJSON } from 'bson';
+import { deserialize, EJSON } from 'bson';
 import type { ClientSession, Collection, Db, FindCursor, Filter, MongoClient, Timestamp } from 'mongodb';
+import { sourceId } from '../../core/identity.ts';
 import { mongo } from './connection.ts';
 
 /** Keys after `after` up to and including `upTo`, as canonical Extended JSON of `_id`; null is before the first, after the last. */
@@ -32,6 +33,12 @@ const replyBytes = 1024 * 1024;
 export const batchFor = (averageBytes: number, most: number): number =>
   Math.max(1, Math.min(most, Math.floor(replyBytes / Math.max(1, averageBytes))));
 
+/** The cluster time of a reply, but no later than `atMost`: a lower stamp is always true, a higher one hides changes. */
+export const stampOf = (session: ClientSession, atMost: bigint | undefined): bigint => {
+  const said = versionOf(session.operationTime!);
+  return atMost !== undefined && atMost < said ? atMost : said;
+};
+
 /** An open read of one range. `version` holds for every document it returns: none is older. */
 export class RangeRead {
   readonly version: bigint;
@@ -44,18 +51,22 @@ export class RangeRead {
     this.#cursor = cursor;
   }
 
-  /** `averageBytes` is what a document of the collection weighs; it bounds what the driver holds at once. */
+  /**
+   * `averageBytes` is what a document of the collection weighs; it bounds what the driver holds at once. `atMost`: up to where the change stream
+   * had shown everything before this was called.
+   */
   static open(
     client: MongoClient,
     db: Db,
     collection: string,
     range: KeyRange,
     averageBytes: number,
+    atMost?: bigint,
   ): Promise<RangeRead> {
     return mongo(`opening ${collection}`, async () => {
       const session = client.startSession({ causalConsistency: true });
       await db.command({ ping: 1 }, { session });
-      const version = versionOf(session.operationTime!);
+      const version = stampOf(session, atMost);
       const batchSize = batchFor(averageBytes, 5000);
       const source = db.collection(collection) as unknown as Collection<Record<string, unknown>>;
       const cursor = source
@@ -159,4 +170,36 @@ export async function* headOf(db: Db, collection: string, count: number): AsyncG
   } finally {
     await cursor.close();
   }
+}
+
+/**
+ * Documents by `_id`, undecoded, with a cluster time that all of them include, `atMost` where given; ids that are not there are not in the map.
+ */
+export async function readDocuments(
+  client: MongoClient,
+  db: Db,
+  collection: string,
+  ids: readonly unknown[],
+  atMost?: bigint,
+): Promise<{ version: bigint; documents: Map<string, Uint8Array> }> {
+  return mongo(`reading ${collection} again`, async () => {
+    const session = client.startSession({ causalConsistency: true });
+    try {
+      await db.command({ ping: 1 }, { session });
+      const version = stampOf(session, atMost);
+      const options = { session, raw: true, readConcern: { level: 'majority' as const } };
+      const found = (await db
+        .collection(collection)
+        .find({ _id: { $in: [...ids] } } as never, options)
+        .toArray()) as unknown as Uint8Array[];
+      return {
+        version,
+        documents: new Map(
+          found.map((raw) => [sourceId(deserialize(raw, { promoteValues: false, promoteLongs: false })['_id']), raw]),
+        ),
+      };
+    } finally {
+      await session.endSession();
+    }
+  });
 }

@@ -5,6 +5,7 @@ import { clashesOf, type Clash } from './clashes.ts';
 import { name } from './connection.ts';
 import { columnsOf } from './copy.ts';
 import { errorColumns, ledgerColumns, unresolvedColumns } from './ledger.ts';
+import { orNoteAgain } from './redo.ts';
 import { copy, insertChildren, stageTable, type CopyText } from './stage.ts';
 import type { TableTarget } from './target.ts';
 
@@ -192,7 +193,7 @@ async function leaveReferrers(
        insert into migration_control.redo (collection_id, source_id, reason)
        select l.collection_id, o.source_id, 'reference' from (select distinct source_id from orphaned) o
        join migration_control.ledger l on l.source_id = o.source_id and l.collection_id = any($2) and l.state = 'l' and not l.deleted
-       on conflict do nothing`,
+       order by 1, 2 ${orNoteAgain}`,
       [ids, collectionIds],
     );
   }

@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import type { Images, Stage } from './apply.ts';
 import { name } from './connection.ts';
+import { orNoteAgain } from './redo.ts';
 
 /** `set`: position in the target's `unique`, which is also that of the mapping's unique rule; -1 where a sibling collection has the same id. */
 export interface Clash {
@@ -30,7 +31,7 @@ export async function clashesOf(client: pg.ClientBase, images: Images, stages: r
   if (rows.length > 0)
     await client.query(
       `insert into migration_control.redo (collection_id, source_id, reason, due_at)
-       select $1, source_id, 'clash', clock_timestamp() + interval '200 ms' from clash on conflict do nothing`,
+       select $1, source_id, 'clash', clock_timestamp() + interval '200 ms' from (select distinct source_id from clash) noted order by source_id ${orNoteAgain}`,
       [images.collectionId],
     );
   return rows.map((row) => ({ id: row.source_id, set: row.unique_set }));

@@ -48,13 +48,16 @@ const unreachable =
 /** A driver error as a known failure. Keeps code, table and constraint; leaves out `detail`, which holds values. */
 export function postgresFailure(error: unknown, doing: string): unknown {
   if (!(error instanceof Error) || error instanceof KnownFailure) return error;
-  const { code, table, constraint } = error as pg.DatabaseError;
+  const { code, message, table, constraint } = error as pg.DatabaseError;
   const place = [table && `table ${table}`, constraint && `constraint ${constraint}`].filter(Boolean).join(', ');
   const say = (type: FailureType, what: string) =>
     new KnownFailure(type, `PostgreSQL, ${doing}: ${what}${place && ` (${place})`}`);
   if (code && byCode[code]) return say(byCode[code], firstLine(error.message));
   if (code?.startsWith('08') || code?.startsWith('57P') || unreachable.test(`${code} ${error.message}`))
     return say('StoreUnreachable', 'the server cannot be reached or closed the connection');
+  // A database closed for maintenance: nobody may connect, for now.
+  if (code === '55000' && message.includes('not currently accepting connections'))
+    return say('StoreUnreachable', 'the database accepts no connections');
   if (code?.startsWith('53')) return say('StoreBusy', firstLine(error.message));
   if (code?.startsWith('23')) return say('TargetConflict', `a constraint is broken, code ${code}`);
   // Class 22 messages quote the value they could not read.

@@ -42,9 +42,20 @@ export interface ChaosResult {
   readonly kills: readonly { readonly victim: Victim; readonly backMs: number }[];
   readonly lag: { readonly p50: number | null; readonly p99: number | null };
   readonly events: number;
-  readonly differences: readonly Difference[];
-  readonly state: string;
+  readonly differences: readonly Explained[];
+  readonly end: End;
 }
+
+/** How a migration stands when it no longer runs; for one that did not complete, why. */
+export interface End {
+  readonly state: string;
+  readonly lastError: unknown;
+}
+
+export const completed: End = { state: 'completed', lastError: null };
+
+/** A difference, what the ledger has of the document, and whether it was still there when capture had had more time. */
+export type Explained = Difference & { readonly ledger: unknown; readonly stays: boolean };
 
 const values = (options: ChaosOptions) => ({
   CAUSEWAY_HOME: options.stackHome,
@@ -74,10 +85,10 @@ export async function chaos(options: ChaosOptions): Promise<ChaosResult> {
     }
     await sleep(Math.max(0, until - Date.now()));
     const writes = await writer.stop();
-    const state = await watch.finished(options, 180_000);
+    const end = await watch.finished(options, 180_000);
     const { lagP50Ms, lagP99Ms, events } = (await watch.status())!;
-    const differences = await checkEqual(options.environment as never);
-    return { writes, kills, lag: { p50: lagP50Ms, p99: lagP99Ms }, events, differences, state };
+    const differences = await watch.differences(options.environment);
+    return { writes, kills, lag: { p50: lagP50Ms, p99: lagP99Ms }, events, differences, end };
   } finally {
     await writer.stop();
     await Promise.all(workers.map(endWorker));
@@ -195,16 +206,36 @@ export class Watch {
     }
   }
 
-  /** Until the migration has ended and everything written stands in the targets. Returns the migration's state. */
-  async finished(options: Pick<ChaosOptions, 'environment' | 'migration'>, timeout: number): Promise<string> {
+  /** Until the migration has ended, well or not, and everything written stands in the targets. */
+  async finished(options: Pick<ChaosOptions, 'environment' | 'migration'>, timeout: number): Promise<End> {
     const until = Date.now() + timeout;
     for (;;) {
       const said = await causeway(options, ['status', '--json', '--migration', options.migration]).catch(() => '{}');
-      const { state = '' } = JSON.parse(said) as { state?: string };
-      if (state !== 'running' && state !== '') return this.#drained(until).then(() => state);
+      const { state = '', lastError = null } = JSON.parse(said) as Partial<End>;
+      if (state !== 'running' && state !== '') {
+        await this.#drained(until);
+        return { state, lastError };
+      }
       if (Date.now() > until) throw new Error(`the migration is still ${state}`);
       await sleep(500);
     }
+  }
+
+  /** What the independent checker finds, each with what is needed to tell a change that was lost from one that only came late. */
+  async differences(environment: Record<string, string>): Promise<Explained[]> {
+    const found = await checkEqual(environment as never);
+    if (found.length === 0) return [];
+    await sleep(5000);
+    const same = new Set((await checkEqual(environment as never)).map((one) => JSON.stringify(one)));
+    const { rows } = await this.#pool.query<{ source_id: string }>(
+      'select source_id, collection_id, version, op_index, state, rule, deleted from migration_control.ledger where source_id = any($1)',
+      [found.map((one) => one.sourceId)],
+    );
+    return found.map((one) => ({
+      ...one,
+      ledger: rows.filter((row) => row.source_id === one.sourceId),
+      stays: same.has(JSON.stringify(one)),
+    }));
   }
 
   async #drained(until: number): Promise<void> {

@@ -44,7 +44,7 @@ try {
   const result = await chaos({ environment, stackHome, migration: 'soak', rate, seconds, seed, kills: order, say });
   for (const difference of result.differences.slice(0, 20)) say(JSON.stringify(difference));
   say(JSON.stringify({ ...result, differences: result.differences.length }));
-  process.exitCode = result.differences.length === 0 && result.state === 'completed' ? 0 : 1;
+  process.exitCode = result.differences.length === 0 && result.end.state === 'completed' ? 0 : 1;
 } finally {
   await down(home);
   if (process.exitCode === 0) {

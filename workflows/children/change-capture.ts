@@ -13,10 +13,18 @@ import {
 import type { Repaired } from '../../activities/capture/repair.ts';
 import type { CaptureProgress } from '../../core/state.ts';
 import { captureProgressSignal, repairUpdate, stopCaptureSignal, type RepairRequest } from '../contract.ts';
-import { laneLoop, readerLoop, tellLoop, tendLoop, type Course, type LoopSettings } from '../lib/capture-loops.ts';
+import {
+  laneLoop,
+  readerLoop,
+  tellLoop,
+  tendLoop,
+  unlessCancelled,
+  type Course,
+  type LoopSettings,
+} from '../lib/capture-loops.ts';
 import { failure, reasonOf } from '../lib/reason.ts';
 import { introduce } from '../lib/report.ts';
-import { control, long } from '../proxies.ts';
+import { captureControl, control, long, showing } from '../proxies.ts';
 
 export interface CaptureInput {
   readonly migration: string;
@@ -54,7 +62,7 @@ export async function changeCapture(input: CaptureInput): Promise<void> {
       description: 'Scan the source and write again what differs; closes a gap. {"dryRun": true} only counts.',
     },
   );
-  course.blocked = (await control.gapOf()) !== undefined;
+  course.blocked = (await captureControl.gapOf()) !== undefined;
   await course.tell();
 
   const scope = new CancellationScope();
@@ -106,7 +114,8 @@ async function repair(input: CaptureInput, course: Course, request: RepairReques
 function teller(input: CaptureInput, troubles: () => ReadonlyMap<string, string>): () => Promise<void> {
   let told = '';
   return async () => {
-    const status = await control.captureStatus();
+    // Where it stands may be unknown while a store is down; that ends nothing.
+    const status = await showing.captureStatus().catch(unlessCancelled);
     if (!status) return;
     const { position, lagMs, gap } = status;
     const progress: CaptureProgress = { position, lagMs, gap: gap && { kind: gap.kind, detail: gap.detail } };

@@ -93,6 +93,7 @@ async function attempt(
   }
 }
 
-function unlessCancelled(error: unknown): undefined {
+/** Takes any other error for an answer that did not come. */
+export function unlessCancelled(error: unknown): undefined {
   if (isCancellation(error)) throw error;
 }

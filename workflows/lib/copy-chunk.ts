@@ -21,6 +21,7 @@ const restarts = 5;
 export async function copyChunk(chunk: ChunkPlan, context: ChunkContext): Promise<boolean> {
   let at = chunk;
   for (let attempt = 1; ; attempt++) {
+    const begun = at.segment;
     try {
       return await copyFrom(at, context);
     } catch (error) {
@@ -29,6 +30,8 @@ export async function copyChunk(chunk: ChunkPlan, context: ChunkContext): Promis
       const plan = await long.planChunks(context.plan.collection, [...context.plan.sources], context.settings);
       at = plan.chunks.find((one) => one.collectionId === chunk.collectionId && one.chunk === chunk.chunk)!;
       if (at.done) return true;
+      // Hosts may be lost again and again, as long as the chunk gets on.
+      if (at.segment > begun) attempt = 0;
     }
   }
 }

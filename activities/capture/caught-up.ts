@@ -1,0 +1,45 @@
+// Whether what was written to the source before a moment stands in the targets, while writing goes on.
+import { currentGap, readStream } from '../../control/capture.ts';
+import { KnownFailure } from '../../core/failures.ts';
+import { query } from '../../stores/postgres/connection.ts';
+import type { Resources } from '../resources.ts';
+
+/**
+ * To be called again and again: true when every change up to `version` (cluster time, decimal text) has been applied, and what these changes left
+ * to be done has been: documents to be read again, files to be written. What later changes leave is not waited for: under load there is always
+ * some. Throws CaptureGap where it will not come so far.
+ */
+export function catchingUp({ postgres }: Pick<Resources, 'postgres'>, version: string): () => Promise<boolean> {
+  let left: { readonly at: string; readonly files: readonly string[] } | undefined;
+  return async () => {
+    const gap = await currentGap(postgres);
+    if (gap) throw new KnownFailure('CaptureGap', gap.detail);
+    if (!left) {
+      const stream = await readStream(postgres);
+      if (!stream) return false;
+      const [row] = await query<{ first: string | null; at: string; files: string[] }>(
+        postgres,
+        'looking how far capture has come',
+        `select (select min(first_version) from migration_control.captured) as first, clock_timestamp()::text as at,
+                array(select ${mark} from migration_control.stale_files) as files`,
+      );
+      const reached = row!.first === null ? stream.version : BigInt(row!.first) - 1n;
+      if (reached < BigInt(version)) return false;
+      left = row!;
+    }
+    const [row] = await query<{ waiting: boolean }>(
+      postgres,
+      'looking what capture has left to do',
+      // Where the new system is authoritative, documents of the old one are not read again before the way back.
+      `select exists (select 1 from migration_control.redo where since > '-infinity' and since <= $1::timestamptz
+             and not exists (select 1 from migration_control.collections c
+               join migration_control.routing r on r.collection = c.mapping and r.write_mode = 'new_system' where c.id = redo.collection_id))
+           or exists (select 1 from migration_control.stale_files where ${mark} = any($2)) as waiting`,
+      [left.at, left.files],
+    );
+    return !row!.waiting;
+  };
+}
+
+/** Tells a mark from one that was made again after it. */
+const mark = `collection || ' ' || xmin::text`;

@@ -1,0 +1,177 @@
+// Changes that two writers meet on: none is lost, whoever comes first.
+import { serialize } from 'bson';
+import { ObjectId } from 'mongodb';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { applyChanges, feedsOf, type Feed } from '../../activities/apply.ts';
+import { redoDue } from '../../activities/capture/redo.ts';
+import { catchingUp } from '../../activities/capture/caught-up.ts';
+import { enroll } from '../../activities/plan.ts';
+import { openResources, type Resources } from '../../activities/resources.ts';
+import { makePostgres } from '../../activities/targets.ts';
+import { makeControlSchema } from '../../control/schema.ts';
+import { sourceId } from '../../core/identity.ts';
+import { inTransaction } from '../../stores/postgres/connection.ts';
+import { readEnvironment } from '../../workers/environment.ts';
+import { World } from '../support/world.ts';
+
+let world: World;
+let resources: Resources;
+let feed: Feed;
+let feeds: Map<number, Feed>;
+const settings = { zone: 'Asia/Shanghai', providers: [] };
+
+beforeAll(async () => {
+  world = await World.open('again');
+  const { addresses } = readEnvironment(world.environment);
+  resources = await openResources(addresses, world.home, { host: 'host', process: 'process' });
+  await makeControlSchema(resources.postgres, world.name);
+  await makePostgres(resources, ['subscription_users', 'sessions']);
+  await enroll(resources, 'sessions', 'sessions');
+  await resources.postgres.query(
+    `insert into migration_control.capture_stream (token, opened_version, version, last_version, last_op_index, lanes, images)
+     values ('{}', 1, 1, 0, 0, 4, 'updateLookup')`,
+  );
+  feed = (await feedsOf(resources)).get('sessions')!;
+  feeds = new Map([[feed.collectionId, feed]]);
+});
+afterAll(async () => {
+  await resources.close();
+  await world.close();
+});
+
+const session = (name: string, more: object = {}) => ({
+  _id: new ObjectId(),
+  session_id: name,
+  created_at: new Date(),
+  expires_at: new Date(Date.now() + 3_600_000),
+  ...more,
+});
+/** Before anything that the source itself says of its time. */
+const now = () => BigInt(Math.floor(Date.now() / 1000) - 3600) << 32n;
+let count = 0n;
+const next = () => ({ time: now() + ++count, op: 0 });
+const change = (document: { _id: ObjectId } & Record<string, unknown>, version = next()) => ({
+  feed,
+  id: sourceId(document._id),
+  version,
+  bytes: serialize(document),
+});
+const apply = (...changes: ReturnType<typeof change>[]) =>
+  inTransaction(resources.postgres, 'testing', (client) => applyChanges(resources, client, changes, settings));
+const streamHasShown = (time: bigint) =>
+  resources.postgres.query('update migration_control.capture_stream set version = $1', [time.toString()]);
+const statusOf = async ({ _id }: { _id: ObjectId }) =>
+  (await world.rows<{ status: string | null }>('select status from sessions where source_id = $1', [sourceId(_id)]))[0]
+    ?.status;
+const notes = async () => Number((await world.rows('select count(*) from migration_control.redo'))[0]!['count']);
+const redo = () => redoDue(resources, feeds, settings, 10);
+
+test('a change that clashes while its document is being read again is read once more', async () => {
+  const holder = session('held');
+  const document = session('mine', { status: 'old' });
+  await world.source.collection('sessions').insertMany([holder, document]);
+  await apply(change(holder));
+  await world.pool.query(
+    `insert into migration_control.redo (collection_id, source_id, reason) values ($1, $2, 'reference')`,
+    [feed.collectionId, sourceId(document._id)],
+  );
+  // Whoever reads it again has read the old state, and waits for the ledger's row, which a lane has.
+  const lane = await world.pool.connect();
+  await lane.query('begin');
+  await lane.query(
+    `insert into migration_control.ledger_${feed.collectionId} (collection_id, source_id, version, op_index, deleted, state, mapping_version, source_digest)
+     values ($1, $2, 0, 0, true, 's', 1, 0)`,
+    [feed.collectionId, sourceId(document._id)],
+  );
+  await streamHasShown(now() - 1n);
+  const reading = redo().catch((error: unknown) => error);
+  await expect
+    .poll(async () => (await world.rows(`select 1 from pg_stat_activity where wait_event_type = 'Lock'`)).length)
+    .toBeGreaterThan(0);
+  const later = { ...document, session_id: 'held', status: 'new' };
+  await world.source.collection('sessions').replaceOne({ _id: document._id }, later);
+  const { clashes } = await applyChanges(resources, lane, [change(later)], settings);
+  expect(clashes).toHaveLength(1);
+  await lane.query('commit');
+  lane.release();
+  await reading;
+
+  expect(await notes()).toBe(1);
+  await world.source.collection('sessions').deleteOne({ _id: holder._id });
+  await apply({ ...change(holder), bytes: undefined as never });
+  await streamHasShown(next().time);
+  await expect.poll(async () => (await redo().catch(() => 0), await statusOf(document))).toBe('new');
+  expect(await notes()).toBe(0);
+});
+
+test('what is read again stays noted while the stream has not shown what stands in the targets', async () => {
+  const document = session('waits', { status: 'applied' });
+  const version = next();
+  await apply(change(document, version));
+  await world.source.collection('sessions').insertOne({ ...document, status: 'now' });
+  await world.pool.query(
+    `insert into migration_control.redo (collection_id, source_id, reason) values ($1, $2, 'clash')`,
+    [feed.collectionId, sourceId(document._id)],
+  );
+  await streamHasShown(version.time - 1n);
+  expect(await redo()).toBe(1);
+  expect([await statusOf(document), await notes()]).toEqual(['applied', 1]);
+  await streamHasShown(version.time);
+  await expect.poll(async () => (await redo(), await notes())).toBe(0);
+  expect(await statusOf(document)).toBe('now');
+});
+
+test('while the source is quiet a document can be read again and again', async () => {
+  const document = session('quiet', { status: 'one' });
+  await world.source.collection('sessions').insertOne(document);
+  await streamHasShown(next().time);
+  for (const status of ['two', 'three']) {
+    await world.source.collection('sessions').updateOne({ _id: document._id }, { $set: { status } });
+    await world.pool.query(
+      `insert into migration_control.redo (collection_id, source_id, reason) values ($1, $2, 'reference')`,
+      [feed.collectionId, sourceId(document._id)],
+    );
+    expect(await redo()).toBe(1);
+    expect([await statusOf(document), await notes()]).toEqual([status, 0]);
+  }
+});
+
+test('caught up means what was left by then, not what later changes leave', async () => {
+  const note = (id: string) =>
+    world.pool.query(
+      `insert into migration_control.redo (collection_id, source_id, reason) values ($1, $2, 'clash') on conflict do nothing`,
+      [feed.collectionId, id],
+    );
+  const forget = (id: string) => world.pool.query('delete from migration_control.redo where source_id = $1', [id]);
+  await streamHasShown(1000n);
+  const later = catchingUp(resources, '1001');
+  expect(await later()).toBe(false);
+  const caughtUp = catchingUp(resources, '1000');
+  await note('first');
+  await world.pool.query(`insert into migration_control.stale_files (collection) values ('metadata')`);
+  expect(await caughtUp()).toBe(false);
+  await note('second');
+  await forget('first');
+  expect(await caughtUp()).toBe(false);
+  await world.pool.query('delete from migration_control.stale_files');
+  await world.pool.query(`insert into migration_control.stale_files (collection) values ('metadata')`);
+  expect(await caughtUp()).toBe(true);
+  await forget('second');
+  await world.pool.query('delete from migration_control.stale_files');
+});
+
+test('a session that has ended by the time it is applied leaves no key that an attempt before had set', async () => {
+  const document = session('ended');
+  const first = change(document);
+  const client = await world.pool.connect();
+  await client.query('begin');
+  await applyChanges(resources, client, [first], settings);
+  await client.query('rollback');
+  client.release();
+  expect(await world.redis.exists('session:ended')).toBe(1);
+  // At the time of the change it lives for another second.
+  const second = change({ ...document, expires_at: new Date(Date.now() + 1000) });
+  await new Promise((resolve) => setTimeout(resolve, 1200));
+  await apply(first, second);
+  expect(await world.redis.exists('session:ended')).toBe(0);
+});
