@@ -1,6 +1,7 @@
 // Changes to single documents, from wherever they come, into every target in one PostgreSQL transaction: lanes, dual writes and repairs meet here.
 import { Readable } from 'node:stream';
 import type pg from 'pg';
+import { enterStores } from '../control/checkpoints.ts';
 import { newestPerKey, type Version } from '../core/guard.ts';
 import type { Mapping, Outcome } from '../mappings/mapping.ts';
 import type { TransformSettings } from '../mappings/settings.ts';
@@ -71,6 +72,7 @@ export async function applyChanges(
   settings: ChangeSettings,
   lost: ReadonlyMap<string, Why> = new Map(),
 ): Promise<Totals> {
+  await enterStores(client);
   const totals: Totals = { applied: 0, stale: 0, quarantined: 0, clashes: [], touched: new Set() };
   for (const [feed, own] of inOrder(changes)) {
     const { applied, quarantined } = await applyFeed(targets, client, feed, own, settings, lost);

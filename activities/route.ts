@@ -1,6 +1,8 @@
 // Routing rows: one transaction per change, the epoch raised, audited, and listeners told.
 import type { Route, WriteMode } from '../core/state.ts';
 import { routingChannel } from '../control/routing.ts';
+import { unfinishedMessage, unfinishedRestore } from '../control/checkpoints.ts';
+import { KnownFailure } from '../core/failures.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
 import type { Resources } from './resources.ts';
 
@@ -16,6 +18,8 @@ export interface RouteOrder {
 /** Asking for what already is changes nothing, so that a retry does not raise the epoch again. */
 export async function route(resources: Resources, order: RouteOrder): Promise<Record<string, Route>> {
   return inTransaction(resources.postgres, 'changing the routing', async (client) => {
+    const unfinished = await unfinishedRestore(client);
+    if (unfinished) throw new KnownFailure('StoreBusy', unfinishedMessage(unfinished));
     const { rows: changed } = await client.query<{ collection: string }>(
       `insert into migration_control.routing as r (collection, percentage, write_mode, epoch)
        select collection, $2, coalesce($3, 'old'), 1 from unnest($1::text[]) collection

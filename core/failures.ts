@@ -88,6 +88,17 @@ export const failures = {
     advice:
       'The application reads the routing again by itself; its write stands in the old system, and capture brings it.',
   },
+  CheckpointRefused: {
+    retryable: false,
+    then: 'park',
+    advice: 'Nothing was changed. See the message; `causeway checkpoint list` shows what there is.',
+  },
+  CheckpointDamaged: {
+    retryable: false,
+    then: 'park',
+    advice:
+      'Nothing was changed. Restore another checkpoint (`causeway checkpoint list`), or bring back the damaged files from a copy.',
+  },
   ApprovalTimedOut: {
     retryable: false,
     then: 'park',

@@ -1,5 +1,6 @@
 // Documents read once more: each is a copy of one document, with a version taken before the read, so that nothing newer is overwritten.
 import type pg from 'pg';
+import { enterStores } from '../../control/checkpoints.ts';
 import { versionOfRead } from '../../core/guard.ts';
 import { idFromSourceId } from '../../core/identity.ts';
 import { readDocuments } from '../../stores/mongodb/changes.ts';
@@ -29,6 +30,8 @@ export async function redoDue(
 ): Promise<number> {
   return inTransaction(resources.postgres, 'reading documents again', async (client) => {
     await client.query('set local lock_timeout = 300');
+    // Before any row is locked: one who is inside may want it, and a checkpoint waits for that one.
+    await enterStores(client);
     const { rows } = await client.query<RedoRow>(
       `select collection_id, source_id, tries, since <= clock_timestamp() - make_interval(secs => $1) as over from migration_control.redo
        where due_at <= clock_timestamp() order by due_at limit ${atOnce} for update skip locked`,

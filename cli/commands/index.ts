@@ -4,6 +4,7 @@ import { assess } from './assess.ts';
 import { approve } from './approve.ts';
 import { abort, pause, resume, retry, rollback } from './orders.ts';
 import { capture, repair } from './capture.ts';
+import { checkpoint } from './checkpoint.ts';
 import { cutover } from './cutover.ts';
 import { demo } from './demo.ts';
 import { quarantine } from './quarantine.ts';
@@ -32,6 +33,7 @@ export const commands = (): Command[] => [
   cutover(),
   abort(),
   rollback(),
+  checkpoint(),
   capture(),
   repair(),
   validate(),

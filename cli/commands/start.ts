@@ -5,6 +5,8 @@ import { WorkflowIdConflictPolicy } from '@temporalio/client';
 import { openResources } from '../../activities/resources.ts';
 import { planCollections } from '../../activities/plan.ts';
 import { preflight } from '../../activities/preflight.ts';
+import { unfinishedMessage, unfinishedRestore } from '../../control/checkpoints.ts';
+import { KnownFailure } from '../../core/failures.ts';
 import { isPhase, phases, type Phase } from '../../core/story.ts';
 import { readSettings, type Settings } from '../../core/settings.ts';
 import { migrationName, migrationPhase } from '../../workflows/lib/attributes.ts';
@@ -94,6 +96,8 @@ async function check(name: string, settings: Settings, until: Phase, options: Op
   const resources = await openResources((await readAddresses()).addresses, home(), { host: '', process: '' });
   try {
     const checks = await preflight(resources, name, settings);
+    const unfinished = await unfinishedRestore(resources.postgres);
+    if (unfinished) throw new KnownFailure('CheckpointRefused', unfinishedMessage(unfinished));
     if (!options.dryRun) return;
     const plans = await planCollections(resources, settings);
     if (options.json)
