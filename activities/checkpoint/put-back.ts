@@ -60,8 +60,7 @@ export async function restoreDocuments(resources: Resources, verified: Verified,
       await makeSide(db, part.name, shape);
       let records = 0;
       for await (const documents of snapshot.records(part)) {
-        for (let i = 0; i < documents.length; i += documentsAtOnce)
-          await fillSide(db, part.name, documents.slice(i, i + documentsAtOnce));
+        await fillSide(db, part.name, documents);
         records += documents.length;
         say(`${part.name}: ${records} of ${part.records} documents`);
       }
@@ -78,8 +77,6 @@ export async function restoreDocuments(resources: Resources, verified: Verified,
     return sum(parts);
   });
 }
-
-const documentsAtOnce = 500;
 
 const shapeOf = ({ options, indexes }: ManifestPart): CollectionShape => ({
   options: options ?? '{}',
@@ -117,8 +114,7 @@ export async function restoreKeys(resources: Resources, verified: Verified, say:
 
 async function* keyRecords(snapshot: Snapshot, part: ManifestPart): AsyncGenerator<KeyRecord[]> {
   for await (const lines of snapshot.records(part))
-    for (let i = 0; i < lines.length; i += documentsAtOnce)
-      yield lines.slice(i, i + documentsAtOnce).map((line) => JSON.parse(line.toString('utf8')) as KeyRecord);
+    yield lines.map((line) => JSON.parse(line.toString('utf8')) as KeyRecord);
 }
 
 /** Key by key, the expiry too; nothing else of ours is there. */

@@ -5,6 +5,8 @@ import { KnownFailure } from '../../core/failures.ts';
 
 export type Codec = 'gzip' | 'zstd';
 
+const chunkSize = 256 * 1024;
+
 /** Node 22.15 and newer. */
 const zstd = zlib as typeof zlib & { createZstdCompress?: () => Transform; createZstdDecompress?: () => Transform };
 
@@ -15,7 +17,7 @@ export const compressor = (codec: Codec): Transform =>
   codec === 'zstd' ? zstd.createZstdCompress!() : zlib.createGzip({ level: 1 });
 
 export function decompressor(codec: Codec): Transform {
-  if (codec === 'gzip') return zlib.createGunzip();
+  if (codec === 'gzip') return zlib.createGunzip({ chunkSize });
   if (zstd.createZstdDecompress) return zstd.createZstdDecompress();
   throw new KnownFailure(
     'CheckpointRefused',

@@ -97,19 +97,30 @@ export class Snapshot {
     }
   }
 
-  /** A part's records, a chunk's worth at a time. */
+  /** A part's records, some hundreds at a time. */
   async *records(part: ManifestPart): AsyncGenerator<Buffer[]> {
     const records = new Records(formOf(part.store));
-    for await (const chunk of this.read(part)) {
-      const whole = [...records.of(chunk)];
-      if (whole.length > 0) yield whole;
-    }
+    let batch: Buffer[] = [];
+    let size = 0;
+    for await (const chunk of this.read(part))
+      for (const record of records.of(chunk)) {
+        batch.push(record);
+        size += record.length;
+        if (batch.length < recordsAtOnce && size < bytesAtOnce) continue;
+        yield batch;
+        batch = [];
+        size = 0;
+      }
+    if (batch.length > 0) yield batch;
   }
 
   parts(store: ManifestPart['store']): ManifestPart[] {
     return this.manifest.parts.filter((part) => part.store === store);
   }
 }
+
+const recordsAtOnce = 500;
+const bytesAtOnce = 4 * 1024 * 1024;
 
 /** Names of the snapshots in a folder, sorted; drafts are none. */
 export async function snapshotsIn(folder: string): Promise<string[]> {
