@@ -95,9 +95,10 @@ export async function settingsFrom(file: string | undefined): Promise<Settings> 
 async function check(name: string, settings: Settings, until: Phase, options: Options): Promise<void> {
   const resources = await openResources((await readAddresses()).addresses, home(), { host: '', process: '' });
   try {
-    const checks = await preflight(resources, name, settings);
-    const unfinished = await unfinishedRestore(resources.postgres);
+    // A store that cannot be reached is named by the checks.
+    const unfinished = await unfinishedRestore(resources.postgres).catch(() => undefined);
     if (unfinished) throw new KnownFailure('CheckpointRefused', unfinishedMessage(unfinished));
+    const checks = await preflight(resources, name, settings);
     if (!options.dryRun) return;
     const plans = await planCollections(resources, settings);
     if (options.json)

@@ -71,23 +71,27 @@ async function killed(child: typeof worker): Promise<void> {
   if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
 }
 
-test('while writes go on, the stores are cut at one moment: ledger, rows, documents and keys agree key by key', async () => {
-  for (const name of ['first', 'second', 'third']) {
-    await vi.waitFor(
-      async () => {
-        const [moving] = await world.rows<{ events: string }>(
-          'select sum(events) as events from migration_control.capture_position',
-        );
-        expect(Number(moving!.events)).toBeGreaterThan(0);
-      },
-      { timeout: 60_000, interval: 200 },
-    );
-    const made = await create(name);
-    expect(made.barrierMs).toBeLessThan(1000);
-    process.stdout.write(`  checkpoint ${name}: ${made.records} records, writers held for ${made.barrierMs} ms\n`);
-    expect(await disagreements(await SnapshotRead.open(made.folder))).toEqual([]);
-  }
-});
+test(
+  'while writes go on, the stores are cut at one moment: ledger, rows, documents and keys agree key by key',
+  { timeout: 300_000 },
+  async () => {
+    for (const name of ['first', 'second', 'third']) {
+      await vi.waitFor(
+        async () => {
+          const [moving] = await world.rows<{ events: string }>(
+            'select sum(events) as events from migration_control.capture_position',
+          );
+          expect(Number(moving!.events)).toBeGreaterThan(0);
+        },
+        { timeout: 60_000, interval: 200 },
+      );
+      const made = await create(name);
+      expect(made.barrierMs).toBeLessThan(2000);
+      process.stdout.write(`  checkpoint ${name}: ${made.records} records, writers held for ${made.barrierMs} ms\n`);
+      expect(await disagreements(await SnapshotRead.open(made.folder))).toEqual([]);
+    }
+  },
+);
 
 interface LedgerLine {
   readonly version: string;
@@ -105,12 +109,9 @@ async function disagreements(snapshot: SnapshotRead): Promise<string[]> {
     const ledger = ledgers.get(mapping) ?? new Map<string, LedgerLine>();
     ledgers.set(mapping, ledger);
     const loaded = row['state'] === 'l' && row['deleted'] === 'f';
-    const keys = row['keys']
-      ? row['keys']
-          .slice(1, -1)
-          .split(',')
-          .map((key) => key.replace(/^"|"$/g, ''))
-      : [];
+    const keys = [...(row['keys'] ?? '').matchAll(/"((?:[^"\\]|\\.)*)"|([^,{}]+)/g)].map(
+      ([, quoted, plain]) => plain ?? quoted!.replace(/\\(.)/g, '$1'),
+    );
     ledger.set(row['source_id']!, { version: `${row['version']}.${row['op_index']}`, loaded, keys });
   }
   const same = (what: string, a: Iterable<string>, b: Iterable<string>) => {
@@ -269,20 +270,24 @@ test('a snapshot that is damaged, incomplete or of something else is refused, an
   expect((await world.query()).state).toBe('running');
 });
 
-test('kill -9 while a checkpoint is made: it is made all the same, once, and no half of it is left', async () => {
-  for (const point of ['snapshot.before-rename', 'snapshot.after-rename']) {
-    await killed(worker);
-    const doomed = await world.worker({ CAUSEWAY_KILL_AT: point });
-    const creating = create(point.replace('.', '-'));
-    await once(doomed, 'exit');
-    worker = await world.worker();
-    const made = await creating;
-    expect((await readdir(join(world.home, 'snapshots', world.name))).filter((one) => one.includes('.part-'))).toEqual(
-      [],
-    );
-    expect((await SnapshotRead.open(made.folder)).manifest.createdAt).toBe(made.createdAt);
-  }
-});
+test(
+  'kill -9 while a checkpoint is made: it is made all the same, once, and no half of it is left',
+  { timeout: 400_000 },
+  async () => {
+    for (const point of ['snapshot.before-rename', 'snapshot.after-rename']) {
+      await killed(worker);
+      const doomed = await world.worker({ CAUSEWAY_KILL_AT: point });
+      const creating = create(point.replace('.', '-'));
+      await once(doomed, 'exit');
+      worker = await world.worker();
+      const made = await creating;
+      expect(
+        (await readdir(join(world.home, 'snapshots', world.name))).filter((one) => one.includes('.part-')),
+      ).toEqual([]);
+      expect((await SnapshotRead.open(made.folder)).manifest.createdAt).toBe(made.createdAt);
+    }
+  },
+);
 
 test('the list tells what there is', async () => {
   const { stdout } = await world.causeway(['checkpoint', 'list', '--json']);
@@ -317,105 +322,109 @@ const stateful = [
   'migration_control.redo',
 ];
 
-test('restored though the worker dies twice: digests equal, expiries kept, others untouched; then capture brings the rest', async () => {
-  const at = await create('back');
-  const snapshot = await SnapshotRead.open(at.folder);
-  await sleep(2000);
-  // Behind the migration's back.
-  await world.rows('delete from sessions');
-  await world.rows(`update api_usage set output_tokens = 77777`);
-  await world.target.collection('analysis_results_optimized').deleteMany({});
-  const gone = (await snapshot.keys()).find((record) => record.v !== undefined)!.k;
-  await world.redis.del(gone);
-  await world.redis.set('session:of-somebody-else', 'not ours');
-  await rm(join(world.home, 'configuration'), { recursive: true });
-  await mkdir(join(world.home, 'configuration'));
+test(
+  'restored though the worker dies twice: digests equal, expiries kept, others untouched; then capture brings the rest',
+  { timeout: 500_000 },
+  async () => {
+    const at = await create('back');
+    const snapshot = await SnapshotRead.open(at.folder);
+    await sleep(2000);
+    // Behind the migration's back.
+    await world.rows('delete from sessions');
+    await world.rows(`update api_usage set output_tokens = 77777`);
+    await world.target.collection('analysis_results_optimized').deleteMany({});
+    const gone = (await snapshot.keys()).find((record) => record.v !== undefined)!.k;
+    await world.redis.del(gone);
+    await world.redis.set('session:of-somebody-else', 'not ours');
+    await rm(join(world.home, 'configuration'), { recursive: true });
+    await mkdir(join(world.home, 'configuration'));
 
-  await killed(worker);
-  let doomed = await world.worker({ CAUSEWAY_KILL_AT: 'restore.between-stores' });
-  const restoring = world.causeway(['checkpoint', 'restore', 'back', '--yes', '--json', ...config()]);
-  await once(doomed, 'exit');
-  const unfinished = JSON.parse((await world.causeway(['checkpoint', 'list', '--json'])).stdout) as Record<
-    string,
-    unknown
-  >;
-  expect(unfinished['unfinishedRestore']).toMatchObject({ checkpoint: 'back' });
-  const started = await world.causeway(['start', ...config()]);
-  expect([started.code, started.stderr]).toEqual([
-    1,
-    expect.stringMatching(/restore of checkpoint back.*has not ended/),
-  ]);
-  await expect(world.rows('select migration_control.enter_stores()')).rejects.toThrow(/restore is under way/);
+    await killed(worker);
+    let doomed = await world.worker({ CAUSEWAY_KILL_AT: 'restore.between-stores' });
+    const restoring = world.causeway(['checkpoint', 'restore', 'back', '--yes', '--json', ...config()]);
+    await once(doomed, 'exit');
+    const unfinished = JSON.parse((await world.causeway(['checkpoint', 'list', '--json'])).stdout) as Record<
+      string,
+      unknown
+    >;
+    expect(unfinished['unfinishedRestore']).toMatchObject({ checkpoint: 'back' });
+    const started = await world.causeway(['start', ...config()]);
+    expect([started.code, started.stderr]).toEqual([
+      1,
+      expect.stringMatching(/restore of checkpoint back.*has not ended/),
+    ]);
+    await expect(world.rows('select migration_control.enter_stores()')).rejects.toThrow(/restore is under way/);
 
-  doomed = await world.worker({ CAUSEWAY_KILL_AT: 'restore.after-commit' });
-  await once(doomed, 'exit');
-  // All stands, and nobody may write yet: what the drivers see is what the files hold.
-  for (const table of stateful) {
-    const client = await world.pool.connect();
-    try {
-      await client.query(`begin; create temporary table put (like ${table}) on commit drop`);
-      const { columns } = snapshot.part('postgres', table);
-      await insertLines(
-        client,
-        columns!.map((column) => column.name),
-        await snapshot.rows(table),
-      );
-      const { rows } = await client.query<{ line: string }>('select to_jsonb(t)::text as line from put t');
-      await client.query('rollback');
-      expect(await tableNow(world, table), table).toBe(contentOf(rows.map((row) => row.line)));
-    } finally {
-      client.release();
+    doomed = await world.worker({ CAUSEWAY_KILL_AT: 'restore.after-commit' });
+    await once(doomed, 'exit');
+    // All stands, and nobody may write yet: what the drivers see is what the files hold.
+    for (const table of stateful) {
+      const client = await world.pool.connect();
+      try {
+        await client.query(`begin; create temporary table put (like ${table}) on commit drop`);
+        const { columns } = snapshot.part('postgres', table);
+        await insertLines(
+          client,
+          columns!.map((column) => column.name),
+          await snapshot.rows(table),
+        );
+        const { rows } = await client.query<{ line: string }>('select to_jsonb(t)::text as line from put t');
+        await client.query('rollback');
+        expect(await tableNow(world, table), table).toBe(contentOf(rows.map((row) => row.line)));
+      } finally {
+        client.release();
+      }
     }
-  }
-  for (const collection of ['analysis_results_optimized', 'analysis_results_optimized.causeway'])
-    expect(contentOf(await documentsNow(world, collection)), collection).toBe(
-      contentOf(await snapshot.documents(collection)),
+    for (const collection of ['analysis_results_optimized', 'analysis_results_optimized.causeway'])
+      expect(contentOf(await documentsNow(world, collection)), collection).toBe(
+        contentOf(await snapshot.documents(collection)),
+      );
+    const options = await world.target.listCollections({ name: 'analysis_results_optimized' }).toArray();
+    expect((options[0] as { options?: { validator?: unknown } }).options?.validator).toBeDefined();
+    const saved = (await snapshot.keys()).filter((record) => record.v !== undefined && record.e > Date.now() + 60_000);
+    expect(saved.length).toBeGreaterThan(20);
+    const keys = await keysNow(world.redis);
+    expect(keys.get('session:of-somebody-else')).toBe('not ours');
+    expect(saved.filter((record) => keys.get(record.k) !== record.v)).toEqual([]);
+    const before = Date.now();
+    for (const record of saved.slice(0, 50)) {
+      const left = await world.redis.pttl(record.k);
+      expect(Math.abs(before + left - record.e), record.k).toBeLessThan(2000);
+    }
+    const files = await readdir(join(world.home, 'configuration'));
+    expect(files.length).toBe(snapshot.part('files', 'files').records);
+    const routes = await world.rows<{ percentage: number; write_mode: string }>(
+      'select distinct percentage, write_mode from migration_control.routing',
     );
-  const options = await world.target.listCollections({ name: 'analysis_results_optimized' }).toArray();
-  expect((options[0] as { options?: { validator?: unknown } }).options?.validator).toBeDefined();
-  const saved = (await snapshot.keys()).filter((record) => record.v !== undefined && record.e > Date.now() + 60_000);
-  expect(saved.length).toBeGreaterThan(20);
-  const keys = await keysNow(world.redis);
-  expect(keys.get('session:of-somebody-else')).toBe('not ours');
-  expect(saved.filter((record) => keys.get(record.k) !== record.v)).toEqual([]);
-  const before = Date.now();
-  for (const record of saved.slice(0, 50)) {
-    const left = await world.redis.pttl(record.k);
-    expect(Math.abs(before + left - record.e), record.k).toBeLessThan(2000);
-  }
-  const files = await readdir(join(world.home, 'configuration'));
-  expect(files.length).toBe(snapshot.part('files', 'files').records);
-  const routes = await world.rows<{ percentage: number; write_mode: string }>(
-    'select distinct percentage, write_mode from migration_control.routing',
-  );
-  expect(routes).toEqual([{ percentage: 0, write_mode: 'old' }]);
+    expect(routes).toEqual([{ percentage: 0, write_mode: 'old' }]);
 
-  await world.redis.del('session:of-somebody-else');
-  worker = await world.worker();
-  const { code, stdout, stderr } = await restoring;
-  expect(code, stderr).toBe(0);
-  expect(JSON.parse(stdout)).toMatchObject({
-    name: 'back',
-    capture: 'caught-up',
-    validation: 'passed',
-    afterWriteCutover: false,
-    routingAtCut: { token_usage: { percentage: 10 } },
-  });
-  expect(stderr).toMatch(/restoreRows/);
-  const status = await world.status();
-  expect(status).toMatchObject({
-    state: 'paused',
-    waitingFor: 'resume',
-    routing: { token_usage: { percentage: 0, writeMode: 'old' } },
-  });
-  expect(status).not.toHaveProperty('restore');
+    await world.redis.del('session:of-somebody-else');
+    worker = await world.worker();
+    const { code, stdout, stderr } = await restoring;
+    expect(code, stderr).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      name: 'back',
+      capture: 'caught-up',
+      validation: 'passed',
+      afterWriteCutover: false,
+      routingAtCut: { token_usage: { percentage: 10 } },
+    });
+    expect(stderr).toMatch(/restoreRows/);
+    const status = await world.status();
+    expect(status).toMatchObject({
+      state: 'paused',
+      waitingFor: 'resume',
+      routing: { token_usage: { percentage: 0, writeMode: 'old' } },
+    });
+    expect(status).not.toHaveProperty('restore');
 
-  await writer.stop();
-  await expect.poll(() => checkEqual(world.environment as never), { timeout: 60_000, interval: 1000 }).toEqual([]);
-  expect((await world.causeway(['resume'])).code).toBe(0);
-  await world.until((one) => one.routing['token_usage']?.percentage === 10);
-  expect(existsSync(folderOf('back'))).toBe(true);
-});
+    await writer.stop();
+    await expect.poll(() => checkEqual(world.environment as never), { timeout: 60_000, interval: 1000 }).toEqual([]);
+    expect((await world.causeway(['resume'])).code).toBe(0);
+    await world.until((one) => one.routing['token_usage']?.percentage === 10);
+    expect(existsSync(folderOf('back'))).toBe(true);
+  },
+);
 
 async function insertLines(
   client: pg.ClientBase,
