@@ -39,6 +39,11 @@ const never = {
     drivers,
     up('postgres', 'mongodb', 'redis', 'mappings', 'activities', 'workflows', 'workers', 'cli'),
   ],
+  'stores/snapshots': [
+    temporal,
+    drivers,
+    up('postgres', 'mongodb', 'redis', 'files', 'mappings', 'activities', 'workflows', 'workers', 'cli'),
+  ],
   spool: [drivers, temporal, up('stores', 'mappings', 'activities', 'workflows', 'workers', 'cli')],
   control: [temporal, up('mappings', 'activities', 'workflows', 'workers', 'cli')],
   activities: ['^@temporalio/(workflow|client|worker)', up('workflows', 'workers', 'cli', 'stack', 'seed')],

@@ -1,6 +1,7 @@
 // Changes to single documents, from wherever they come, into every target in one PostgreSQL transaction: lanes, dual writes and repairs meet here.
 import { Readable } from 'node:stream';
 import type pg from 'pg';
+import { enterStores } from '../control/checkpoints.ts';
 import { newestPerKey, type Version } from '../core/guard.ts';
 import type { Mapping, Outcome } from '../mappings/mapping.ts';
 import type { TransformSettings } from '../mappings/settings.ts';
@@ -81,6 +82,7 @@ export async function applyChanges(
   lost: ReadonlyMap<string, Why> = new Map(),
   late: LateWrites = 'leave',
 ): Promise<Totals> {
+  await enterStores(client);
   const totals: Totals = {
     applied: 0,
     stale: 0,

@@ -2,6 +2,7 @@
 import { activityInfo, Context, heartbeat } from '@temporalio/activity';
 import type { Settings } from '../core/settings.ts';
 import { versionOf, millisecondsOf } from '../stores/mongodb/source.ts';
+import { checkpointActivities } from './checkpoint/index.ts';
 import { captureControlActivities, type captureActivities } from './capture/index.ts';
 import type { GateLimits } from '../core/cutover.ts';
 import { gatesOf, watchStage, type WatchOrder } from './gates.ts';
@@ -78,7 +79,12 @@ export function controlActivities(resources: Resources) {
     undoData: () => undoData(resources, beat),
     undoCutover: () => undoCutover(resources),
   });
-  return { ...own, ...captureControlActivities(resources), ...reverseControlActivities(resources) };
+  return {
+    ...own,
+    ...captureControlActivities(resources),
+    ...reverseControlActivities(resources),
+    ...checkpointActivities(resources),
+  };
 }
 
 /** Reading the source: opens ranges, and keeps them open for the process that serves them. */

@@ -24,7 +24,20 @@ export const cutoverKillPoints = [
   'back.after-flip',
   'rollback.before-validation',
 ] as const;
-export type KillPoint = (typeof killPoints)[number] | (typeof cutoverKillPoints)[number];
+/** Of checkpoints and their restore. */
+export const checkpointKillPoints = [
+  'snapshot.cut',
+  'snapshot.before-rename',
+  'snapshot.after-rename',
+  'restore.marked',
+  'restore.before-swap',
+  'restore.between-stores',
+  'restore.keys-removed',
+  'restore.before-commit',
+  'restore.after-commit',
+] as const;
+export type KillPoint =
+  (typeof killPoints)[number] | (typeof cutoverKillPoints)[number] | (typeof checkpointKillPoints)[number];
 
 const [place, nth = '1'] = (process.env['CAUSEWAY_KILL_AT'] ?? '').split(':');
 let passed = 0;

@@ -1,4 +1,5 @@
 // Load: a transformed segment into its targets. Stores that cannot share PostgreSQL's transaction come first, the ledger last.
+import { enterStores } from '../control/checkpoints.ts';
 import { versionOfRead, type Version } from '../core/guard.ts';
 import type { Mapping } from '../mappings/mapping.ts';
 import { writeDocuments, type DocumentWrite } from '../stores/mongodb/loader.ts';
@@ -150,6 +151,7 @@ export async function loadPostgres(resources: Resources, order: LoadOrder, attem
       ...kinOf(await enrolledIn(resources.postgres), resources.mappings, mapping),
     },
     (applied) => settleOutside(resources, mapping, applied),
+    enterStores,
   );
   await spool.forget(path);
   return { stale: stale ?? 0, repeated: stale === undefined };

@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import type { Route, WriteMode } from '../core/state.ts';
 import { moveRoutes, routingChannel } from '../control/routing.ts';
+import { unfinishedMessage, unfinishedRestore } from '../control/checkpoints.ts';
 import { KnownFailure } from '../core/failures.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
 import type { Resources } from './resources.ts';
@@ -20,6 +21,8 @@ export interface RouteOrder {
 /** Asking for what already is changes nothing, so that a retry does not raise the epoch again. */
 export async function route(resources: Resources, asked: RouteOrder): Promise<Record<string, Route>> {
   return inTransaction(resources.postgres, 'changing the routing', async (client) => {
+    const unfinished = await unfinishedRestore(client);
+    if (unfinished) throw new KnownFailure('StoreBusy', unfinishedMessage(unfinished));
     await client.query(moveRoutes);
     const order = asked.unmoved ? { ...asked, collections: await unmovedOf(client, asked.collections) } : asked;
     await refuseToMoveWrites(client, order);

@@ -116,6 +116,17 @@ export const failures = {
     advice:
       'Traffic was moved back to the stage before. See `causeway decisions`, correct the cause, then `causeway retry` tries the stage again.',
   },
+  CheckpointRefused: {
+    retryable: false,
+    then: 'park',
+    advice: 'Nothing was changed. See the message; `causeway checkpoint list` shows what there is.',
+  },
+  CheckpointDamaged: {
+    retryable: false,
+    then: 'park',
+    advice:
+      'Nothing was changed. Restore another checkpoint (`causeway checkpoint list`), or bring back the damaged files from a copy.',
+  },
   ApprovalTimedOut: {
     retryable: false,
     then: 'park',

@@ -58,6 +58,11 @@ export const settingsSchema = z.strictObject({
     .default(0.2)
     .describe('share of quarantined documents above which validation fails'),
   configurationDirectory: z.string().default('configuration').describe('where configuration files are written'),
+  snapshotDirectory: z
+    .string()
+    .min(1)
+    .default('snapshots')
+    .describe('where checkpoints of all stores are written; a relative path begins at the home of the worker'),
   allowForeignTables: z.boolean().default(false).describe('accept a target database with other, unrelated tables'),
   approvalSeconds: seconds.default(week).describe('how long an approval is waited for, s'),
   stages: z

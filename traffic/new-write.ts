@@ -1,5 +1,6 @@
 // A write of the application to the new system, admitted in the transaction that commits it: once writes have moved away, none lands there.
 import type pg from 'pg';
+import { enterStores } from '../control/checkpoints.ts';
 import { holdRoutes } from '../control/routing.ts';
 
 /**
@@ -16,6 +17,7 @@ export async function writeNew<R>(
   let broken: Error | undefined;
   try {
     await client.query('begin');
+    await enterStores(client);
     await client.query(holdRoutes);
     const { rowCount } = await client.query(
       `select 1 from migration_control.routing where collection = $1 and epoch = $2 and write_mode = 'new_system'

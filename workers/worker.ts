@@ -7,10 +7,11 @@ import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker
 import { controlActivities, extractActivities, loadActivities, segmentActivities } from '../activities/index.ts';
 import { captureActivities } from '../activities/capture/index.ts';
 import { reverseActivities } from '../activities/reverse/index.ts';
+import { checkpointActivities } from '../activities/checkpoint/index.ts';
 import { announce } from '../activities/capture/lane.ts';
 import { OpenReads } from '../activities/extract.ts';
 import { openResources } from '../activities/resources.ts';
-import { captureQueue, captureQueueOf, controlQueue, extractQueue } from '../workflows/contract.ts';
+import { captureQueue, captureQueueOf, controlQueue, extractQueue, snapshotQueueOf } from '../workflows/contract.ts';
 import { workflowBundle } from './bundle.ts';
 import type { Environment } from './environment.ts';
 import { stayLean } from './memory.ts';
@@ -77,6 +78,12 @@ export async function startWorker(
       taskQueue: host,
       activities: segmentActivities(resources),
       maxConcurrentActivityTaskExecutions: 1,
+    }),
+    Worker.create({
+      ...options,
+      taskQueue: snapshotQueueOf(host),
+      activities: checkpointActivities(resources),
+      maxConcurrentActivityTaskExecutions: 2,
     }),
     ...[captureQueue, captureQueueOf(queues.process)].map((taskQueue) =>
       Worker.create({

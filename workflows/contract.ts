@@ -57,6 +57,19 @@ export const reverseId = (migration: string): string => `${rootId(migration)}/re
 /** To the reverse sync: end when nothing is left to bring back. */
 export const stopReverseSignal = defineSignal('stopReverse');
 
+/** From a restore that has ended: the stores stand as at a checkpoint, and where traffic goes now. */
+export interface RestoredNews {
+  readonly checkpoint: string;
+  readonly routing: Record<string, Route>;
+}
+export const restoredSignal = defineSignal<[RestoredNews]>('restored');
+
+/** The host that wrote a snapshot reads it again. */
+export const snapshotQueueOf = (hostQueue: string): string => `${hostQueue}-snapshots`;
+export const snapshotId = (migration: string, checkpoint: string): string =>
+  `${rootId(migration)}/snapshot/${checkpoint}`;
+export const restoreId = (migration: string): string => `${rootId(migration)}/restore`;
+
 /** To change capture. */
 export const stopCaptureSignal = defineSignal('stopCapture');
 export const repairUpdate = defineUpdate<Repaired, [RepairRequest]>('repair');

@@ -10,4 +10,6 @@ export { copyCollection } from './children/copy-collection.ts';
 export { cutoverStage } from './children/cutover-stage.ts';
 export { validation } from './children/validation.ts';
 export { checkpoint } from './children/checkpoint.ts';
+export { snapshot } from './children/snapshot.ts';
+export { restore } from './children/restore.ts';
 export { rollback } from './children/rollback.ts';

@@ -2,7 +2,7 @@
 import { proxyActivities, type ActivityOptions } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
 import { notRetryable } from '../core/failures.ts';
-import { captureQueue, captureQueueOf, controlQueue, extractQueue } from './contract.ts';
+import { captureQueue, captureQueueOf, controlQueue, extractQueue, snapshotQueueOf } from './contract.ts';
 
 /**
  * About two minutes of trying, longer than a server takes to come back; then the migration parks and says why, instead of retrying where nobody
@@ -38,6 +38,15 @@ export const ddl = proxyActivities<Activities>({
   heartbeatTimeout,
   retry,
 });
+/** On the host that has the snapshot. */
+export const onSnapshotHost = (hostQueue: string) =>
+  proxyActivities<Activities>({
+    taskQueue: snapshotQueueOf(hostQueue),
+    scheduleToStartTimeout: '1 minute',
+    startToCloseTimeout: '12 hours',
+    heartbeatTimeout,
+    retry,
+  });
 /** What an operator waits for is tried at once and often. */
 export const routing = proxyActivities<Activities>({
   taskQueue: controlQueue,

@@ -1,5 +1,6 @@
 // Documents read once more: each is a copy of one document, with a version taken before the read, so that nothing newer is overwritten.
 import type pg from 'pg';
+import { enterStores } from '../../control/checkpoints.ts';
 import { versionOfRead, type Version } from '../../core/guard.ts';
 import { idFromSourceId } from '../../core/identity.ts';
 import { shownUpTo } from '../../control/capture.ts';
@@ -30,6 +31,8 @@ export async function redoDue(
 ): Promise<number> {
   return inTransaction(resources.postgres, 'reading documents again', async (client) => {
     await client.query('set local lock_timeout = 300');
+    // Before any row is locked: one who is inside may want it, and a checkpoint waits for that one.
+    await enterStores(client);
     const { rows } = await client.query<RedoRow>(
       // Where the new system is authoritative, the old one's document is not what is to be written.
       `select collection_id, source_id, tries, since <= clock_timestamp() - make_interval(secs => $1) as over from migration_control.redo

@@ -1,6 +1,7 @@
 // The way back: documents the new system has changed, rebuilt from what it has committed, written to the old system under a guard.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import { enterStores } from '../../control/checkpoints.ts';
 import { movedOf, ownWrites, takeReverse } from '../../control/reverse.ts';
 import { idFromSourceId } from '../../core/identity.ts';
 import { readOp } from '../../core/guard.ts';
@@ -56,6 +57,7 @@ async function applyNext(
   most: number,
 ): Promise<number | 'closed' | 'superseded'> {
   return inTransaction(resources.postgres, 'bringing changes back', async (client) => {
+    await enterStores(client);
     const held = await client.query<{ epoch: string }>(
       'select epoch from migration_control.reverse_position for update',
     );

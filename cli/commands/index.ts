@@ -4,6 +4,7 @@ import { assess } from './assess.ts';
 import { approve } from './approve.ts';
 import { abort, pause, resume, retry, rollback } from './orders.ts';
 import { capture, repair } from './capture.ts';
+import { checkpoint } from './checkpoint.ts';
 import { cutover } from './cutover.ts';
 import { decisions } from './decisions.ts';
 import { decide } from './decide.ts';
@@ -37,6 +38,7 @@ export const commands = (): Command[] => [
   rollback(),
   decisions(),
   reverse(),
+  checkpoint(),
   capture(),
   repair(),
   decide(),

@@ -5,6 +5,8 @@ import { WorkflowIdConflictPolicy } from '@temporalio/client';
 import { openResources } from '../../activities/resources.ts';
 import { planCollections } from '../../activities/plan.ts';
 import { preflight } from '../../activities/preflight.ts';
+import { unfinishedMessage, unfinishedRestore } from '../../control/checkpoints.ts';
+import { KnownFailure } from '../../core/failures.ts';
 import { isPhase, phases, type Phase } from '../../core/story.ts';
 import { readSettings, type Settings } from '../../core/settings.ts';
 import { migrationName, migrationPhase } from '../../workflows/lib/attributes.ts';
@@ -93,6 +95,9 @@ export async function settingsFrom(file: string | undefined): Promise<Settings> 
 async function check(name: string, settings: Settings, until: Phase, options: Options): Promise<void> {
   const resources = await openResources((await readAddresses()).addresses, home(), { host: '', process: '' });
   try {
+    // A store that cannot be reached is named by the checks.
+    const unfinished = await unfinishedRestore(resources.postgres).catch(() => undefined);
+    if (unfinished) throw new KnownFailure('CheckpointRefused', unfinishedMessage(unfinished));
     const checks = await preflight(resources, name, settings);
     if (!options.dryRun) return;
     const plans = await planCollections(resources, settings);

@@ -1,6 +1,7 @@
 // causeway status: where the migration stands, what it waits for, and which order answers it.
 import { Command } from 'commander';
 import type { CollectionProgress, Status } from '../../core/state.ts';
+import { unfinishedMessage, unfinishedRestore, type UnfinishedRestore } from '../../control/checkpoints.ts';
 import { progressOf } from '../../control/progress.ts';
 import { openPool } from '../../stores/postgres/connection.ts';
 import { liveCapture, readAddresses, readStatus, withTemporal } from '../connect.ts';
@@ -13,10 +14,21 @@ export const status = (): Command =>
     (options: { migration: string; json?: boolean }) =>
       withTemporal(async (session) => {
         const found = await withLivePosition(await withLiveCounts(await readStatus(session, options.migration)));
-        if (options.json) printJson(found);
-        else print(statusText(found));
+        const restore = await restoreNow();
+        if (options.json) printJson(restore ? { ...found, restore } : found);
+        else print(`${statusText(found)}${restore ? `\n\n${unfinishedMessage(restore)}` : ''}`);
       }),
   );
+
+/** A restore that has begun and not ended; where PostgreSQL does not answer, nothing is known of one. */
+async function restoreNow(): Promise<UnfinishedRestore | undefined> {
+  const pool = openPool((await readAddresses()).addresses.postgres, 1);
+  try {
+    return await unfinishedRestore(pool).catch(() => undefined);
+  } finally {
+    await pool.end();
+  }
+}
 
 /** The workflow hears of progress in steps; the batches in the target tell it to the document. Where they cannot be read, the steps do. */
 export async function withLiveCounts(status: Status): Promise<Status> {

@@ -42,6 +42,7 @@ const byCode: Record<string, FailureType> = {
   '23503': 'StoreBusy',
   '3D000': 'PreflightFailed',
 };
+const fileCodes = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EACCES', 'EIO', 'EEXIST']);
 const unreachable =
   /ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|terminated|timeout|Connection ended|not queryable/i;
 
@@ -49,6 +50,8 @@ const unreachable =
 export function postgresFailure(error: unknown, doing: string): unknown {
   if (!(error instanceof Error) || error instanceof KnownFailure) return error;
   const { code, message, table, constraint } = error as pg.DatabaseError;
+  // A file that rows are copied to or from.
+  if (code !== undefined && fileCodes.has(code)) return error;
   const place = [table && `table ${table}`, constraint && `constraint ${constraint}`].filter(Boolean).join(', ');
   const say = (type: FailureType, what: string) =>
     new KnownFailure(type, `PostgreSQL, ${doing}: ${what}${place && ` (${place})`}`);

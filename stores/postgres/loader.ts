@@ -31,7 +31,7 @@ const uniqueViolation = '23505';
 /**
  * Loads once: a batch whose row is there already changes nothing. Without live writers everything is new in almost every batch, so rows go
  * straight into their tables; when one key is already there, the batch is loaded again through staging tables, where versions are compared.
- * `outside` writes what depends on the outcome into other stores before the commit. Returns the number of stale documents, or undefined
+ * `outside` writes what depends on the outcome into other stores before the commit; `enter` is called before anything. Returns the number of stale documents, or undefined
  * when the batch had been loaded before.
  */
 export async function loadSegment(
@@ -39,8 +39,10 @@ export async function loadSegment(
   batch: Batch,
   rows: Images,
   outside: (applied: Applied) => Promise<void> = () => Promise.resolve(),
+  enter: (client: pg.ClientBase) => Promise<void> = () => Promise.resolve(),
 ): Promise<number | undefined> {
   return inTransaction(pool, `loading batch ${batch.batchId}`, async (client) => {
+    await enter(client);
     if (!(await claimBatch(client, batch))) return undefined;
     const children = rows.tables.some((table) => table.target.child);
     await client.query('savepoint straight');

@@ -180,6 +180,12 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
     }
   });
 
+  setHandler(contract.restoredSignal, ({ checkpoint, routing }) => {
+    Object.assign(state.routing, routing);
+    const decision = `stores restored to checkpoint ${checkpoint}`;
+    state.decisions = [...state.decisions, { at: now(), decision, reason: 'asked by an operator' }].slice(-200);
+  });
+
   // Updates, because a caller at a terminal wants the refusal as an answer and the effect before it returns.
   const validated = (refusal: string | undefined) => {
     if (refusal !== undefined) throw ApplicationFailure.nonRetryable(refusal, 'OrderRefused');

@@ -1,0 +1,123 @@
+// Reads a checkpoint's files with zlib, and the stores with their drivers; knows nothing of the code under test.
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import type { Redis } from 'ioredis';
+import type { World } from './world.ts';
+
+interface Part {
+  readonly store: string;
+  readonly name: string;
+  readonly records: number;
+  readonly digest: string;
+  readonly files: { readonly name: string; readonly bytes: number; readonly sha256: string }[];
+  readonly columns?: { readonly name: string }[];
+}
+
+export interface ManifestRead {
+  readonly name: string;
+  readonly createdAt: string;
+  readonly barrierMs: number;
+  readonly migration: string;
+  readonly mappings: Record<string, number>;
+  readonly routing: Record<string, { percentage: number }>;
+  readonly workflow: { phase: string };
+  readonly cut: { at: string };
+  readonly parts: Part[];
+}
+
+export class SnapshotRead {
+  readonly folder: string;
+  readonly manifest: ManifestRead;
+
+  private constructor(folder: string, manifest: ManifestRead) {
+    this.folder = folder;
+    this.manifest = manifest;
+  }
+
+  static async open(folder: string): Promise<SnapshotRead> {
+    return new SnapshotRead(folder, JSON.parse(await readFile(join(folder, 'manifest.json'), 'utf8')) as ManifestRead);
+  }
+
+  part(store: string, name: string): Part {
+    const found = this.manifest.parts.find((part) => part.store === store && part.name === name);
+    if (!found) throw new Error(`the snapshot has no ${store} ${name}`);
+    return found;
+  }
+
+  async bytes(store: string, name: string): Promise<Buffer> {
+    const files = this.part(store, name).files.map((file) => readFile(join(this.folder, file.name)));
+    return Buffer.concat((await Promise.all(files)).map((file) => gunzipSync(file)));
+  }
+
+  async lines(store: string, name: string): Promise<string[]> {
+    return (await this.bytes(store, name)).toString('utf8').split('\n').slice(0, -1);
+  }
+
+  /** Rows of a table by column, as COPY writes them; null is null. */
+  async rows(table: string): Promise<Record<string, string | null>[]> {
+    const { columns } = this.part('postgres', table);
+    return (await this.lines('postgres', table)).map((line) =>
+      Object.fromEntries(
+        line.split('\t').map((value, i) => [columns![i]!.name, value === '\\N' ? null : unescape(value)]),
+      ),
+    );
+  }
+
+  async documents(collection: string): Promise<Buffer[]> {
+    return bsonOf(await this.bytes('mongodb', collection));
+  }
+
+  async keys(): Promise<KeyLine[]> {
+    return (await this.lines('redis', 'session:')).map((line) => JSON.parse(line) as KeyLine);
+  }
+}
+
+export interface KeyLine {
+  readonly k: string;
+  readonly e: number;
+  readonly v?: string;
+  readonly h?: string[];
+}
+
+const unescape = (value: string): string =>
+  value.replace(/\\(.)/g, (_, c: string) => ({ n: '\n', t: '\t', r: '\r', b: '\b', f: '\f', v: '\v' })[c] ?? c);
+
+function bsonOf(bytes: Buffer): Buffer[] {
+  const documents: Buffer[] = [];
+  for (let at = 0; at < bytes.length; at += bytes.readInt32LE(at))
+    documents.push(bytes.subarray(at, at + bytes.readInt32LE(at)));
+  return documents;
+}
+
+/** Of things in any order. */
+export const contentOf = (things: readonly (Buffer | string)[]): string =>
+  createHash('sha256')
+    .update(
+      things
+        .map((thing) => createHash('sha256').update(thing).digest('hex'))
+        .sort()
+        .join(),
+    )
+    .digest('hex');
+
+/** A table's rows now, each as a line of text that tells rows apart. */
+export async function tableNow(world: World, table: string): Promise<string> {
+  const rows = await world.rows<{ line: string }>(`select to_jsonb(t)::text as line from ${table} t`);
+  return contentOf(rows.map((row) => row.line));
+}
+
+export async function documentsNow(world: World, collection: string): Promise<Buffer[]> {
+  return (await world.target.collection(collection).find({}, { raw: true }).toArray()) as unknown as Buffer[];
+}
+
+/** Keys now, without what dies within a minute of now. */
+export async function keysNow(redis: Redis): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  for (const key of await redis.keys('session:*')) {
+    const value = await redis.get(key);
+    if (value !== null) found.set(key, value);
+  }
+  return found;
+}
