@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { readStream } from '../../control/capture.ts';
 import { versionOf } from '../../stores/mongodb/source.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
-import { isCaughtUp } from '../capture/repair.ts';
+import { catchingUp } from '../capture/caught-up.ts';
 import { classified } from '../failing.ts';
 import type { Resources } from '../resources.ts';
 import { createSnapshot, type CreateOrder, type Say } from './create.ts';
@@ -35,10 +35,11 @@ async function catchUp(resources: Resources, say: Say): Promise<CatchUp> {
     operationTime: Parameters<typeof versionOf>[0];
   };
   const wanted = versionOf(operationTime).toString();
+  const isCaughtUp = catchingUp(resources, wanted);
   let before = '';
   const until = Date.now() + mostMs;
   for (let since = Date.now(); Date.now() < Math.min(since + patienceMs, until); await sleep(200)) {
-    if (await isCaughtUp(resources, wanted)) return 'caught-up';
+    if (await isCaughtUp()) return 'caught-up';
     const stream = await readStream(resources.postgres);
     if (!stream) return 'not-captured';
     const now = `${stream.version} ${stream.nextSegment}`;
