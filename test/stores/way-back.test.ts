@@ -180,7 +180,7 @@ describe('rows and documents that the application changed come back changed ther
       (document) => typeof document['cost'] === 'string' && document['cost'].startsWith('¥'),
     );
     await world.pool.query('update api_usage set cost = 0.125000000000 where source_id = $1', [text]);
-    await expectChanged('token_usage', text, { cost: '¥0.125000000000' });
+    await expectChanged('token_usage', text, { cost: '¥0.125' });
   });
 
   test('users and user_configs', async () => {
