@@ -39,7 +39,7 @@ export function valuesLike(type: ColumnType, value: unknown, old: unknown, hints
 }
 
 /** A column of a fixed scale shows zeros that nobody wrote. */
-const withoutZeros = (text: string): string => (text.includes('.') ? text.replace(/\.?0+$/, '') : text);
+const withoutZeros = (text: string): string => (/^-?\d+\.\d+$/.test(text) ? text.replace(/\.?0+$/, '') : text);
 
 export function textsLike(text: string, old: unknown): unknown[] {
   if (old instanceof ObjectId && /^[0-9a-f]{24}$/.test(text)) return [new ObjectId(text), text];
