@@ -119,7 +119,7 @@ function canonicalOf({ type, references }: Column, value: unknown): string {
     const scale = Number(/,(\d+)/.exec(type)![1]);
     const text = String(value);
     // PostgreSQL rounds a half away from zero: one more digit makes it more than a half.
-    const beyond = /^[+-]?\d*\.\d+$/.test(text) ? `${text}1` : text;
+    const beyond = (/^[+-]?\d*\.(\d+)$/.exec(text)?.[1]?.length ?? 0) > scale ? `${text}1` : text;
     return canonicalDecimal(/^[+-]?[\d.]/.test(text) ? roundHalfEven(beyond, scale).text : text);
   }
   return JSON.stringify(value);

@@ -31,10 +31,15 @@ export function valuesLike(type: ColumnType, value: unknown, old: unknown, hints
     case 'bigint':
     case 'integer':
       return [...numbersLike(String(value), old), ...wholeNumbers(String(value))];
-    default:
-      return [...numbersLike(String(value), old), ...fractions(String(value))];
+    default: {
+      const text = withoutZeros(String(value));
+      return [...numbersLike(text, old), ...fractions(text)];
+    }
   }
 }
+
+/** A column of a fixed scale shows zeros that nobody wrote. */
+const withoutZeros = (text: string): string => (/^-?\d+\.\d+$/.test(text) ? text.replace(/\.?0+$/, '') : text);
 
 export function textsLike(text: string, old: unknown): unknown[] {
   if (old instanceof ObjectId && /^[0-9a-f]{24}$/.test(text)) return [new ObjectId(text), text];

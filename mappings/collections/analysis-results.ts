@@ -4,14 +4,13 @@ import { z } from 'zod';
 import { quarantine } from '../../core/quarantine.ts';
 import { collection } from '../../stores/mongodb/target.ts';
 import type { BackSettings, Change } from '../back/declaration.ts';
-import { textsLike } from '../back/values.ts';
 import { archived, unarchived } from '../fields/archive.ts';
 import { actionLike, actions, confidenceLike, readAction, readConfidence, readPrice } from '../fields/decision.ts';
 import { depthLike, researchDepth } from '../fields/depth.ts';
 import { readInstant, zoneOffset } from '../fields/instant.ts';
 import { isMarker } from '../fields/marker.ts';
 import { readReports, sectionChanges, sectionsByName, textsOf } from '../fields/sections.ts';
-import { marketLike, marketOf, readSymbol, type Symbol } from '../fields/symbol.ts';
+import { marketLike, marketOf, readSymbol, symbolLike, type Symbol } from '../fields/symbol.ts';
 import { cleanText } from '../fields/text.ts';
 import { defineMapping, type Document } from '../mapping.ts';
 import type { Notes } from '../notes.ts';
@@ -221,7 +220,7 @@ function symbolChanges(_: string, symbol: unknown, document: Document): Change[]
   const filled = symbolFields.filter((name) => ![undefined, null, ''].includes(document[name] as undefined));
   const old = document[filled[0] ?? 'symbol'];
   const names = filled.filter((name) => String(document[name]) === String(old));
-  return textsLike(String(symbol), old).map((value) =>
+  return symbolLike(symbol, old).map((value) =>
     (names.length > 0 ? names : ['symbol']).map((name) => ({ path: [name], value })),
   );
 }

@@ -6,7 +6,7 @@ import { zoneOffset } from '../fields/instant.ts';
 import { isMarker } from '../fields/marker.ts';
 import { readNumber, roundHalfEven } from '../fields/number.ts';
 import { residual } from '../fields/residual.ts';
-import { marketLike, marketOf, readSymbol, type Symbol } from '../fields/symbol.ts';
+import { marketLike, marketOf, readSymbol, symbolLike, type Symbol } from '../fields/symbol.ts';
 import { cleanText, optionalText } from '../fields/text.ts';
 import { defineMapping, type Document } from '../mapping.ts';
 import type { Notes } from '../notes.ts';
@@ -105,7 +105,10 @@ export default defineMapping({
   },
   back: {
     fields: { timestamp: [], symbol: ['symbol', 'code'], market: ['market'] },
-    values: { market: (market, old) => [...(typeof old === 'string' ? marketLike(market, old) : []), market] },
+    values: {
+      symbol: symbolLike,
+      market: (market, old) => [...(typeof old === 'string' ? marketLike(market, old) : []), market],
+    },
   },
   rules: [
     { name: 'price_range', sql: 'select count(*) from market_data where high < low' },

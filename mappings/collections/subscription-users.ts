@@ -147,10 +147,14 @@ export default defineMapping({
       password_scheme: [],
       username_key: [],
       email_key: [],
-      role: ['is_admin'],
     },
-    values: { role: (role, old) => (role === 'admin' || role === 'user' ? booleansLike(role === 'admin', old) : []) },
-    edits: { user_configs: configChanges },
+    edits: {
+      user_configs: configChanges,
+      role: (_, role, document) =>
+        role === 'admin' || role === 'user'
+          ? booleansLike(role === 'admin', document['is_admin']).map((value) => [{ path: ['is_admin'], value }])
+          : [],
+    },
   },
   rules: [
     { name: 'username_not_null', sql: `select count(*) from users where username is null or username = ''` },

@@ -1,10 +1,17 @@
 // Stock symbols as they are met: numbers, prefixes, suffixes, five-digit Hong Kong codes -> one symbol and its market.
 import { Double, Int32 } from 'bson';
+import { textsLike } from '../back/values.ts';
 
 export interface Symbol {
   readonly symbol: string;
   readonly market: 'CN' | 'HK' | 'US';
 }
+
+/** The symbol in the form of the one before; with its suffix, where the stated market would make another of the bare digits. */
+export const symbolLike = (symbol: unknown, old: unknown): unknown[] => [
+  ...textsLike(String(symbol), old),
+  ...(/^\d{5}$/.test(String(symbol)) ? [`${String(symbol)}.HK`] : []),
+];
 
 const markets: Record<string, Symbol['market']> = {
   CN: 'CN',

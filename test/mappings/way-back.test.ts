@@ -1,16 +1,16 @@
 // Laws of the way back, for every mapping: an untouched document keeps its bytes, a changed one says the change and keeps the rest.
 import { readFileSync } from 'node:fs';
-import { deserialize, EJSON, serialize } from 'bson';
+import { Decimal128, deserialize, Double, EJSON, Int32, Long, ObjectId, serialize } from 'bson';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { sourceId } from '../../core/identity.ts';
 import { cellsOf, sameCell } from '../../mappings/back/cells.ts';
-import { elementsOf } from '../../mappings/back/elements.ts';
+import { documentOf, elementAt, elementOf, elementsOf } from '../../mappings/back/elements.ts';
 import type { Document, Mapping, Outcome } from '../../mappings/mapping.ts';
 import { loadMappings } from '../../mappings/registry.ts';
 import { contentOf, putDocument, type Put } from '../../mappings/way-back.ts';
 import { generators } from '../../seed/world.ts';
-import { Parent, Reference } from '../../stores/postgres/target.ts';
+import { Parent, Reference, type Column, type Row, type TableTarget } from '../../stores/postgres/target.ts';
 import { contentChanges } from '../support/changes-of-content.ts';
 
 const mappings = await loadMappings();
@@ -35,19 +35,29 @@ function documentsOf(mapping: Mapping): Uint8Array[] {
     .filter((bytes) => contentOf(mapping, bytes, settings) !== undefined);
 }
 
-/** References as they are read back: the row that the first thing looked for would find. */
-function readBack(content: Outcome): Outcome {
-  const parent = (value: unknown) => {
-    if (!(value instanceof Reference)) return value;
-    const [by, key] = value.candidates[0]!;
-    return new Parent(value.table, 1n, { [by]: key });
+/** Values as PostgreSQL gives them back: numbers with all the digits of their scale, references as the row that is looked for first. */
+function readBack(mapping: Mapping, content: Outcome): Outcome {
+  const back = (column: Column | undefined, value: unknown) => {
+    if (value instanceof Reference) {
+      const [by, key] = value.candidates[0]!;
+      return new Parent(value.table, 1n, { [by]: key });
+    }
+    const scale = /^numeric\(\d+,(\d+)\)$/.exec(column?.type ?? '')?.[1];
+    if (scale === undefined || typeof value !== 'string') return value;
+    const [whole, fraction = ''] = value.split('.');
+    return `${whole}.${fraction.padEnd(Number(scale), '0')}`;
   };
   return Object.fromEntries(
-    Object.entries(content).map(([target, rows]) => [
-      target,
-      rows.map((row) => Object.fromEntries(Object.entries(row).map(([column, value]) => [column, parent(value)]))),
-    ]),
-  );
+    mapping.targets.flatMap((target) => {
+      const rows = content[target.name];
+      if (!rows || target.store !== 'postgres') return rows ? [[target.name, rows]] : [];
+      const { columns } = target as TableTarget;
+      const read = (rows as Row[]).map((row) =>
+        Object.fromEntries(Object.entries(row).map(([column, value]) => [column, back(columns[column], value)])),
+      );
+      return [[target.name, read]];
+    }),
+  ) as Outcome;
 }
 
 const put = (mapping: Mapping, bytes: Uint8Array | undefined, content: Outcome, id = idOf(bytes!)): Put =>
@@ -81,7 +91,7 @@ function touched(mapping: Mapping, before: Uint8Array, after: Uint8Array): strin
 
 describe.each([...mappings.values()].map((mapping) => [mapping.collection, mapping] as const))('%s', (_, mapping) => {
   const documents = documentsOf(mapping);
-  const contents = new Map(documents.map((bytes) => [bytes, readBack(contentOf(mapping, bytes, settings)!)]));
+  const contents = new Map(documents.map((bytes) => [bytes, readBack(mapping, contentOf(mapping, bytes, settings)!)]));
   const changed = fc.record({
     bytes: fc.constantFrom(...documents),
     changes: fc.array(fc.oneof(...contentChanges[mapping.collection]!), { minLength: 1, maxLength: 3 }),
@@ -95,7 +105,10 @@ describe.each([...mappings.values()].map((mapping) => [mapping.collection, mappi
   test('PutGet: a changed document says what the targets hold, and differs only there', () => {
     fc.assert(
       fc.property(changed, ({ bytes, changes }) => {
-        const content = changes.reduce((before, change) => change.apply(before), contents.get(bytes)!);
+        const content = readBack(
+          mapping,
+          changes.reduce((before, change) => change.apply(before), contents.get(bytes)!),
+        );
         const result = put(mapping, bytes, content);
         const said = `${changes.map((one) => one.what).join()}: ${text(bytes)} -> ${text(result.bytes)}`;
         expect(result.unsaid, said).toEqual([]);
@@ -114,7 +127,10 @@ describe.each([...mappings.values()].map((mapping) => [mapping.collection, mappi
   test('PutPut: putting the same again changes nothing, and what was there before can be put back', () => {
     fc.assert(
       fc.property(changed, ({ bytes, changes }) => {
-        const content = changes.reduce((before, change) => change.apply(before), contents.get(bytes)!);
+        const content = readBack(
+          mapping,
+          changes.reduce((before, change) => change.apply(before), contents.get(bytes)!),
+        );
         const once = put(mapping, bytes, content).bytes;
         expect(put(mapping, once, content).bytes, `${changes.map((one) => one.what).join()}: ${text(once)}`).toBe(once);
         const back = put(mapping, once, contents.get(bytes)!);
@@ -132,5 +148,101 @@ describe.each([...mappings.values()].map((mapping) => [mapping.collection, mappi
       expect(differing(mapping, result.bytes, contents.get(bytes)!), said).toEqual([]);
       expect(put(mapping, undefined, contents.get(bytes)!, idOf(bytes)).bytes).toEqual(result.bytes);
     }
+  });
+});
+
+describe('a changed value keeps the type and the form of the one before, if that says it', () => {
+  const usage = {
+    _id: new ObjectId('68f9e12fc0958945793f6065'),
+    timestamp: '2025-10-20 14:03:22',
+    provider: 'deepseek',
+    model: 'deepseek-chat',
+    inputTokens: Long.fromNumber(3),
+    output_tokens: new Int32(1),
+    cost: new Double(0.5),
+    metadata: { '600519': new Double(1), '1': { at: new Date(0) } },
+  };
+  const mapping = mappings.get('token_usage')!;
+  const at = Date.UTC(2025, 9, 20, 6, 3, 22) * 1000;
+  const date = new Date('2025-10-20T06:03:22Z');
+  test.each<[string, Document, Row, Document]>([
+    ['Double', {}, { cost: '0.070000000000' }, { cost: new Double(0.07) }],
+    [
+      'a Double cannot say it',
+      {},
+      { cost: '12345678.123456789012' },
+      { cost: Decimal128.fromString('12345678.123456789012') },
+    ],
+    ['Decimal128', { cost: Decimal128.fromString('0.50') }, { cost: '0.07' }, { cost: Decimal128.fromString('0.07') }],
+    ['Int32', { cost: new Int32(1) }, { cost: '2' }, { cost: new Int32(2) }],
+    ['an Int32 cannot say it', { cost: new Int32(1) }, { cost: '2.5' }, { cost: new Double(2.5) }],
+    ['text', { cost: '¥0.5' }, { cost: '0.07' }, { cost: '¥0.07' }],
+    ['other spelling, Long', {}, { input_tokens: 4n }, { inputTokens: Long.fromNumber(4) }],
+    ['beyond Int32', {}, { output_tokens: 5000000000n }, { output_tokens: Long.fromNumber(5e9) }],
+    ['local text', {}, { timestamp: at + 60e6 }, { timestamp: '2025-10-20 14:04:22' }],
+    ['local text, more digits', {}, { timestamp: at + 1 }, { timestamp: '2025-10-20 14:03:22.000001' }],
+    [
+      'text with its offset',
+      { timestamp: '2025-10-20T08:03:22.5+02:00' },
+      { timestamp: at },
+      { timestamp: '2025-10-20T08:03:22.0+02:00' },
+    ],
+    ['date', { timestamp: date }, { timestamp: at + 1000 }, { timestamp: new Date(date.getTime() + 1) }],
+    [
+      'a date cannot say it',
+      { timestamp: date },
+      { timestamp: at + 1 },
+      { timestamp: '2025-10-20T14:03:22.000001+08:00' },
+    ],
+    [
+      'epoch seconds',
+      { timestamp: new Int32(at / 1e6) },
+      { timestamp: at + 60e6 },
+      { timestamp: new Int32(at / 1e6 + 60) },
+    ],
+    [
+      'inside metadata',
+      {},
+      { metadata: { '600519': 2, '1': { at: { $date: { $numberLong: '1' } } } } },
+      { metadata: { '600519': new Double(2), '1': { at: new Date(1) } } },
+    ],
+  ])('%s', (_, given, changes, expected) => {
+    const bytes = serialize({ ...usage, ...given });
+    const content = { api_usage: [{ ...(contentOf(mapping, bytes, settings)!['api_usage']![0] as Row), ...changes }] };
+    const result = put(mapping, bytes, content);
+    expect(result.unsaid).toEqual([]);
+    expect(text(result.bytes)).toBe(text(serialize({ ...usage, ...given, ...expected })));
+  });
+
+  test('names that look like numbers stay where they were', () => {
+    // { b: 1, '600519': { z: 1, '1': 2 } } in this order, which no JavaScript object has.
+    const inner = documentOf([elementOf('z', new Int32(1)), elementOf('1', new Int32(2))]);
+    const bytes = documentOf([
+      ...elementsOf(serialize({ ...usage, metadata: undefined }, { ignoreUndefined: true })),
+      {
+        name: 'metadata',
+        type: 3,
+        value: documentOf([elementOf('b', new Int32(1)), { name: '600519', type: 3, value: inner }]),
+      },
+    ]);
+    const [row] = contentOf(mapping, bytes, settings)!['api_usage'] as Row[];
+    const metadata = { ...(row!['metadata'] as Document), '600519': { z: 1, '1': 3 } };
+    const result = put(mapping, bytes, { api_usage: [{ ...row, metadata }] });
+    const names = elementsOf(elementAt(result.bytes, ['metadata'])!.value).map((one) => one.name);
+    expect(names).toEqual(['b', '600519']);
+    expect(elementsOf(elementAt(result.bytes, ['metadata', '600519'])!.value).map((one) => one.name)).toEqual([
+      'z',
+      '1',
+    ]);
+  });
+
+  test('what no document says is named, and the rest is written', () => {
+    const users = mappings.get('subscription_users')!;
+    const bytes = serialize({ _id: new ObjectId(), username: 'li', email: 'li@example.com', is_admin: true });
+    const content = contentOf(users, bytes, settings)!;
+    const row = { ...(content['users']![0] as Row), role: 'auditor', full_name: 'Li' };
+    const result = put(users, bytes, { ...content, users: [row] });
+    expect(result.unsaid).toEqual(['users.role']);
+    expect(decode(result.bytes)).toMatchObject({ is_admin: true, full_name: 'Li' });
   });
 });
