@@ -245,7 +245,7 @@ async function captureOf(
 ): Promise<Evidence['capture']> {
   const status = await orElse(captureStateOf(resources), undefined);
   const ids = [...enrolled.values()].flat().map((one) => one.id);
-  // Too many to count in time: the share of all is known from the copy, and changes slowly.
+  // Too many to count in time: validation has judged the share against its budget.
   const quarantineShare = await orElse(quarantineShareOf(resources, ids), 0);
   return { lagMs: status?.lagMs ?? null, gap: Boolean(status?.gap), quarantineShare };
 }
