@@ -76,7 +76,7 @@ export async function sampleEvidence(
       from: from.toISOString(),
       to: to.toISOString(),
       collections: Object.fromEntries(collections),
-      capture: await orElse(captureOf(resources, enrolled), { lagMs: null, gap: false, quarantineShare: 0 }),
+      capture: await captureOf(resources, enrolled),
       incidents: [],
     };
   } finally {
@@ -243,12 +243,21 @@ async function captureOf(
   resources: Resources,
   enrolled: ReadonlyMap<string, readonly Enrolled[]>,
 ): Promise<Evidence['capture']> {
-  const status = await captureStatus(resources.postgres, await clockOf(resources.source.db));
-  const [share] = await query<{ share: number | null }>(
-    resources.postgres,
+  const status = await orElse(captureStateOf(resources), undefined);
+  const ids = [...enrolled.values()].flat().map((one) => one.id);
+  // Too many to count in time: validation has judged the share against its budget.
+  const quarantineShare = await orElse(quarantineShareOf(resources, ids), 0);
+  return { lagMs: status?.lagMs ?? null, gap: Boolean(status?.gap), quarantineShare };
+}
+
+const captureStateOf = async ({ postgres, source }: Resources) => captureStatus(postgres, await clockOf(source.db));
+
+async function quarantineShareOf({ postgres }: Resources, ids: readonly number[]): Promise<number> {
+  const [row] = await query<{ share: number | null }>(
+    postgres,
     'counting quarantined documents',
     `select avg((state = 'q')::integer)::float8 as share from migration_control.ledger where collection_id = any($1) and not deleted`,
-    [[...enrolled.values()].flat().map((one) => one.id)],
+    [ids],
   );
-  return { lagMs: status?.lagMs ?? null, gap: Boolean(status?.gap), quarantineShare: share?.share ?? 0 };
+  return row?.share ?? 0;
 }

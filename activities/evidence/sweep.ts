@@ -4,6 +4,7 @@ import type pg from 'pg';
 import type { Mapping } from '../../mappings/mapping.ts';
 import { idFromSourceId, sourceId } from '../../core/identity.ts';
 import { KnownFailure } from '../../core/failures.ts';
+import { mongo } from '../../stores/mongodb/connection.ts';
 import { idsAmong } from '../../stores/mongodb/source.ts';
 import { name, query } from '../../stores/postgres/connection.ts';
 import type { TableTarget } from '../../stores/postgres/target.ts';
@@ -136,8 +137,10 @@ async function documentDeficit(
     const [row] = await query<{ loaded: string }>(resources.postgres, 'counting loaded', `select ${loaded} as loaded`, [
       ids,
     ]);
-    const there = await resources.mongodb.db.collection(target).estimatedDocumentCount();
-    least = Math.min(least, Number(row!.loaded) - there);
+    const there = await mongo(`counting ${target}`, () =>
+      resources.mongodb.db.collection(target).estimatedDocumentCount(),
+    );
+    least = Math.min(least, Number(row!.loaded) - Number(there));
   }
   return Math.max(0, least);
 }
