@@ -2,6 +2,7 @@
 import { activityInfo, Context, heartbeat } from '@temporalio/activity';
 import type { Settings } from '../core/settings.ts';
 import { versionOf, millisecondsOf } from '../stores/mongodb/source.ts';
+import { decommissionActivities } from './decommission/index.ts';
 import { checkpointActivities } from './checkpoint/index.ts';
 import { captureControlActivities, type captureActivities } from './capture/index.ts';
 import type { GateLimits } from '../core/cutover.ts';
@@ -84,6 +85,7 @@ export function controlActivities(resources: Resources) {
     ...captureControlActivities(resources),
     ...reverseControlActivities(resources),
     ...checkpointActivities(resources),
+    ...decommissionActivities(resources),
   };
 }
 

@@ -5,6 +5,7 @@ export { schemaPhase } from './phases/2-schema.ts';
 export { dataPhase } from './phases/3-data.ts';
 export { cutoverPhase } from './phases/4-cutover.ts';
 export { changeCapture } from './children/change-capture.ts';
+export { decommission } from './children/decommission.ts';
 export { reverseSync } from './children/reverse-sync.ts';
 export { copyCollection } from './children/copy-collection.ts';
 export { cutoverStage } from './children/cutover-stage.ts';

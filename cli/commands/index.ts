@@ -8,6 +8,7 @@ import { checkpoint } from './checkpoint.ts';
 import { cutover } from './cutover.ts';
 import { decisions } from './decisions.ts';
 import { decide } from './decide.ts';
+import { decommission } from './decommission.ts';
 import { demo } from './demo.ts';
 import { quarantine } from './quarantine.ts';
 import { replay } from './replay.ts';
@@ -39,6 +40,7 @@ export const commands = (): Command[] => [
   decisions(),
   reverse(),
   checkpoint(),
+  decommission(),
   capture(),
   repair(),
   decide(),

@@ -1,5 +1,12 @@
 // Phase 4: reads move step by step, then writes.
-import { executeChild, getExternalWorkflowHandle, patched, setHandler, workflowInfo } from '@temporalio/workflow';
+import {
+  condition,
+  executeChild,
+  getExternalWorkflowHandle,
+  patched,
+  setHandler,
+  workflowInfo,
+} from '@temporalio/workflow';
 import { retreatFrom, type StageOutcome } from '../../core/cutover.ts';
 import {
   advanceStageSignal,
@@ -10,6 +17,7 @@ import {
   type MigrationInput,
 } from '../contract.ts';
 import { cutoverStage } from '../children/cutover-stage.ts';
+import { decommission } from '../children/decommission.ts';
 import { rollback } from '../children/rollback.ts';
 import { failure } from '../lib/reason.ts';
 import { introduce } from '../lib/report.ts';
@@ -29,15 +37,15 @@ export async function cutoverPhase(
     if (from.stage === 0 && !from.keepRouting) await bothSides(input, collections);
   }
   let current: string | undefined;
+  let goes = false;
   // Orders come to the root; it passes on what the running stage must hear.
   const pass = () => (current === undefined ? undefined : getExternalWorkflowHandle(current));
-  setHandler(
-    approveSignal,
-    async (payload) =>
-      void (await pass()
-        ?.signal(approveSignal, payload)
-        .catch(() => undefined)),
-  );
+  setHandler(approveSignal, async (payload) => {
+    if (current === undefined && (payload as { gate?: unknown } | null)?.gate === 'decommission') goes = true;
+    await pass()
+      ?.signal(approveSignal, payload)
+      .catch(() => undefined);
+  });
   setHandler(
     advanceStageSignal,
     async () =>
@@ -90,6 +98,22 @@ export async function cutoverPhase(
       routing: {},
     });
   }
+  if (input.settings.decommission) await retireOldSystem(input, stages.length, () => goes);
+}
+
+/** The old system is kept until somebody says that it may go. */
+async function retireOldSystem(input: MigrationInput, stage: number, goes: () => boolean): Promise<void> {
+  const { snapshotDirectory } = input.settings;
+  const tell = (waitingFor: string | null) =>
+    getExternalWorkflowHandle(rootId(input.name)).signal(stageProgressSignal, { stage, waitingFor, routing: {} });
+  await tell('approve {"gate": "decommission"}');
+  await condition(goes);
+  await tell(null);
+  await executeChild(decommission, {
+    workflowId: `${rootId(input.name)}/decommission`,
+    args: [{ migration: input.name, snapshotDirectory, removeLedger: false }],
+    staticSummary: 'the end of the old system',
+  });
 }
 
 /** The stage's traffic goes back; then the phase fails with the reasons, and the migration waits for somebody. */

@@ -1,0 +1,80 @@
+// The old collections under another name, closed; then, if asked for, what only served the migration. Nothing is dropped that holds documents.
+import { closeCollection, isClosed, validationOf } from '../../stores/mongodb/close.ts';
+import { mongo } from '../../stores/mongodb/connection.ts';
+import { guardOf } from '../../stores/mongodb/loader.ts';
+import { collectionNames } from '../../stores/mongodb/schema.ts';
+import type { CollectionTarget } from '../../stores/mongodb/target.ts';
+import { inTransaction, name, query } from '../../stores/postgres/connection.ts';
+import type { TableTarget } from '../../stores/postgres/target.ts';
+import { enrolledIn } from '../outside.ts';
+import { recordAudit } from '../record.ts';
+import type { Resources } from '../resources.ts';
+import { disarmReverse } from '../reverse/arm.ts';
+import type { Saved } from './save.ts';
+
+export const retiredName = (collection: string): string => `${collection}_retired`;
+
+/** Renamed, and closed to writers. Safe to repeat. Capture and the way back have ended: there is nothing left that they could read or write. */
+export async function retireOld(resources: Resources, saved: Saved): Promise<string[]> {
+  const { postgres, source } = resources;
+  await inTransaction(postgres, 'closing change capture', async (client) => {
+    for (const table of ['capture_stream', 'capture_position', 'captured', 'redo', 'unresolved', 'stale_files'])
+      await client.query(`truncate migration_control.${table}`);
+  });
+  await disarmReverse(resources);
+  const there = new Set(await collectionNames(source.db));
+  const retired: string[] = [];
+  for (const { source: collection } of await enrolledIn(postgres)) {
+    const to = retiredName(collection);
+    if (there.has(collection)) await mongo(`renaming ${collection}`, () => source.db.collection(collection).rename(to));
+    else if (!there.has(to)) continue;
+    // Some servers lose a collection's options in a rename.
+    if (!isClosed(await validationOf(source.db, to))) await closeCollection(source.db, to);
+    retired.push(to);
+  }
+  await recordAudit(resources, 'decommissioned', {
+    snapshot: saved.folder,
+    manifestSha256: saved.manifestSha256,
+    retired,
+  });
+  return retired;
+}
+
+/**
+ * On request, last of all: the documents' old ids in the tables, the guards beside collections, and the control schema with ledger, quarantine
+ * and audit log. Rows keep their own ids. Safe to repeat.
+ */
+export async function removeServing(resources: Resources): Promise<string[]> {
+  const { postgres, mongodb, mappings } = resources;
+  const removed: string[] = [];
+  for (const mapping of mappings.values())
+    for (const target of mapping.targets) {
+      if (target.store === 'postgres' && !(target as TableTarget).child) {
+        if (await dropSourceId(resources, target as TableTarget)) removed.push(`${target.name}.source_id`);
+      } else if (target.store === 'mongodb') {
+        const guard = guardOf((target as CollectionTarget).name);
+        if ((await collectionNames(mongodb.db)).includes(guard)) {
+          await mongo(`dropping ${guard}`, () => mongodb.db.collection(guard).drop());
+          removed.push(guard);
+        }
+      }
+    }
+  await query(postgres, 'dropping the control schema', 'drop schema if exists migration_control cascade');
+  return [...removed, 'migration_control'];
+}
+
+/** The identity column becomes the primary key; with the time column where the table is partitioned by it. */
+async function dropSourceId({ postgres }: Resources, target: TableTarget): Promise<boolean> {
+  return inTransaction(postgres, `removing source_id from ${target.name}`, async (client) => {
+    const { rowCount } = await client.query(
+      `select 1 from information_schema.columns where table_schema = 'public' and table_name = $1 and column_name = 'source_id'`,
+      [target.name],
+    );
+    if (rowCount === 0) return false;
+    await client.query(`set local lock_timeout = '10s'`);
+    const table = name(target.name);
+    await client.query(`alter table ${table} drop column source_id cascade`);
+    if (target.time) await client.query(`alter table ${table} add primary key (id, ${name(target.time)})`);
+    return true;
+  });
+}

@@ -1,0 +1,110 @@
+// Workers killed at every named point of the cutover, of the reverse sync and of the way back, under the writes of an application.
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { cutoverKillPoints, type KillPoint } from '../../activities/kill-points.ts';
+import { checkEqual } from '../support/checker.ts';
+import { RoutedWriter } from '../support/routed-writer.ts';
+import { World } from '../support/world.ts';
+import { startWorker } from './chaos.ts';
+
+let world: World;
+let writer: RoutedWriter;
+const stages = [{ name: 'writes', percentage: 100, writes: 'new_system', soakSeconds: 3600 }];
+
+beforeAll(async () => {
+  world = await World.open('back');
+  await world.seed(1500, 0.02);
+  await writeFile(
+    join(world.home, 'settings.json'),
+    JSON.stringify({
+      stages,
+      sampleSeconds: 2,
+      quarantineBudget: 0.9,
+      fenceMs: 4000,
+      // What a killed worker leaves slow for a while is no reason to go back here.
+      policy: { queryTime: { floorMs: 60_000 }, errorRate: { increase: 1 }, throughput: { minimumReads: 1_000_000 } },
+      configurationDirectory: join(world.home, 'configuration'),
+    }),
+  );
+  const worker = await startWorker(world);
+  expect(
+    (await world.causeway(['start', '--until', 'data', '--wait', '--config', join(world.home, 'settings.json')])).code,
+  ).toBe(0);
+  writer = await RoutedWriter.start(world, 40);
+  worker.kill('SIGKILL');
+});
+afterAll(async () => {
+  await writer.stop();
+  await world.close();
+});
+
+const modes = async () =>
+  (
+    await world.rows<{ write_mode: string }>('select distinct write_mode from migration_control.routing order by 1')
+  ).map((row) => row.write_mode);
+const until = (mode: string) =>
+  vi.waitFor(async () => expect(await modes()).toEqual([mode]), { timeout: 90_000, interval: 100 });
+
+/** A worker that dies at the point; returns when it has, and a whole one has been started in its place. */
+async function dies(point: KillPoint, order: () => Promise<unknown>): Promise<void> {
+  const doomed = await startWorker(world, { CAUSEWAY_KILL_AT: point });
+  const ended = once(doomed, 'exit') as Promise<[number | null, string | null]>;
+  await order();
+  const how = await Promise.race([
+    ended.then(([, signal]) => signal),
+    new Promise((resolve) => setTimeout(resolve, 60_000, 'not reached')),
+  ]);
+  doomed.kill('SIGKILL');
+  expect([point, how]).toEqual([point, 'SIGKILL']);
+}
+
+const cycles: readonly { forward: KillPoint; meanwhile: KillPoint; back: KillPoint }[] = [
+  { forward: 'switch.after-fence', meanwhile: 'reverse.after-read', back: 'back.after-fence' },
+  { forward: 'switch.after-close', meanwhile: 'reverse.after-write', back: 'back.before-flip' },
+  { forward: 'switch.before-flip', meanwhile: 'reverse.before-commit', back: 'back.after-flip' },
+  { forward: 'switch.after-flip', meanwhile: 'reverse.after-write', back: 'rollback.before-validation' },
+];
+
+test('each point of the cutover is in a cycle', () => {
+  expect(new Set(cycles.flatMap((cycle) => Object.values(cycle)))).toEqual(new Set(cutoverKillPoints));
+});
+
+test(
+  'there and back four times, killed at every point: the old system has what the application wrote',
+  { timeout: 900_000 },
+  async () => {
+    for (const [n, { forward, meanwhile, back }] of cycles.entries()) {
+      // `start` goes on to the cutover the first time, later on it is `retry` that begins it again.
+      await dies(forward, () =>
+        n === 0 ? world.causeway(['start', '--config', join(world.home, 'settings.json')]) : world.causeway(['retry']),
+      );
+      const worker = await startWorker(world);
+      await until('new_system');
+      worker.kill('SIGKILL');
+      await dies(meanwhile, () => Promise.resolve());
+      await dies(back, () => world.causeway(['rollback', '--to', 'old', '--reason', 'chaos']));
+      const whole = await startWorker(world);
+      await until('old');
+      await world.until((status) => status.state === 'parked', 90_000);
+      whole.kill('SIGKILL');
+    }
+    await writer.stop();
+    process.stdout.write(
+      `  ${writer.counts.old} writes to the old system, ${writer.counts.new} to the new, ${writer.counts.errors} errors; longest wait ${Math.round(writer.longestWaitMs)} ms\n`,
+    );
+    const pauses = await world.rows<{ ms: number }>(
+      `select (detail ->> 'pauseMs')::int as ms from migration_control.audit_log where action = 'writes moved' order by 1`,
+    );
+    process.stdout.write(`  pauses of writes: ${pauses.map((row) => row.ms).join(', ')} ms\n`);
+    expect(writer.counts.new).toBeGreaterThan(100);
+    expect(await writer.differences(world.source)).toEqual([]);
+    const worker = await startWorker(world);
+    await vi.waitFor(async () => expect(await checkEqual(world.environment as never)).toEqual([]), {
+      timeout: 60_000,
+      interval: 1000,
+    });
+    worker.kill('SIGKILL');
+  },
+);

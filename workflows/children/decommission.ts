@@ -1,0 +1,47 @@
+// The end of the old system: a last snapshot that was verified, then its collections closed and renamed. From there nothing goes back by itself.
+import { workflowInfo } from '@temporalio/workflow';
+import type { Saved } from '../../activities/decommission/save.ts';
+import { failure, reasonOf } from '../lib/reason.ts';
+import { introduce } from '../lib/report.ts';
+import { stopCapture } from '../lib/start-capture.ts';
+import { stopReverse } from '../lib/start-reverse.ts';
+import { long } from '../proxies.ts';
+
+export interface DecommissionInput {
+  readonly migration: string;
+  readonly snapshotDirectory: string;
+  /** Also what only served the migration: old ids, guards, the control schema. */
+  readonly removeLedger: boolean;
+}
+
+export interface Decommissioned {
+  readonly saved: Saved;
+  readonly retired: readonly string[];
+  readonly removed: readonly string[];
+}
+
+/** Each step can be repeated; until the old collections are renamed nothing has changed but that a snapshot is there. */
+export async function decommission(input: DecommissionInput): Promise<Decommissioned> {
+  const { migration, snapshotDirectory } = input;
+  introduce(migration, 'decommission', '## Decommission\n\nSaving the old collections');
+  try {
+    const saved = await long.saveOld({ migration, snapshotDirectory, run: workflowInfo().runId });
+    introduce(
+      migration,
+      'decommission',
+      `## Decommission\n\nSaved and verified in \`${saved.folder}\`; taking the old collections out of use`,
+    );
+    await stopReverse(migration);
+    await stopCapture(migration);
+    const retired = await long.retireOld(saved);
+    const removed = input.removeLedger ? await long.removeServing() : [];
+    introduce(
+      migration,
+      'decommission',
+      `## Decommission\n\nSnapshot: \`${saved.folder}\`. Renamed: ${retired.join(', ')}.`,
+    );
+    return { saved, retired, removed };
+  } catch (error) {
+    throw failure(reasonOf(error));
+  }
+}
