@@ -4,8 +4,8 @@ import { idFromSourceId } from '../core/identity.ts';
 import { fromBson } from './back/bson.ts';
 import { cellsOf, sameCell, type Cell } from './back/cells.ts';
 import type { Change } from './back/declaration.ts';
-import { changed, documentOf, elementOf, elementsOf, valueOf, type Element } from './back/elements.ts';
-import { changesFor, fieldNamesOf, hasNotes, originalsOf } from './back/changes.ts';
+import { changed, documentOf, elementAt, elementOf, elementsOf, valueOf, type Element } from './back/elements.ts';
+import { changesFor, fieldNamesOf, originalsOf } from './back/changes.ts';
 import { fromJson, fromKept } from './back/json.ts';
 import { Reference } from '../stores/postgres/target.ts';
 import type { Document, Mapping, Outcome } from './mapping.ts';
@@ -50,8 +50,7 @@ export function putDocument(
   const originals = originalsOf(mapping, content);
   const base = old ?? firstDraft(mapping, sourceId, content, originals);
   const writer = new Writer(mapping, base, wanted, settings, old ? undefined : originals);
-  // What nobody has converted says all of itself: no field is left to what the forward direction would assume.
-  const { bytes, unsaid } = writer.write(!old && !hasNotes(mapping, content));
+  const { bytes, unsaid } = writer.write();
   return { bytes: old || bytes === base ? bytes : inOrder(mapping, bytes), unsaid };
 }
 
@@ -83,9 +82,9 @@ class Writer {
     this.#isNew = originals !== undefined;
   }
 
-  write(everything: boolean): Put {
-    if (everything)
-      for (const name of this.#wanted.keys()) if (this.#changesOf(name).length > 0) this.#taken.set(name, 0);
+  write(): Put {
+    // A document made anew says all of itself: no field is left to what the forward direction would assume.
+    if (this.#isNew) for (const name of this.#wanted.keys()) if (this.#isMissing(name)) this.#taken.set(name, 0);
     let bytes = this.#apply();
     for (;;) {
       const result = this.#forward(bytes);
@@ -94,6 +93,11 @@ class Writer {
       if (!this.#advance(wrong, result)) return this.#settle(wrong);
       bytes = this.#apply();
     }
+  }
+
+  #isMissing(name: string): boolean {
+    const [first] = this.#changesOf(name);
+    return first !== undefined && first.every(({ path }) => elementAt(this.#base, path) === undefined);
   }
 
   #forward(bytes: Uint8Array): { cells: Map<string, Cell> | undefined; path: string } {
@@ -191,11 +195,12 @@ function firstDraft(
   const document = mapping.targets
     .filter((target) => target.store === 'mongodb')
     .flatMap((target) => (content[target.name] ?? []) as readonly Document[])[0];
-  const fields = Object.entries(originals).filter(([path]) => !path.includes('.'));
-  return documentOf([
-    elementOf('_id', document ? document['_id'] : idFromSourceId(sourceId)),
-    ...fields.map(([path, value]) => elementOf(path, fromKept(value))),
-  ]);
+  const id = elementOf('_id', document ? document['_id'] : idFromSourceId(sourceId));
+  // What was kept of entries of a list has no place before the list is there.
+  return Object.entries(originals)
+    .map(([path, value]) => [path.split('.'), value] as const)
+    .filter(([path]) => !path.some((name) => /^\d+$/.test(name)))
+    .reduce((draft, [path, value]) => changed(draft, path, () => elementOf('v', fromKept(value))), documentOf([id]));
 }
 
 /** Fields in the order in which the mapping names them, others after them: the same content always gives the same bytes. */

@@ -16,11 +16,12 @@ import { decode } from '../shape.ts';
 const documentsAtOnce = 500;
 
 /**
- * `unchanged`: the old document says all that the targets hold, or it is one that the targets do not hold at all (set aside, skipped).
- * `document`: its bytes as they should be now; `unsaid` names what no document of this shape says. `gone`: the new system has removed it.
+ * `unchanged`: the old document says all that can be said of what the targets hold, or they do not hold it at all (set aside, skipped, or the
+ * rows of its id are those of another source collection). `document`: its bytes as they should be now. `gone`: the new system has removed it.
+ * `unsaid` names columns and fields whose value no document of this shape says.
  */
 export type Rebuilt =
-  | { readonly is: 'unchanged' }
+  | { readonly is: 'unchanged'; readonly unsaid: readonly string[] }
   | { readonly is: 'document'; readonly bytes: Uint8Array; readonly unsaid: readonly string[] }
   | { readonly is: 'gone' };
 
@@ -38,15 +39,18 @@ export async function rebuildDocuments(
 ): Promise<Map<string, Rebuilt>> {
   const { mapping } = feed;
   const contents = await readContents(resources, client, mapping, ids);
+  for (const id of await ofSiblings(client, feed, [...contents.keys()])) contents.delete(id);
   const absent = ids.filter((id) => !contents.has(id));
   const aside = await setAside(client, feed, absent);
   await keepUnresolved(client, feed, contents, old, settings);
   const result = new Map<string, Rebuilt>();
-  for (const id of absent) result.set(id, aside.has(id) ? { is: 'unchanged' } : { is: 'gone' });
+  for (const id of absent) result.set(id, aside.has(id) ? { is: 'unchanged', unsaid: [] } : { is: 'gone' });
   for (const [id, content] of contents) {
     const given = old.get(id);
-    const { bytes, unsaid } = putDocument(mapping, id, given, content, settings);
-    result.set(id, bytes === given ? { is: 'unchanged' } : { is: 'document', bytes, unsaid });
+    const put = putDocument(mapping, id, given, content, settings);
+    const unsaid = [...put.unsaid, ...twice(mapping, content)];
+    const same = given !== undefined && Buffer.compare(put.bytes, given) === 0;
+    result.set(id, same ? { is: 'unchanged', unsaid } : { is: 'document', bytes: put.bytes, unsaid });
   }
   return result;
 }
@@ -80,14 +84,43 @@ async function readContents(
   return contents;
 }
 
-/** Documents that the migration itself has kept out of the targets: they are not removed from the old system. */
-async function setAside(client: pg.ClientBase, { collectionId }: Feed, ids: readonly string[]): Promise<Set<string>> {
+/** Tables that hold more rows of the document than a document can say: the last one counts. */
+const twice = (mapping: Mapping, content: Outcome): string[] =>
+  mapping.targets
+    .filter((target) => target.store === 'postgres' && !(target as TableTarget).child)
+    .filter((target) => (content[target.name]?.length ?? 0) > 1)
+    .map((target) => `${target.name} (${content[target.name]!.length} rows)`);
+
+/** Documents whose rows come from another source collection of the mapping, which has a document of the same id. */
+async function ofSiblings(
+  client: pg.ClientBase,
+  { collectionId, siblings }: Feed,
+  ids: readonly string[],
+): Promise<string[]> {
+  if (siblings.length < 2 || ids.length === 0) return [];
+  const rows = await query<{ source_id: string }>(
+    client,
+    'reading the ledger',
+    `select source_id from migration_control.ledger where collection_id = any($1) and source_id = any($2::text[]) and not deleted and state = 'l'
+     group by source_id having not bool_or(collection_id = $3)`,
+    [siblings, ids, collectionId],
+  );
+  return rows.map((row) => row.source_id);
+}
+
+/** Documents that have no rows of their own by the migration's own decision: they are not removed from the old system. */
+async function setAside(
+  client: pg.ClientBase,
+  { collectionId, siblings }: Feed,
+  ids: readonly string[],
+): Promise<Set<string>> {
   if (ids.length === 0) return new Set();
   const rows = await query<{ source_id: string }>(
     client,
     'reading the ledger',
-    `select source_id from migration_control.ledger where collection_id = $1 and source_id = any($2::text[]) and not deleted and state in ('q', 's')`,
-    [collectionId, ids],
+    `select source_id from migration_control.ledger where collection_id = any($1) and source_id = any($2::text[]) and not deleted
+       and (state in ('q', 's') and collection_id = $3 or state = 'l' and collection_id <> $3)`,
+    [siblings, ids, collectionId],
   );
   return new Set(rows.map((row) => row.source_id));
 }

@@ -27,7 +27,10 @@ export interface Cell {
 export const notesKey = '_causeway';
 export const keptColumn = 'metadata';
 
-/** Cells by name. One that is not there is the same as one that is null, or that `metadata` does not have. */
+/**
+ * Cells by name; of several rows where one is meant, those of the last. One that is not there is the same as one that is null, or that
+ * `metadata` does not have.
+ */
 export function cellsOf(mapping: Mapping, content: Outcome): Map<string, Cell> {
   const cells = new Map<string, Cell>();
   const add = (cell: Cell) => {

@@ -48,17 +48,6 @@ export function originalsOf(mapping: Mapping, content: Outcome): Readonly<Record
   return Object.assign({}, ...found) as Record<string, unknown>;
 }
 
-/** Whether a document's conversion has left notes: then it was one of the old system's. */
-export function hasNotes(mapping: Mapping, content: Outcome): boolean {
-  return mapping.targets.some((target) =>
-    (content[target.name] ?? []).some((one) => {
-      const kept = (one as Document)[keptColumn] as { [notesKey]?: unknown } | null | undefined;
-      const noted = mapping.back.notes?.some((name) => (one as Document)[name] !== undefined) ?? false;
-      return target.store === 'postgres' ? kept?.[notesKey] !== undefined : noted;
-    }),
-  );
-}
-
 class Fields {
   readonly #mapping: Mapping;
   readonly #base: Uint8Array;

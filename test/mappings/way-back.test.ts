@@ -3,20 +3,34 @@ import { readFileSync } from 'node:fs';
 import { Decimal128, deserialize, Double, EJSON, Int32, Long, ObjectId, serialize } from 'bson';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { z } from 'zod';
 import { sourceId } from '../../core/identity.ts';
+import { quarantine } from '../../core/quarantine.ts';
 import { cellsOf, sameCell } from '../../mappings/back/cells.ts';
 import { documentOf, elementAt, elementOf, elementsOf } from '../../mappings/back/elements.ts';
-import type { Document, Mapping, Outcome } from '../../mappings/mapping.ts';
+import { readInstant } from '../../mappings/fields/instant.ts';
+import { residual } from '../../mappings/fields/residual.ts';
+import { defineMapping, type Document, type Mapping, type Outcome } from '../../mappings/mapping.ts';
 import { loadMappings } from '../../mappings/registry.ts';
 import { contentOf, putDocument, type Put } from '../../mappings/way-back.ts';
 import { generators } from '../../seed/world.ts';
-import { Parent, Reference, type Column, type Row, type TableTarget } from '../../stores/postgres/target.ts';
+import {
+  jsonb,
+  Parent,
+  Reference,
+  table,
+  text,
+  timestamptz,
+  type Column,
+  type Row,
+  type TableTarget,
+} from '../../stores/postgres/target.ts';
 import { contentChanges } from '../support/changes-of-content.ts';
 
 const mappings = await loadMappings();
 const settings = { zone: 'Asia/Shanghai', providers: [] };
 const decode = (bytes: Uint8Array): Document => deserialize(bytes, { promoteValues: false, promoteLongs: false });
-const text = (bytes: Uint8Array) => EJSON.stringify(decode(bytes), { relaxed: false });
+const shown = (bytes: Uint8Array) => EJSON.stringify(decode(bytes), { relaxed: false });
 const shapes = Object.entries(
   EJSON.deserialize(JSON.parse(readFileSync(new URL('../support/shapes.json', import.meta.url), 'utf8')) as Document, {
     relaxed: false,
@@ -99,7 +113,7 @@ describe.each([...mappings.values()].map((mapping) => [mapping.collection, mappi
 
   test('GetPut: an untouched document is given back, the very bytes', () => {
     expect(documents.length).toBeGreaterThan(50);
-    for (const bytes of documents) expect(put(mapping, bytes, contents.get(bytes)!).bytes, text(bytes)).toBe(bytes);
+    for (const bytes of documents) expect(put(mapping, bytes, contents.get(bytes)!).bytes, shown(bytes)).toBe(bytes);
   });
 
   test('PutGet: a changed document says what the targets hold, and differs only there', () => {
@@ -110,7 +124,7 @@ describe.each([...mappings.values()].map((mapping) => [mapping.collection, mappi
           changes.reduce((before, change) => change.apply(before), contents.get(bytes)!),
         );
         const result = put(mapping, bytes, content);
-        const said = `${changes.map((one) => one.what).join()}: ${text(bytes)} -> ${text(result.bytes)}`;
+        const said = `${changes.map((one) => one.what).join()}: ${shown(bytes)} -> ${shown(result.bytes)}`;
         expect(result.unsaid, said).toEqual([]);
         expect(differing(mapping, result.bytes, content), said).toEqual([]);
         const allowed = new Set(changes.flatMap((one) => one.shows));
@@ -132,9 +146,11 @@ describe.each([...mappings.values()].map((mapping) => [mapping.collection, mappi
           changes.reduce((before, change) => change.apply(before), contents.get(bytes)!),
         );
         const once = put(mapping, bytes, content).bytes;
-        expect(put(mapping, once, content).bytes, `${changes.map((one) => one.what).join()}: ${text(once)}`).toBe(once);
+        expect(put(mapping, once, content).bytes, `${changes.map((one) => one.what).join()}: ${shown(once)}`).toBe(
+          once,
+        );
         const back = put(mapping, once, contents.get(bytes)!);
-        expect(back.unsaid, `${changes.map((one) => one.what).join()}: ${text(bytes)} -> ${text(once)}`).toEqual([]);
+        expect(back.unsaid, `${changes.map((one) => one.what).join()}: ${shown(bytes)} -> ${shown(once)}`).toEqual([]);
       }),
       { numRuns: 300 },
     );
@@ -143,7 +159,7 @@ describe.each([...mappings.values()].map((mapping) => [mapping.collection, mappi
   test('without the old document one is made that says the same', () => {
     for (const bytes of documents) {
       const result = put(mapping, undefined, contents.get(bytes)!, idOf(bytes));
-      const said = `${text(bytes)} -> ${text(result.bytes)}`;
+      const said = `${shown(bytes)} -> ${shown(result.bytes)}`;
       expect(result.unsaid, said).toEqual([]);
       expect(differing(mapping, result.bytes, contents.get(bytes)!), said).toEqual([]);
       expect(put(mapping, undefined, contents.get(bytes)!, idOf(bytes)).bytes).toEqual(result.bytes);
@@ -211,7 +227,7 @@ describe('a changed value keeps the type and the form of the one before, if that
     const content = { api_usage: [{ ...(contentOf(mapping, bytes, settings)!['api_usage']![0] as Row), ...changes }] };
     const result = put(mapping, bytes, content);
     expect(result.unsaid).toEqual([]);
-    expect(text(result.bytes)).toBe(text(serialize({ ...usage, ...given, ...expected })));
+    expect(shown(result.bytes)).toBe(shown(serialize({ ...usage, ...given, ...expected })));
   });
 
   test('names that look like numbers stay where they were', () => {
@@ -244,5 +260,53 @@ describe('a changed value keeps the type and the form of the one before, if that
     const result = put(users, bytes, { ...content, users: [row] });
     expect(result.unsaid).toEqual(['users.role']);
     expect(decode(result.bytes)).toMatchObject({ is_admin: true, full_name: 'Li' });
+  });
+});
+
+describe('a mapping that says nothing about its way back', () => {
+  const columns = new Set(['title', 'publish_time']);
+  const news = defineMapping({
+    collection: 'stock_news',
+    class: 'historical',
+    shape: z.looseObject({ title: z.string() }),
+    targets: [
+      table('stock_news', {
+        columns: { published_at: timestamptz({ notNull: true }), title: text({ notNull: true }), metadata: jsonb() },
+      }),
+    ],
+    transform: (document, notes, { zone }) => ({
+      stock_news: [
+        {
+          published_at:
+            readInstant(document['publish_time'], zone)?.micros ?? quarantine('publish_time_valid', 'publish_time', ''),
+          title: document['title'],
+          metadata: residual(document, columns, notes),
+        },
+      ],
+    }),
+  });
+  const old = {
+    _id: new ObjectId(),
+    title: 'old',
+    publish_time: new Date(1.7e12),
+    score: new Double(2),
+    symbols: ['600519'],
+  };
+
+  test('finds the field of another name, and leaves the rest alone', () => {
+    const bytes = serialize(old);
+    const [row] = contentOf(news, bytes, settings)!['stock_news'] as Row[];
+    expect(put(news, bytes, { stock_news: [row!] }).bytes).toBe(bytes);
+    const metadata = { score: 2, symbols: ['600519', '000001'] };
+    const result = put(news, bytes, { stock_news: [{ ...row, published_at: 1.7e15 + 1e6, title: 'new', metadata }] });
+    expect(result.unsaid).toEqual([]);
+    const expected = { ...old, title: 'new', publish_time: new Date(1.7e12 + 1000), symbols: ['600519', '000001'] };
+    expect(shown(result.bytes)).toBe(shown(serialize(expected)));
+  });
+
+  test('says what it cannot place where there is no document', () => {
+    const [row] = contentOf(news, serialize(old), settings)!['stock_news'] as Row[];
+    const result = put(news, undefined, { stock_news: [row!] }, sourceId(old._id));
+    expect(result.unsaid).toContain('stock_news.published_at');
   });
 });

@@ -22,6 +22,8 @@ const old = new Map<string, Map<string, Uint8Array>>();
 
 /** Copies of every example document, each an `_id` and unique values of its own. */
 async function addExamples(copies: number): Promise<void> {
+  // The same id in two source collections of one mapping: only one of them has rows.
+  const shared = new ObjectId();
   const text = readFileSync(new URL('../support/shapes.json', import.meta.url), 'utf8');
   const shapes = EJSON.deserialize(JSON.parse(text) as Document, { relaxed: false }) as Record<string, Document[]>;
   for (const [name, examples] of Object.entries(shapes)) {
@@ -32,7 +34,8 @@ async function addExamples(copies: number): Promise<void> {
           field,
           field === 'email' ? `${i}.${name}.${example[field]}` : `${example[field]} ${name} ${i}`,
         ]);
-        return { ...example, _id: new ObjectId(), ...Object.fromEntries(changed) };
+        const isShared = i === 0 && example === examples[0] && name.endsWith('sessions');
+        return { ...example, _id: isShared ? shared : new ObjectId(), ...Object.fromEntries(changed) };
       }),
     ).flat();
     await world.source.collection(name).insertMany(documents);

@@ -51,7 +51,7 @@ const owner = orNull(
     fc
       .uint8Array({ minLength: 12, maxLength: 12 })
       .map((bytes) => new Parent('users', 7n, { source_id: new ObjectId(bytes).toHexString(), username: 'li' })),
-    word.map((name) => new Parent('users', 8n, { source_id: JSON.stringify(`id ${name}`), username: name })),
+    word.map((name) => new Parent('users', 8n, { source_id: JSON.stringify(`id ${name.trim()}.`), username: name })),
   ),
 );
 
