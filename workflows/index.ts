@@ -10,3 +10,4 @@ export { cutoverStage } from './children/cutover-stage.ts';
 export { validation } from './children/validation.ts';
 export { checkpoint } from './children/checkpoint.ts';
 export { rollback } from './children/rollback.ts';
+export { quarantineRetry } from './children/quarantine-retry.ts';

@@ -4,6 +4,7 @@ import { versionOfRead } from '../../core/guard.ts';
 import { idFromSourceId } from '../../core/identity.ts';
 import { readDocuments } from '../../stores/mongodb/changes.ts';
 import { inTransaction, name, query } from '../../stores/postgres/connection.ts';
+import type { Origin } from '../../stores/postgres/ledger.ts';
 import { applyChanges, lostKey, whyLost, type Change, type ChangeSettings, type Feed, type Found } from '../apply.ts';
 import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
@@ -37,7 +38,7 @@ export async function redoDue(
     if (rows.length === 0) return 0;
     const changes: Change[] = [];
     for (const [feed, ids] of byFeed(rows, feeds)) changes.push(...(await readAgain(resources, feed, ids)));
-    const { clashes } = await applyPatiently(resources, client, changes, settings);
+    const { clashes } = await applyPatiently(resources, client, changes, settings, new Map(), 'read again');
     const found = new Map(clashes.map((clash) => [lostKey(clash.feed, clash.id), clash]));
     const waits = rows.filter((row) => found.has(key(row)) && !row.over);
     for (const row of waits)
@@ -52,6 +53,7 @@ export async function redoDue(
       changes,
       done.flatMap((row) => found.get(key(row)) ?? []),
       settings,
+      'read again',
     );
     await client.query(
       'delete from migration_control.redo using unnest($1::smallint[], $2::text[]) done(collection_id, source_id) where redo.collection_id = done.collection_id and redo.source_id = done.source_id',
@@ -62,15 +64,17 @@ export async function redoDue(
   });
 }
 
-/** Quarantines documents that have lost a unique value for good; one that already is, for the same reason, stays as it is. */
-async function setAside(
+/** Quarantines documents that have lost a unique value for good; one that already is, for the same reason, stays as it is, and is returned. */
+export async function setAside(
   resources: Resources,
   client: pg.ClientBase,
   changes: readonly Change[],
   losers: readonly Found[],
   settings: ChangeSettings,
-): Promise<void> {
+  origin: Origin,
+): Promise<Found[]> {
   const lost = new Map<string, Why>();
+  const same: Found[] = [];
   for (const loser of losers) {
     const why = whyLost(loser);
     const { rowCount } = await client.query(
@@ -78,14 +82,16 @@ async function setAside(
       [loser.feed.collectionId, loser.id, why.rule],
     );
     if (rowCount === 0) lost.set(lostKey(loser.feed, loser.id), why);
+    else same.push(loser);
   }
-  if (lost.size === 0) return;
+  if (lost.size === 0) return same;
   await applyChanges(
     resources,
     client,
     changes.filter((change) => lost.has(lostKey(change.feed, change.id))),
     settings,
     lost,
+    origin,
   );
   for (const loser of losers) {
     const why = lost.get(lostKey(loser.feed, loser.id));
@@ -95,6 +101,7 @@ async function setAside(
         [loser.feed.collectionId, loser.id, why.rule, why.path],
       );
   }
+  return same;
 }
 
 /** Documents that something has changed for: a row they name has come, or the unique value they lost may be free again. */

@@ -6,6 +6,7 @@ import { abort, pause, resume, retry, rollback } from './orders.ts';
 import { capture, repair } from './capture.ts';
 import { cutover } from './cutover.ts';
 import { demo } from './demo.ts';
+import { explain } from './explain.ts';
 import { quarantine } from './quarantine.ts';
 import { replay } from './replay.ts';
 import { seed } from './seed.ts';
@@ -36,5 +37,6 @@ export const commands = (): Command[] => [
   repair(),
   validate(),
   quarantine(),
+  explain(),
   replay(),
 ];
