@@ -6,6 +6,16 @@ import { redact } from '../core/redact.ts';
 import { query } from '../stores/postgres/connection.ts';
 import { isSealed, VaultError, type Vault } from './vault.ts';
 
+/** Whether the control schema is there, in a version that has what is asked of it here. */
+export async function hasQuarantine(pool: pg.Pool): Promise<boolean> {
+  const [row] = await query<{ there: boolean }>(
+    pool,
+    'looking for the quarantine',
+    `select to_regclass('migration_control.quarantine_retries') is not null as there`,
+  );
+  return row!.there;
+}
+
 /** Errors alike: the same rule, at the same path, met with the same BSON type. */
 export interface Fingerprint {
   readonly collection: string;

@@ -5,7 +5,7 @@ import { explainDocument, explainEntry, mappingFor, type Explanation, type Unkno
 import type { Landed } from '../../lineage/landed.ts';
 import { fromDocument, fromKey, fromRow, type Sought } from '../../lineage/reverse.ts';
 import type { SeenVersion } from '../../control/lineage.ts';
-import { query } from '../../stores/postgres/connection.ts';
+import { hasQuarantine } from '../../control/quarantine.ts';
 import { checkName, home, readAddresses } from '../connect.ts';
 import { UsageError } from '../errors.ts';
 import { print, printJson, table } from '../output.ts';
@@ -41,7 +41,10 @@ async function run(collection: string | undefined, id: string | undefined, optio
     );
   const resources = await openResources((await readAddresses()).addresses, home(), { host: '', process: '' });
   try {
-    await needsLedger(resources);
+    if (!(await hasQuarantine(resources.postgres)))
+      throw new UsageError(
+        'The target database has no ledger yet, so no document has been seen. `causeway start` makes it.',
+      );
     if (collection !== undefined && id !== undefined) return say(options, await forward(resources, collection, id));
     const sought = await back(resources, options);
     if ('entry' in sought) return say(options, await explainEntry(resources, sought.mapping, sought.entry));
@@ -55,18 +58,6 @@ async function run(collection: string | undefined, id: string | undefined, optio
   } finally {
     await resources.close();
   }
-}
-
-async function needsLedger({ postgres }: Resources): Promise<void> {
-  const [row] = await query<{ there: boolean }>(
-    postgres,
-    'looking for the ledger',
-    `select to_regclass('migration_control.ledger_history') is not null as there`,
-  );
-  if (!row!.there)
-    throw new UsageError(
-      'The target database has no ledger yet, so no document has been seen. `causeway start` makes it.',
-    );
 }
 
 function forward(resources: Resources, collection: string, id: string): Promise<Explanation | Unknown> {

@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import { WorkflowIdConflictPolicy } from '@temporalio/client';
 import type { RetryReport } from '../../activities/quarantine.ts';
-import { documentsOf, fingerprintsOf, type QuarantinedDocument } from '../../control/quarantine.ts';
+import { documentsOf, fingerprintsOf, hasQuarantine, type QuarantinedDocument } from '../../control/quarantine.ts';
 import { ownVault } from '../../control/vault.ts';
 import { sourceIdsOf } from '../../core/identity.ts';
 import { openPool } from '../../stores/postgres/connection.ts';
@@ -168,6 +168,10 @@ function reportText(report: RetryReport): string {
 async function withPool(work: (pool: Pool) => Promise<void>): Promise<void> {
   const pool = openPool((await readAddresses()).addresses.postgres, 1);
   try {
+    if (!(await hasQuarantine(pool)))
+      throw new UsageError(
+        'The target database has no quarantine yet, so nothing was set aside. `causeway start` makes it.',
+      );
     await work(pool);
   } finally {
     await pool.end();

@@ -1,6 +1,7 @@
 // Lineage: what is known of a document in each state and each kind of target, and the way back from a row, a key or a document to it.
 import { once } from 'node:events';
-import { basename } from 'node:path';
+import { writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { Double, ObjectId } from 'bson';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openResources, type Resources } from '../../activities/resources.ts';
@@ -65,7 +66,9 @@ beforeAll(async () => {
     config_value: secret,
   });
   worker = await world.worker();
-  const ran = await world.causeway(['start', '--until', 'data', '--wait']);
+  const settings = join(world.home, 'settings.json');
+  await writeFile(settings, JSON.stringify({ quarantineBudget: 1 }));
+  const ran = await world.causeway(['start', '--until', 'data', '--wait', '--config', settings]);
   expect(ran.code, ran.stdout + ran.stderr).toBe(0);
   resources = await openResources(
     {
