@@ -54,6 +54,7 @@ const never = {
     up('stores', 'spool', 'control', 'mappings', 'workers', 'cli', 'stack', 'seed'),
   ],
   traffic: [temporal, up('workflows', 'workers', 'cli', 'stack', 'seed')],
+  lineage: [temporal, up('workflows', 'workers', 'cli', 'stack', 'seed')],
   seed: [temporal, up('activities', 'workflows', 'workers', 'cli', 'mappings', 'stores', 'stack')],
   stack: [up('activities', 'workflows', 'workers', 'cli', 'mappings', 'stores', 'seed')],
   workers: [up('cli', 'stack', 'seed')],

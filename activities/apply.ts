@@ -8,7 +8,7 @@ import type { TransformSettings } from '../mappings/settings.ts';
 import { millisecondsOf } from '../stores/mongodb/source.ts';
 import { applyImages, type Applied, type Images } from '../stores/postgres/apply.ts';
 import { sameIdSet, type Clash } from '../stores/postgres/clashes.ts';
-import { encodeUnresolved } from '../stores/postgres/ledger.ts';
+import { encodeUnresolved, type Origin } from '../stores/postgres/ledger.ts';
 import { resolveReferences } from '../stores/postgres/references.ts';
 import type { CopyText } from '../stores/postgres/stage.ts';
 import type { Row, TableTarget } from '../stores/postgres/target.ts';
@@ -71,8 +71,9 @@ export interface Totals {
 
 /**
  * Applies changes in the caller's transaction; other stores are written before it commits, under guards of their own, so that a crash in
- * between is repaired by applying the same again. Where writes have moved to the new system nothing is applied. Parents come before the rows that refer to them. `lost`, by `lostKey`: documents to set
- * aside, because another has kept a unique value of theirs for too long.
+ * between is repaired by applying the same again. Where writes have moved to the new system nothing is applied. Parents come before the rows
+ * that refer to them. `lost`, by `lostKey`: documents to set aside, because another has kept a unique value of theirs for too long. `origin`:
+ * who writes, for the ledger.
  */
 export async function applyChanges(
   targets: Targets,
@@ -80,6 +81,7 @@ export async function applyChanges(
   changes: readonly Change[],
   settings: ChangeSettings,
   lost: ReadonlyMap<string, Why> = new Map(),
+  origin: Origin = 'capture',
   late: LateWrites = 'leave',
 ): Promise<Totals> {
   await enterStores(client);
@@ -99,7 +101,7 @@ export async function applyChanges(
       if (late === 'note') await noteLateWrites(client, feed, own);
       continue;
     }
-    const { applied, quarantined } = await applyFeed(targets, client, feed, own, settings, lost);
+    const { applied, quarantined } = await applyFeed(targets, client, feed, own, settings, lost, origin);
     totals.applied += applied.fresh.length;
     totals.stale += applied.stale.length;
     totals.quarantined += quarantined;
@@ -122,6 +124,7 @@ async function applyFeed(
   changes: readonly Change[],
   settings: ChangeSettings,
   lost: ReadonlyMap<string, Why>,
+  origin: Origin,
 ) {
   const { mapping } = feed;
   const shaper = new Shaper(mapping, feed.source, feed.collectionId);
@@ -162,7 +165,7 @@ async function applyFeed(
       siblings: feed.siblings,
       referencedBy: feed.referencedBy,
     },
-    { forgetElections: true },
+    { forgetElections: true, origin },
   );
   if (mapping.targets.some((target) => target.store === 'mongodb' || target.store === 'redis')) {
     const outcomes = new Map<string, Outcome>(shaped.map((one) => [one.id, one.outcome]));

@@ -17,6 +17,8 @@ import { loadOutside, loadPostgres, type LoadOrder } from './load.ts';
 import { planChunks, planCollections } from './plan.ts';
 import { preflight } from './preflight.ts';
 import { prepareControl, recordAudit, recordCheckpoint, rehearseRollback, undoPreparation } from './record.ts';
+import { inForce } from './policy.ts';
+import { quarantineShare, retryQuarantined, type RetryOrder } from './quarantine.ts';
 import type { Resources } from './resources.ts';
 import { route, undoCutover, type RouteOrder } from './route.ts';
 import { makeMongo, makePostgres, prepareRedis, settleCollection, undoData, undoSchema } from './targets.ts';
@@ -58,7 +60,7 @@ export function controlActivities(resources: Resources) {
         resources,
         collection,
         new Map(Object.entries(ids)),
-        { ...settings, asOf: await sourceTime(resources) },
+        { ...(await inForce(resources.postgres, settings)), asOf: await sourceTime(resources) },
         beat,
       ),
     settleCollection: (collection: string, configurationDirectory: string) =>
@@ -68,10 +70,16 @@ export function controlActivities(resources: Resources) {
     ) =>
       validateCollection(
         resources,
-        { ...order, transform: { ...order.transform, asOf: await sourceTime(resources) } },
+        {
+          ...order,
+          transform: { ...(await inForce(resources.postgres, order.transform)), asOf: await sourceTime(resources) },
+        },
         beat,
       ),
     sampleEvidence: (order: EvidenceOrder) => sampleEvidence(resources, order, beat),
+    retryQuarantined: (order: RetryOrder) =>
+      retryQuarantined(resources, order, () => Context.current().cancellationSignal.aborted),
+    quarantineShare: (collections: string[], budget: number) => quarantineShare(resources, collections, budget),
     route: (order: RouteOrder) => route(resources, order),
     shutGates: (limits: GateLimits) => gatesOf(resources, limits),
     watchStage: (order: WatchOrder) => watchStage(resources, order),
@@ -108,7 +116,11 @@ export function extractActivities(resources: Resources, reads: OpenReads) {
 export function segmentActivities(resources: Resources) {
   return classified({
     transformSegment: async (order: TransformOrder) =>
-      transformSegment(resources, order, await losersOf(resources, order.collectionId)),
+      transformSegment(
+        resources,
+        { ...order, settings: await inForce(resources.postgres, order.settings) },
+        await losersOf(resources, order.collectionId),
+      ),
   });
 }
 

@@ -10,6 +10,8 @@ export const killPoints = [
   'outside.between-stores',
   'redo.before-commit',
   'load.before-ledger',
+  'retry.before-commit',
+  'retry.after-commit',
 ] as const;
 export const cutoverKillPoints = [
   'switch.after-fence',

@@ -4,7 +4,9 @@ import { readdir, statfs } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { KnownFailure } from '../core/failures.ts';
 import type { Settings } from '../core/settings.ts';
+import { keysInUse } from '../control/quarantine.ts';
 import { controlSchemaOf } from '../control/schema.ts';
+import { keyVariable, ownVault } from '../control/vault.ts';
 import { mongo, mongoAddress } from '../stores/mongodb/connection.ts';
 import { headOf } from '../stores/mongodb/source.ts';
 import { collectionNames } from '../stores/mongodb/schema.ts';
@@ -16,6 +18,7 @@ import { areOurs, scanKeys } from '../stores/redis/loader.ts';
 import type { KeysTarget } from '../stores/redis/target.ts';
 import type { TableTarget } from '../stores/postgres/target.ts';
 import { uncoveredBySample, uncoveredColumns } from './coverage.ts';
+import { readPolicy } from './policy.ts';
 import { mappingOf, type Resources } from './resources.ts';
 import { foreignCollections } from './targets.ts';
 
@@ -200,6 +203,41 @@ const checks: Record<string, Check> = {
       );
     }
     return folder;
+  },
+  'quarantine is encrypted': async ({ postgres }) => {
+    const { ids } = ownVault();
+    if (ids.length === 0)
+      return {
+        warning: `${keyVariable} is not set: documents that are set aside are stored in plain text, secrets redacted. \`openssl rand -base64 32\` makes a key; give it to the workers and to this command.`,
+      };
+    const used = await keysInUse(postgres);
+    const lost = [...used].filter(([key]) => key !== null && !ids.includes(key));
+    if (lost.length > 0)
+      return {
+        warning: `${lost.map(([key, documents]) => `${documents} documents are encrypted with key ${key}`).join(', ')}, which ${keyVariable} does not hold; add it behind a comma, or \`causeway quarantine retry\` reads them again.`,
+      };
+    const plain = used.get(null) ?? 0;
+    return plain > 0
+      ? {
+          warning: `${plain} documents were set aside before there was a key; \`causeway quarantine retry\` encrypts them.`,
+        }
+      : `key ${ids[0]}`;
+  },
+  'policy is the one in force': async ({ postgres }, _name, settings) => {
+    const [there] = await query<{ there: boolean }>(
+      postgres,
+      'looking for the policy',
+      `select to_regclass('migration_control.policy') is not null as there`,
+    );
+    const policy = there!.there ? await readPolicy(postgres) : undefined;
+    if (!policy) return 'none yet';
+    const same =
+      policy.zone === settings.zone && JSON.stringify(policy.providers) === JSON.stringify(settings.providers);
+    return same
+      ? `zone ${policy.zone}`
+      : {
+          warning: `zone ${policy.zone} and providers [${policy.providers.join(', ')}] stay in force, not those of these settings; \`causeway quarantine retry --config FILE\` changes them.`,
+        };
   },
   'spool has room': async ({ spool }) => {
     const { bavail, bsize } = await statfs(spool.folder).catch(() => statfs('.'));

@@ -1,6 +1,8 @@
 // One document on its way into every target: transformed, encoded for its loaders, or set aside with a reason. No I/O.
 import { deserialize, EJSON, serialize } from 'bson';
 import xxhash from 'xxhash-wasm';
+import { ownVault, type Vault } from '../control/vault.ts';
+import { typeAt } from '../core/bson-type.ts';
 import type { Version } from '../core/guard.ts';
 import { sourceId } from '../core/identity.ts';
 import { Quarantined } from '../core/quarantine.ts';
@@ -61,11 +63,14 @@ export class Shaper {
   readonly #source: string;
   readonly #encoders: ReadonlyMap<string, (id: string, row: Outcome[string][number]) => string | Uint8Array>;
   readonly #ledger: (row: LedgerRow) => string;
+  readonly #vault: Vault;
   readonly #timed: TableTarget | undefined;
   readonly #keyed: readonly KeysTarget[];
 
-  constructor(mapping: Mapping, source: string, collectionId: number) {
+  /** `vault`: encrypts documents that are set aside, whoever writes them. */
+  constructor(mapping: Mapping, source: string, collectionId: number, vault: Vault = ownVault()) {
     this.#mapping = mapping;
+    this.#vault = vault;
     this.#source = source;
     this.#encoders = new Map(
       mapping.targets.filter((target) => target.store !== 'files').map((target) => [target.name, encoderFor(target)]),
@@ -126,10 +131,27 @@ export class Shaper {
       rule: why.rule,
       path: why.path,
       message: why.message,
-      document: quarantinedDocument(document),
+      document: this.aside(image),
+      bsonType: this.typeFound(document, why.path),
     });
     const row = { sourceId: key, version, state: 'quarantined' as const, rule: why.rule, digest };
     return { ...this.#shaped(image, 'quarantined', this.#ledger(row)), error };
+  }
+
+  /** A quarantined document as JSON: the whole of it encrypted, or without a key its text with secrets redacted. */
+  aside({ id, bytes, document }: Image): string {
+    const sealed = this.#vault.seal({ collection: this.#mapping.collection, sourceId: id }, bytes);
+    return sealed ? JSON.stringify(sealed) : redactedDocument(document);
+  }
+
+  /** Of what stands at `path`, which names fields by their first names. */
+  typeFound(document: Record<string, unknown>, path: string): string {
+    const found = typeAt(document, path);
+    if (found !== 'missing') return found;
+    const [first, ...rest] = path.split('.');
+    const others = Object.entries(this.#mapping.otherNames).flatMap(([other, name]) => (name === first ? [other] : []));
+    const types = others.map((other) => typeAt(document, [other, ...rest].join('.')));
+    return types.find((type) => type !== 'missing') ?? 'missing';
   }
 
   tombstone(id: string, version: Version): Shaped {
@@ -182,7 +204,7 @@ function hasReference(outcome: Outcome): boolean {
 }
 
 /** Canonical Extended JSON, secrets redacted; a NUL, which jsonb refuses, stands as the six characters \u0000. */
-function quarantinedDocument(document: Record<string, unknown>): string {
+function redactedDocument(document: Record<string, unknown>): string {
   const json = redact(EJSON.serialize(document, { relaxed: false }));
   return JSON.stringify(json).replace(/\\u0000/g, '\\\\u0000');
 }

@@ -196,6 +196,9 @@ export async function undoData(resources: Resources, heartbeat: () => void): Pro
       'validation_results',
       'capture_gaps',
       'capture_lag',
+      'ledger_history',
+      'policy',
+      'quarantine_retries',
     ];
     await client.query(`truncate ${tables.map((table) => `migration_control.${table}`).join(', ')} restart identity`);
   });

@@ -74,7 +74,7 @@ class Output {
   }
 }
 
-/** Deterministic for one segment and state of `users` and elections: run twice it writes the same files. */
+/** Deterministic for one segment and state of `users` and elections: run twice it writes the same rows; only ciphertexts differ. */
 export async function transformSegment(
   resources: Resources,
   order: TransformOrder,

@@ -1,4 +1,5 @@
 // What a sample of documents holds: BSON types per field, fields a mapping does not know, and what the mapping would do with each.
+import { typeOf } from '../core/bson-type.ts';
 import type { Document, Mapping } from '../mappings/mapping.ts';
 import type { TransformSettings } from '../mappings/settings.ts';
 import { transformDocument } from '../mappings/transform.ts';
@@ -117,24 +118,3 @@ export class Profiler {
 }
 
 const add = (counts: Record<string, number>, key: string): void => void (counts[key] = (counts[key] ?? 0) + 1);
-
-const names: Record<string, string> = {
-  Int32: 'int',
-  Double: 'double',
-  Long: 'long',
-  Decimal128: 'decimal',
-  ObjectId: 'objectId',
-  Binary: 'binData',
-  Timestamp: 'timestamp',
-};
-
-/** MongoDB's name of the value's BSON type. */
-export function typeOf(value: unknown): string {
-  if (value === null) return 'null';
-  if (Array.isArray(value)) return 'array';
-  if (value instanceof Date) return 'date';
-  if (typeof value === 'string') return 'string';
-  if (typeof value === 'boolean') return 'bool';
-  const mark = (value as { _bsontype?: string })._bsontype;
-  return mark === undefined ? 'object' : (names[mark] ?? mark);
-}

@@ -6,13 +6,16 @@ import { rootId, statusQuery } from '../workflows/contract.ts';
 import type { Status } from '../core/state.ts';
 import type { migration } from '../workflows/migration.ts';
 import { captureStatus, type CaptureStatus } from '../control/capture.ts';
+import { keyVariable } from '../control/vault.ts';
 import { clockOf } from '../stores/mongodb/changes.ts';
 import { openMongo } from '../stores/mongodb/connection.ts';
 import { openPool } from '../stores/postgres/connection.ts';
 import { UnreachableError, UsageError } from './errors.ts';
 
+/** The embedded stack's key goes where every writer and reader of the quarantine looks for one: into this process's environment. */
 export async function readAddresses(): Promise<Environment> {
   const values = { ...(await stackEnvironment()) };
+  if (values[keyVariable] !== undefined) process.env[keyVariable] = values[keyVariable];
   return readEnvironment({ ...process.env, ...values });
 }
 

@@ -17,6 +17,7 @@ export function explain(error: unknown): { message: string; code: 1 | 2 | 3 } {
     error instanceof UsageError ||
     error.name === 'EnvironmentError' ||
     error.name === 'MappingError' ||
+    error.name === 'VaultError' ||
     error.name === 'SeedError'
   )
     return { message: error.message, code: 2 };

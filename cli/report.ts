@@ -1,6 +1,6 @@
 // The report at the end of a migration: what arrived, what was checked, where traffic goes, where to look.
 import { progressOf } from '../control/progress.ts';
-import { rulesOf } from '../control/quarantine.ts';
+import { fingerprintsOf } from '../control/quarantine.ts';
 import type { Status } from '../core/state.ts';
 import { environment } from '../stack/index.ts';
 import { openPool, query } from '../stores/postgres/connection.ts';
@@ -44,9 +44,9 @@ export async function finalReport(status: Status, elapsedMs: number): Promise<st
         results['business_rule_validation']?.status,
       ];
     });
-    const quarantined = (await rulesOf(pool))
+    const quarantined = (await fingerprintsOf(pool))
       .slice(0, 12)
-      .map((one) => [one.collection, one.rule, one.path, one.documents]);
+      .map((one) => [one.collection, one.rule, one.path, one.type, one.documents]);
     const stages = await query<{ at: Date; detail: { reason: string; percentage: number; writeMode?: string } }>(
       pool,
       'reading the audit log',
@@ -59,7 +59,7 @@ export async function finalReport(status: Status, elapsedMs: number): Promise<st
       table(['checks', 'accounting by key', 'sample', 'business rules'], checks),
       quarantined.length === 0
         ? 'Nothing was quarantined.'
-        : table(['quarantined', 'rule', 'path', 'documents'], quarantined),
+        : table(['quarantined', 'rule', 'path', 'type', 'documents'], quarantined),
       table(
         ['stage', 'reads on new, %', 'writes', 'at'],
         stages.map(({ at, detail }) => [detail.reason, detail.percentage, detail.writeMode ?? '', at.toISOString()]),

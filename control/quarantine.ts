@@ -1,25 +1,70 @@
-// Documents set aside: by rule, with examples, and one by one.
+// Documents set aside: by fingerprint, with examples, and one by one; and how many there are.
+import { deserialize, EJSON } from 'bson';
 import type pg from 'pg';
+import type { QuarantineCount } from '../core/quarantine.ts';
+import { redact } from '../core/redact.ts';
 import { query } from '../stores/postgres/connection.ts';
+import { isSealed, VaultError, type Vault } from './vault.ts';
 
-export interface RuleCount {
+/** Whether the control schema is there, in a version that has what is asked of it here. */
+export async function hasQuarantine(pool: pg.Pool): Promise<boolean> {
+  const [row] = await query<{ there: boolean }>(
+    pool,
+    'looking for the quarantine',
+    `select to_regclass('migration_control.quarantine_retries') is not null as there`,
+  );
+  return row!.there;
+}
+
+/** Errors alike: the same rule, at the same path, met with the same BSON type. */
+export interface Fingerprint {
   readonly collection: string;
   readonly rule: string;
   readonly path: string;
+  /** null for what was set aside before types were kept. */
+  readonly type: string | null;
   readonly documents: number;
+  readonly message: string;
   readonly example: string;
+  /** Source ids of the first few. */
+  readonly examples: readonly string[];
+  /** Most retries in vain that one of them has had. */
+  readonly attempts: number;
+  readonly firstAt: Date;
+  readonly lastAt: Date;
 }
 
+export interface Filter {
+  readonly collection?: string | undefined;
+  readonly rule?: string | undefined;
+}
+
+const filtered = '($1::text is null or collection = $1) and ($2::text is null or rule = $2)';
+
 /** Unresolved, most frequent first. */
-export async function rulesOf(pool: pg.Pool, collection?: string): Promise<RuleCount[]> {
-  const rows = await query<Omit<RuleCount, 'documents'> & { documents: string }>(
+export async function fingerprintsOf(pool: pg.Pool, filter: Filter = {}): Promise<Fingerprint[]> {
+  const rows = await query<
+    Omit<Fingerprint, 'documents' | 'example' | 'firstAt' | 'lastAt'> & {
+      documents: string;
+      first_at: Date;
+      last_at: Date;
+    }
+  >(
     pool,
     'reading the quarantine',
-    `select collection, rule, path, count(*) as documents, min(source_id) as example from migration_control.migration_errors
-     where resolved_at is null and ($1::text is null or collection = $1) group by collection, rule, path order by collection, count(*) desc, rule`,
-    [collection ?? null],
+    `select collection, rule, path, bson_type as type, count(*) as documents, min(message) as message, (array_agg(source_id order by id))[1:3] as examples,
+            max(attempts) as attempts, min(created_at) as first_at, max(created_at) as last_at
+     from migration_control.migration_errors where resolved_at is null and ${filtered}
+     group by collection, rule, path, bson_type order by collection, count(*) desc, rule, path`,
+    [filter.collection ?? null, filter.rule ?? null],
   );
-  return rows.map((row) => ({ ...row, documents: Number(row.documents) }));
+  return rows.map(({ first_at: firstAt, last_at: lastAt, documents, ...row }) => ({
+    ...row,
+    documents: Number(documents),
+    example: row.examples[0]!,
+    firstAt,
+    lastAt,
+  }));
 }
 
 export interface QuarantinedDocument {
@@ -28,24 +73,85 @@ export interface QuarantinedDocument {
   readonly source_id: string;
   readonly rule: string;
   readonly path: string;
+  readonly type: string | null;
   readonly message: string;
-  /** Canonical Extended JSON, secrets redacted. */
+  /** Canonical Extended JSON, secrets redacted; null where it cannot be decrypted, and `problem` says why. */
   readonly document: unknown;
+  readonly problem: string | null;
+  readonly encrypted: boolean;
+  readonly attempts: number;
   readonly created_at: Date;
+  readonly tried_at: Date | null;
   readonly resolved_at: Date | null;
+  readonly resolution: string | null;
 }
 
-/** Why one document stands here, newest reason first; or the first of a rule. */
-export function documentsOf(
+/** Why documents stand here, newest reason first: those with one of these ids, or the first of a rule. */
+export async function documentsOf(
   pool: pg.Pool,
+  vault: Vault,
   collection: string,
-  filter: { sourceId?: string; rule?: string; limit: number },
+  filter: { readonly ids?: readonly string[]; readonly rule?: string | undefined; readonly limit: number },
 ): Promise<QuarantinedDocument[]> {
-  return query<QuarantinedDocument>(
+  const rows = await query<Omit<QuarantinedDocument, 'problem' | 'encrypted'>>(
     pool,
     'reading the quarantine',
-    `select collection, source_collection, source_id, rule, path, message, document, created_at, resolved_at from migration_control.migration_errors
-     where collection = $1 and ($2::text is null or source_id = $2) and ($3::text is null or rule = $3) order by id desc limit $4`,
-    [collection, filter.sourceId ?? null, filter.rule ?? null, filter.limit],
+    `select collection, source_collection, source_id, rule, path, bson_type as type, message, document, attempts, created_at, tried_at, resolved_at, resolution
+     from migration_control.migration_errors
+     where (collection = $1 or source_collection = $1) and ($2::text[] is null or source_id = any($2)) and ($3::text is null or rule = $3)
+     order by ${filter.ids ? '' : 'resolved_at is not null, '}id desc limit $4`,
+    [collection, filter.ids ?? null, filter.rule ?? null, filter.limit],
   );
+  return rows.map((row) => ({ ...row, ...opened(vault, row) }));
+}
+
+/** Decrypted where it can be, redacted always. */
+function opened(
+  vault: Vault,
+  row: { readonly collection: string; readonly source_id: string; readonly document: unknown },
+): Pick<QuarantinedDocument, 'document' | 'problem' | 'encrypted'> {
+  if (!isSealed(row.document)) return { document: redact(row.document), problem: null, encrypted: false };
+  try {
+    const bytes = vault.open({ collection: row.collection, sourceId: row.source_id }, row.document);
+    const document = deserialize(bytes, { promoteValues: false, promoteLongs: false });
+    return { document: redact(EJSON.serialize(document, { relaxed: false })), problem: null, encrypted: true };
+  } catch (error) {
+    if (!(error instanceof VaultError)) throw error;
+    return { document: null, problem: error.message, encrypted: true };
+  }
+}
+
+/** Documents and quarantined documents of each collection, from the ledger. */
+export async function countsOf(pool: pg.Pool, collections: readonly string[]): Promise<QuarantineCount[]> {
+  const rows = await query<{ collection: string; documents: string; quarantined: string }>(
+    pool,
+    'counting the quarantine',
+    `select c.mapping as collection, count(*) as documents, count(*) filter (where l.state = 'q') as quarantined
+     from migration_control.collections c join migration_control.ledger l on l.collection_id = c.id
+     where c.mapping = any($1) and not l.deleted group by c.mapping`,
+    [collections],
+  );
+  const found = new Map(rows.map((row) => [row.collection, row]));
+  return collections.map((collection) => ({
+    collection,
+    documents: Number(found.get(collection)?.documents ?? 0),
+    quarantined: Number(found.get(collection)?.quarantined ?? 0),
+  }));
+}
+
+/** How unresolved documents are kept: by key id, and under null those that are not encrypted. */
+export async function keysInUse(pool: pg.Pool): Promise<Map<string | null, number>> {
+  const [there] = await query<{ there: boolean }>(
+    pool,
+    'looking for the quarantine',
+    `select to_regclass('migration_control.migration_errors') is not null as there`,
+  );
+  if (!there!.there) return new Map();
+  const rows = await query<{ key: string | null; documents: string }>(
+    pool,
+    'looking for keys in use',
+    `select case when document ->> 'encrypted' = 'v1' then document ->> 'key' end as key, count(*) as documents
+     from migration_control.migration_errors where resolved_at is null group by 1`,
+  );
+  return new Map(rows.map((row) => [row.key, Number(row.documents)]));
 }

@@ -1,5 +1,6 @@
 // Canonical identity of a source document: text that keeps the BSON type, so an ObjectId and its hex string stay two documents.
-import { EJSON, ObjectId } from 'bson';
+import { Double, EJSON, Int32, Long, ObjectId } from 'bson';
+import { typeOf } from './bson-type.ts';
 
 /** 24 hex digits for an ObjectId, canonical Extended JSON for anything else (a string stands in quotes). */
 export function sourceId(id: unknown): string {
@@ -14,3 +15,45 @@ export function idFromSourceId(text: string): unknown {
 /** By its mark, not its class: the driver brings a copy of the bson package of its own. */
 const isObjectId = (id: unknown): id is ObjectId =>
   typeof id === 'object' && id !== null && (id as { _bsontype?: string })._bsontype === 'ObjectId';
+
+/** A reading of what a person typed for an `_id`. */
+export interface Reading {
+  readonly sourceId: string;
+  /** What it was taken for: `ObjectId`, `string`, `int`, ... */
+  readonly as: string;
+}
+
+/**
+ * The source ids that text may stand for, the most likely first: ObjectId (bare hex or `ObjectId("...")`), Extended JSON, a quoted string,
+ * numbers, booleans, and last the text itself as a string.
+ */
+export function sourceIdsOf(text: string): Reading[] {
+  const readings = new Map<string, Reading>();
+  const add = (id: unknown) => {
+    const key = sourceId(id);
+    if (!readings.has(key)) readings.set(key, { sourceId: key, as: typeOf(id) });
+  };
+  const trimmed = text.trim();
+  const hex = /^(?:ObjectId\(\s*["']?)?([0-9a-f]{24})(?:["']?\s*\))?$/i.exec(trimmed)?.[1];
+  if (hex !== undefined) add(new ObjectId(hex));
+  const parsed = extended(trimmed);
+  if (parsed !== undefined && typeof parsed !== 'number') add(parsed);
+  const quoted = /^'(.*)'$/s.exec(trimmed)?.[1];
+  if (quoted !== undefined) add(quoted);
+  if (/^-?\d+$/.test(trimmed)) {
+    const whole = BigInt(trimmed);
+    if (BigInt.asIntN(32, whole) === whole) add(new Int32(Number(whole)));
+    if (BigInt.asIntN(64, whole) === whole) add(Long.fromBigInt(whole));
+  }
+  if (/^-?\d+(\.\d+)?(e[+-]?\d+)?$/i.test(trimmed)) add(new Double(Number(trimmed)));
+  add(text);
+  return [...readings.values()];
+}
+
+function extended(text: string): unknown {
+  try {
+    return EJSON.parse(text, { relaxed: false });
+  } catch {
+    return undefined;
+  }
+}

@@ -7,7 +7,7 @@ import { homeOf, type Home } from './home.ts';
 import type { Progress } from './install.ts';
 import { end, isAlive } from './process.ts';
 import { serviceNames, services, type Ports, type Running, type ServiceName } from './services.ts';
-import { locked, readState, writeState, type StackState } from './state.ts';
+import { locked, quarantineKey, readState, writeState, type StackState } from './state.ts';
 
 export { StackError } from './home.ts';
 export { serviceNames, type ServiceName } from './services.ts';
@@ -18,7 +18,8 @@ export type StackEnvironment = Record<
   | 'TARGET_POSTGRES_URL'
   | 'TARGET_MONGODB_URL'
   | 'TARGET_REDIS_URL'
-  | 'TEMPORAL_UI_URL',
+  | 'TEMPORAL_UI_URL'
+  | 'CAUSEWAY_QUARANTINE_KEY',
   string
 >;
 
@@ -33,6 +34,7 @@ export async function up(
   await locked(home, async () => {
     const state = await readState(home);
     writeState(home, state);
+    quarantineKey(home, true);
     const own = serviceNames.filter((name) => !values[services[name].variable]);
     await settle(own.map((name) => services[name].install(home, progress)));
     await settle(own.map((name) => ensure(home, state, name, progress)));
@@ -135,6 +137,7 @@ export async function reset(values: Values = process.env): Promise<void> {
     'demo-planted.jsonl',
     'stack.json',
     'secret',
+    'quarantine-key',
   ])
     await rm(join(home.folder, name), { recursive: true, force: true });
 }
@@ -186,6 +189,10 @@ export async function environment(values: Values = process.env): Promise<Partial
     values['TEMPORAL_UI_URL'] ??
     (state.services.temporal?.uiPort === undefined ? undefined : `http://127.0.0.1:${state.services.temporal.uiPort}`);
   if (ui !== undefined) result.TEMPORAL_UI_URL = ui;
+  // The stack's key belongs to what the stack's PostgreSQL holds; a database elsewhere has one of its own.
+  const embedded = !values[services.postgres.variable] && result.TARGET_POSTGRES_URL !== undefined;
+  const key = values['CAUSEWAY_QUARANTINE_KEY'] ?? (embedded ? quarantineKey(homeOf(values), false) : undefined);
+  if (key !== undefined) result.CAUSEWAY_QUARANTINE_KEY = key;
   return result;
 }
 

@@ -1,5 +1,6 @@
 // What the stack has started, written after every change: the record that `up` repairs from and `down` goes by.
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import lockfile from 'proper-lockfile';
@@ -52,6 +53,20 @@ export function writeState(home: Home, state: StackState): void {
     writeFileSync(`${file}.part`, content, { mode: 0o600 });
     renameSync(`${file}.part`, file);
   }
+}
+
+/** The key that quarantined documents are encrypted with, in a file only its owner may read; made once, and gone with the data. */
+export function quarantineKey(home: Home, make: boolean): string | undefined {
+  const file = `${home.folder}/quarantine-key`;
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch (error) {
+    if (!make || (error as NodeJS.ErrnoException).code !== 'ENOENT') return undefined;
+  }
+  const key = randomBytes(32).toString('base64');
+  writeFileSync(`${file}.part`, key, { mode: 0o600 });
+  renameSync(`${file}.part`, file);
+  return key;
 }
 
 /** One `up` or `down` at a time; a lock whose holder died is taken over. */

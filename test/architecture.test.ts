@@ -54,6 +54,7 @@ const folders = [
   'cli',
   'control',
   'core',
+  'lineage',
   'mappings',
   'seed',
   'spool',

@@ -1,6 +1,6 @@
 // The embedded stack: repairs what a crash left, keeps data, and stops only what it started.
 import { spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MongoClient } from 'mongodb';
@@ -50,6 +50,7 @@ test('all five answer, on the loopback only, beside the stack that the tests run
   expect((await status(values)).map((service) => service.state)).toEqual(Array(5).fill('running'));
   for (const service of Object.values((await recorded()).services)) expect(service.url).toContain('127.0.0.1');
   expect(Object.keys(await environment(values)).sort()).toEqual([
+    'CAUSEWAY_QUARANTINE_KEY',
     'SOURCE_MONGODB_URL',
     'TARGET_MONGODB_URL',
     'TARGET_POSTGRES_URL',
@@ -58,6 +59,20 @@ test('all five answer, on the loopback only, beside the stack that the tests run
     'TEMPORAL_NAMESPACE',
     'TEMPORAL_UI_URL',
   ]);
+});
+
+test('the key of the quarantine is made once, and only its owner may read it', async () => {
+  const file = join(home, 'quarantine-key');
+  const { mode } = await stat(file);
+  expect(mode & 0o777).toBe(0o600);
+  expect(Buffer.from(servers.CAUSEWAY_QUARANTINE_KEY, 'base64').length).toBe(32);
+  expect((await environment(values)).CAUSEWAY_QUARANTINE_KEY).toBe(servers.CAUSEWAY_QUARANTINE_KEY);
+  // A database elsewhere gets no key of ours; a key of its own goes before.
+  const elsewhere = { ...values, TARGET_POSTGRES_URL: 'postgres://elsewhere/db' };
+  expect(await environment(elsewhere)).not.toHaveProperty('CAUSEWAY_QUARANTINE_KEY');
+  expect(await environment({ ...elsewhere, CAUSEWAY_QUARANTINE_KEY: 'own' })).toMatchObject({
+    CAUSEWAY_QUARANTINE_KEY: 'own',
+  });
 });
 
 test('the source has change streams', async () => {

@@ -1,6 +1,7 @@
 // The second write, its failures and what became of them: applied under the same guard as everything, counted, and looked at again.
 import { readAgain } from '../activities/capture/redo.ts';
-import { applyChanges, type Feed } from '../activities/apply.ts';
+import { applyChanges, type ChangeSettings, type Feed } from '../activities/apply.ts';
+import { inForce } from '../activities/policy.ts';
 import { digestOf } from '../activities/shape.ts';
 import { holdRoutes } from '../control/routing.ts';
 import { KnownFailure, type FailureType } from '../core/failures.ts';
@@ -26,6 +27,7 @@ interface Pending {
 /** How long a sampled write may differ: longer than capture is ever behind in good order, ms. */
 const graceMs = 15_000;
 const pendingKept = 10_000;
+const policyMs = 2000;
 
 export class Ledger {
   readonly #options: DualWriteOptions;
@@ -36,6 +38,8 @@ export class Ledger {
   #repaired = 0;
   #equal = 0;
   #unequal = 0;
+  #current: ChangeSettings | undefined;
+  #policyAt = 0;
 
   constructor(options: DualWriteOptions) {
     this.#options = options;
@@ -45,9 +49,10 @@ export class Ledger {
 
   /** A writer that knows an older epoch is refused in the transaction that would have applied its write. */
   async write(feed: Feed, ids: readonly string[], epoch: number): Promise<void> {
-    const { source, targets, settings, timeoutMs = 2000, sampleRate = 0.01, metrics } = this.#options;
+    const { source, targets, timeoutMs = 2000, sampleRate = 0.01, metrics } = this.#options;
     const count = (failed: number) => metrics?.countWrites(feed.mapping.collection, 'new', ids.length, failed);
     try {
+      const settings = await this.#policy();
       const totals = await inTransaction(targets.postgres, 'the second write', async (client) => {
         await client.query(`select set_config('statement_timeout', $1, true)`, [String(timeoutMs)]);
         await client.query(holdRoutes);
@@ -61,7 +66,7 @@ export class Ledger {
             `the routing of ${feed.mapping.collection} has changed since it was read`,
           );
         const changes = await readAgain({ source }, feed, ids);
-        return applyChanges(targets, client, changes, settings);
+        return applyChanges(targets, client, changes, settings, new Map(), 'second write');
       });
       count(0);
       this.#second += totals.applied;
@@ -110,6 +115,16 @@ export class Ledger {
     const known = new Map(rows.filter((row) => !row.deleted).map((row) => [row.source_id, BigInt(row.source_digest)]));
     const same = now.filter(({ id, bytes }) => (bytes ? known.get(id) === digestOf(bytes) : !known.has(id)));
     return new Set(same.map((one) => one.id));
+  }
+
+  /** What is in force may change while the application runs. */
+  async #policy(): Promise<ChangeSettings> {
+    const { settings, targets } = this.#options;
+    if (Date.now() - this.#policyAt > policyMs) {
+      this.#current = await inForce(targets.postgres, settings);
+      this.#policyAt = Date.now();
+    }
+    return this.#current ?? settings;
   }
 
   get counters(): Counters {

@@ -1,5 +1,6 @@
 // Where everything is: the environment's values, checked once at process start. Secrets come from here only.
 import { z } from 'zod';
+import { keyVariable, Vault } from '../control/vault.ts';
 import type { Addresses } from '../activities/resources.ts';
 
 const url = (protocols: readonly string[], example: string) =>
@@ -10,12 +11,22 @@ const url = (protocols: readonly string[], example: string) =>
       `must begin with ${protocols.map((protocol) => `${protocol}://`).join(' or ')}, as in ${example}`,
     );
 
+/** A key that cannot be read is refused before anything is written without it. */
+function readable(text: string | undefined, context: z.RefinementCtx): void {
+  try {
+    Vault.from(text);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as Error).message.replace(`${keyVariable} `, '') });
+  }
+}
+
 const schema = z.object({
   TEMPORAL_ADDRESS: z.string().min(1),
   TEMPORAL_NAMESPACE: z.string().min(1).default('default'),
   SOURCE_MONGODB_URL: url(['mongodb', 'mongodb+srv'], 'mongodb://host:27017/tradingagents'),
   TARGET_POSTGRES_URL: url(['postgres', 'postgresql'], 'postgres://user:password@host:5432/tradingagents'),
   TARGET_MONGODB_URL: url(['mongodb', 'mongodb+srv'], 'mongodb://host:27018/tradingagents'),
+  [keyVariable]: z.string().optional().superRefine(readable),
   TARGET_REDIS_URL: url(['redis', 'rediss'], 'redis://host:6379/0, or nodes of a cluster separated by commas'),
 });
 

@@ -78,6 +78,15 @@ export interface RepairRequest {
   readonly deleteMissing?: boolean;
 }
 
+export const quarantineRetryId = (migration: string): string => `${rootId(migration)}/quarantine/retry`;
+/** What to try again; `policy` is put into force first, for every writer. */
+export interface RetryRequest {
+  readonly rule?: string;
+  readonly collection?: string;
+  readonly dryRun: boolean;
+  readonly policy?: { readonly zone: string; readonly providers: string[] };
+}
+
 // The same as updates, for a caller that wants an answer: validated before anything is recorded, answered when done.
 export const setCutoverPercentageUpdate = defineUpdate<Record<string, Route>, [unknown]>('setCutoverPercentage');
 export const pauseUpdate = defineUpdate<Status>('pause');

@@ -14,3 +14,4 @@ export { checkpoint } from './children/checkpoint.ts';
 export { snapshot } from './children/snapshot.ts';
 export { restore } from './children/restore.ts';
 export { rollback } from './children/rollback.ts';
+export { quarantineRetry } from './children/quarantine-retry.ts';

@@ -4,6 +4,7 @@ import type pg from 'pg';
 import { holdsLane, takeLane } from '../../control/capture.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { inTransaction, postgresFailure, query } from '../../stores/postgres/connection.ts';
+import type { Origin } from '../../stores/postgres/ledger.ts';
 import {
   applyChanges,
   feedsOf,
@@ -15,6 +16,7 @@ import {
   type Totals,
 } from '../apply.ts';
 import { killPoint } from '../kill-points.ts';
+import { inForce } from '../policy.ts';
 import type { Resources } from '../resources.ts';
 import type { Why } from '../shape.ts';
 import { SourceClock } from './read.ts';
@@ -40,14 +42,16 @@ export async function applyLane(
   const feeds = new Map([...(await feedsOf(resources)).values()].map((feed) => [feed.collectionId, feed]));
   const patience = new Patience(slice);
   let most = eventsAtOnce;
+  let current = settings;
   while (!slice.over()) {
     try {
+      if (slice.every('policy', 2000)) current = await inForce(resources.postgres, settings);
       if (slice.every('share', 3000)) {
         const queue = await surplus(resources, lane);
         if (queue !== undefined) return { ended: 'handed-over', queue };
       }
       const started = performance.now();
-      const applied = await applyNext(resources, { lane, epoch, feeds, settings, clock }, most);
+      const applied = await applyNext(resources, { lane, epoch, feeds, settings: current, clock }, most);
       if (applied === 'superseded') return { ended: (await exists(resources, lane)) ? 'superseded' : 'closed' };
       if (applied > 0) killPoint('lane.after-commit');
       patience.rewarded();
@@ -108,7 +112,7 @@ async function applyNext(
     const last = rows.at(-1);
     if (!last) return 0;
     const changes = rows.flatMap((row) => decodeChanges(row.content, feeds));
-    const totals = await applyPatiently(resources, client, changes, settings, new Map(), 'note');
+    const totals = await applyPatiently(resources, client, changes, settings, new Map(), 'capture', 'note');
     killPoint('lane.before-position');
     // These and no others: whatever else may have come meanwhile has not been applied.
     await client.query('delete from migration_control.captured where lane = $1 and segment = any($2::bigint[])', [
@@ -140,11 +144,12 @@ export async function applyPatiently(
   changes: readonly Change[],
   settings: ChangeSettings,
   lost: ReadonlyMap<string, Why> = new Map(),
+  origin: Origin = 'capture',
   late: LateWrites = 'leave',
 ): Promise<Totals> {
   await client.query('savepoint half');
   try {
-    const totals = await applyChanges(resources, client, changes, settings, lost, late);
+    const totals = await applyChanges(resources, client, changes, settings, lost, origin, late);
     await client.query('release savepoint half');
     return totals;
   } catch (error) {
@@ -157,7 +162,7 @@ export async function applyPatiently(
     if (!second || keys.size === 1) {
       const why = { rule: 'target_refused', path: '', message: failure.message };
       const one = new Map([[lostKey(only.feed, only.id), why]]);
-      return applyPatiently(resources, client, changes, settings, one, late);
+      return applyPatiently(resources, client, changes, settings, one, origin, late);
     }
     // Both halves in order, and no key in both: changes to one document stay together.
     const left = new Set([...keys].slice(0, keys.size >> 1));
@@ -165,7 +170,8 @@ export async function applyPatiently(
       changes.filter((change) => left.has(lostKey(change.feed, change.id)) === side),
     );
     const results = [];
-    for (const half of halves) results.push(await applyPatiently(resources, client, half, settings, lost, late));
+    for (const half of halves)
+      results.push(await applyPatiently(resources, client, half, settings, lost, origin, late));
     return results.reduce((a, b) => ({
       applied: a.applied + b.applied,
       stale: a.stale + b.stale,
@@ -179,7 +185,11 @@ export async function applyPatiently(
 }
 
 /** Configuration files are rendered whole from their table, later and together. */
-async function markFiles(client: pg.ClientBase, resources: Resources, touched: ReadonlySet<string>): Promise<void> {
+export async function markFiles(
+  client: pg.ClientBase,
+  resources: Pick<Resources, 'mappings'>,
+  touched: ReadonlySet<string>,
+): Promise<void> {
   const stale = [...touched].filter((collection) =>
     resources.mappings.get(collection)?.targets.some((target) => target.store === 'files'),
   );

@@ -6,6 +6,7 @@ import { ChangeStream, imagesOf } from '../../stores/mongodb/changes.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { inTransaction } from '../../stores/postgres/connection.ts';
 import { enroll } from '../plan.ts';
+import { keepPolicy } from '../policy.ts';
 import { mappingOf, type Resources } from '../resources.ts';
 
 export interface Opened {
@@ -27,6 +28,7 @@ export async function openCapture(resources: Resources, settings: Settings): Pro
       names.push(source);
     }
   }
+  await keepPolicy(resources.postgres, settings);
   const known = await readStream(resources.postgres);
   if (known) return { images: known.images, lanes: known.lanes, openedAt: known.version.toString() };
   const images = await imagesOf(resources.source.db, names);

@@ -6,6 +6,7 @@ import { idFromSourceId } from '../../core/identity.ts';
 import { shownUpTo } from '../../control/capture.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
 import { inTransaction, name, query } from '../../stores/postgres/connection.ts';
+import type { Origin } from '../../stores/postgres/ledger.ts';
 import { applyChanges, lostKey, whyLost, type Change, type ChangeSettings, type Feed, type Found } from '../apply.ts';
 import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
@@ -49,7 +50,14 @@ export async function redoDue(
       await yieldTo(client, feed, ids, read[0]!.version);
       changes.push(...read);
     }
-    const { clashes, refused } = await applyPatiently(resources, client, changes, settings);
+    const { clashes, refused } = await applyPatiently(
+      resources,
+      client,
+      changes,
+      settings,
+      new Map(),
+      'read again',
+    );
     const found = new Map(clashes.map((clash) => [lostKey(clash.feed, clash.id), clash]));
     // One read under a stamp older than what stands has not been applied, and what stands may not be what was to be: it waits for the stream.
     const waits = rows.filter((row) => refused.has(key(row)) || (found.has(key(row)) && !row.over));
@@ -65,6 +73,7 @@ export async function redoDue(
       changes,
       done.flatMap((row) => found.get(key(row)) ?? []),
       settings,
+      'read again',
     );
     await client.query(
       'delete from migration_control.redo using unnest($1::smallint[], $2::text[]) done(collection_id, source_id) where redo.collection_id = done.collection_id and redo.source_id = done.source_id',
@@ -76,7 +85,12 @@ export async function redoDue(
 }
 
 /** What stands from an earlier read with the same stamp is older than this read: while the source is quiet every read has the same. */
-async function yieldTo(client: pg.ClientBase, feed: Feed, ids: readonly string[], version: Version): Promise<void> {
+export async function yieldTo(
+  client: pg.ClientBase,
+  feed: Feed,
+  ids: readonly string[],
+  version: Version,
+): Promise<void> {
   await client.query(
     `with same as (select source_id from migration_control.ledger where collection_id = $1 and source_id = any($2) and version = $3 and op_index = $4
        order by source_id for update)
@@ -85,15 +99,17 @@ async function yieldTo(client: pg.ClientBase, feed: Feed, ids: readonly string[]
   );
 }
 
-/** Quarantines documents that have lost a unique value for good; one that already is, for the same reason, stays as it is. */
-async function setAside(
+/** Quarantines documents that have lost a unique value for good; one that already is, for the same reason, stays as it is, and is returned. */
+export async function setAside(
   resources: Resources,
   client: pg.ClientBase,
   changes: readonly Change[],
   losers: readonly Found[],
   settings: ChangeSettings,
-): Promise<void> {
+  origin: Origin,
+): Promise<Found[]> {
   const lost = new Map<string, Why>();
+  const same: Found[] = [];
   for (const loser of losers) {
     const why = whyLost(loser);
     const { rowCount } = await client.query(
@@ -101,14 +117,16 @@ async function setAside(
       [loser.feed.collectionId, loser.id, why.rule],
     );
     if (rowCount === 0) lost.set(lostKey(loser.feed, loser.id), why);
+    else same.push(loser);
   }
-  if (lost.size === 0) return;
+  if (lost.size === 0) return same;
   await applyChanges(
     resources,
     client,
     changes.filter((change) => lost.has(lostKey(change.feed, change.id))),
     settings,
     lost,
+    origin,
   );
   for (const loser of losers) {
     const why = lost.get(lostKey(loser.feed, loser.id));
@@ -118,6 +136,7 @@ async function setAside(
         [loser.feed.collectionId, loser.id, why.rule, why.path],
       );
   }
+  return same;
 }
 
 /** Documents that something has changed for: a row they name has come, or the unique value they lost may be free again. */

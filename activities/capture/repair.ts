@@ -13,6 +13,7 @@ import { RangeRead } from '../../stores/mongodb/source.ts';
 import { inTransaction, postgresFailure, query } from '../../stores/postgres/connection.ts';
 import { escape } from '../../stores/postgres/copy.ts';
 import { feedsOf, type Change, type ChangeSettings, type Feed } from '../apply.ts';
+import { inForce } from '../policy.ts';
 import type { Resources } from '../resources.ts';
 import { digestOf, imageOf } from '../shape.ts';
 import { applyPatiently } from './lane.ts';
@@ -64,11 +65,12 @@ const dropped = new Set(['drop', 'rename', 'dropDatabase', 'invalidate']);
 /** Run again after a crash it starts the scan anew, and finds less to write. Throws ConfigurationInvalid where documents would go that nobody said may go. */
 export async function repairGap(resources: Resources, order: RepairOrder, heartbeat: () => void): Promise<Repaired> {
   const gap = await currentGap(resources.postgres);
+  const current = { ...order, settings: await inForce(resources.postgres, order.settings) };
   const there = new Set(await collectionNames(resources.source.db));
   const collections: Record<string, { scanned: number; rewritten: number; deleted: number }> = {};
   for (const feed of (await feedsOf(resources)).values()) {
     const sums = (collections[feed.mapping.collection] ??= { scanned: 0, rewritten: 0, deleted: 0 });
-    const one = await repairFeed(resources, feed, there.has(feed.source), order, gap, heartbeat);
+    const one = await repairFeed(resources, feed, there.has(feed.source), current, gap, heartbeat);
     sums.scanned += one.scanned;
     sums.rewritten += one.rewritten;
     sums.deleted += one.deleted;
@@ -184,6 +186,6 @@ async function missing(client: pg.ClientBase, feed: Feed, before: bigint): Promi
 async function write(resources: Resources, changes: readonly Change[], order: RepairOrder): Promise<void> {
   if (changes.length === 0 || order.dryRun) return;
   await inTransaction(resources.postgres, 'writing what differs', (client) =>
-    applyPatiently(resources, client, changes, order.settings),
+    applyPatiently(resources, client, changes, order.settings, new Map(), 'gap repair'),
   );
 }

@@ -1,9 +1,11 @@
 // What keeps the targets complete beside the lanes: documents to be read again, references, configuration files, old figures.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readStream } from '../../control/capture.ts';
+import { forgetVersions } from '../../control/lineage.ts';
 import { query } from '../../stores/postgres/connection.ts';
 import type { TableTarget } from '../../stores/postgres/target.ts';
 import { feedsOf, type ChangeSettings, type Feed } from '../apply.ts';
+import { inForce } from '../policy.ts';
 import type { Resources } from '../resources.ts';
 import { renderCollection } from '../targets.ts';
 import { findDue, redoDue, type Parent } from './redo.ts';
@@ -18,10 +20,12 @@ export interface TendSettings extends ChangeSettings {
 export async function tendTargets(resources: Resources, settings: TendSettings, slice: Slice): Promise<SliceResult> {
   const feeds = new Map([...(await feedsOf(resources)).values()].map((feed) => [feed.collectionId, feed]));
   const patience = new Patience(slice);
+  let current = settings;
   while (!slice.over()) {
     try {
       if (slice.every('open', 2000) && !(await readStream(resources.postgres))) return { ended: 'closed' };
-      const redone = await redoDue(resources, feeds, settings, settings.clashSeconds);
+      if (slice.every('policy', 2000)) current = await inForce(resources.postgres, settings);
+      const redone = await redoDue(resources, feeds, current, current.clashSeconds);
       if (slice.every('due', 1000)) await findDue(resources.postgres, feeds, parentsOf(resources, feeds));
       if (slice.every('files', 1000)) await renderStale(resources, settings.configurationDirectory);
       if (slice.every('prune', 60_000)) await prune(resources);
@@ -50,7 +54,7 @@ function parentsOf(resources: Resources, feeds: ReadonlyMap<number, Feed>): Pare
   });
 }
 
-async function renderStale(resources: Resources, directory: string): Promise<void> {
+export async function renderStale(resources: Resources, directory: string): Promise<void> {
   // The mark goes first: what changes while the files are written marks them again.
   const rows = await query<{ collection: string }>(
     resources.postgres,
@@ -80,4 +84,5 @@ async function prune(resources: Resources): Promise<void> {
     'forgetting workers',
     `delete from migration_control.capture_workers where seen_at < clock_timestamp() - interval '1 hour'`,
   );
+  await forgetVersions(resources.postgres);
 }

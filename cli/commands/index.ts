@@ -10,6 +10,7 @@ import { decisions } from './decisions.ts';
 import { decide } from './decide.ts';
 import { decommission } from './decommission.ts';
 import { demo } from './demo.ts';
+import { explain } from './explain.ts';
 import { quarantine } from './quarantine.ts';
 import { replay } from './replay.ts';
 import { reverse } from './reverse.ts';
@@ -46,5 +47,6 @@ export const commands = (): Command[] => [
   decide(),
   validate(),
   quarantine(),
+  explain(),
   replay(),
 ];

@@ -4,7 +4,8 @@ import type { Version } from '../../core/guard.ts';
 import { clashesOf, type Clash } from './clashes.ts';
 import { name } from './connection.ts';
 import { columnsOf } from './copy.ts';
-import { errorColumns, ledgerColumns, unresolvedColumns } from './ledger.ts';
+import { errorColumns, ledgerColumns, originCode, unresolvedColumns, type Origin } from './ledger.ts';
+import { replaceNotes } from './notes.ts';
 import { orNoteAgain } from './redo.ts';
 import { copy, insertChildren, stageTable, type CopyText } from './stage.ts';
 import type { TableTarget } from './target.ts';
@@ -58,6 +59,8 @@ export interface StaleDocument {
 /** Who has lost a unique key is settled before the copy; live writers settle it anew for each document they apply. */
 export interface ApplyOptions {
   readonly forgetElections: boolean;
+  /** Without one it is the copy. After a `quarantine retry` a document that fails again keeps its entry, with the new reason. */
+  readonly origin?: Origin;
 }
 
 /** To be called in a transaction, also several times. */
@@ -66,7 +69,7 @@ export async function applyImages(client: pg.ClientBase, images: Images, options
   const partition = `migration_control.${name(`ledger_${images.collectionId}`)}`;
   const before = await findFresh(client, partition);
   const clashes = await clashesOf(client, images, stages);
-  await writeLedger(client, partition, clashes.length > 0);
+  await writeLedger(client, partition, { clashed: clashes.length > 0, known: before.known > 0 }, options.origin);
   const [parents, children] = [stages.filter((one) => !one.target.child), stages.filter((one) => one.target.child)];
   for (const one of parents) await replaceRows(client, images, one, before);
   for (const one of children) await replaceChildren(client, one, before);
@@ -81,7 +84,7 @@ export interface Stage {
 }
 
 /** How many documents the ledger knew before, and in which states: what never was there need not be removed. */
-interface Before {
+export interface Before {
   readonly known: number;
   readonly loaded: number;
   readonly quarantined: number;
@@ -94,7 +97,7 @@ async function stage(client: pg.ClientBase, images: Images): Promise<Stage[]> {
     create temporary table if not exists stage_ledger (like migration_control.ledger including defaults) on commit delete rows;
     create temporary table if not exists stage_unresolved (like migration_control.unresolved) on commit delete rows;
     create temporary table if not exists stage_errors (collection text, source_collection text, source_id text collate "C", rule text, path text,
-      message text, document jsonb, mapping_version smallint) on commit delete rows;
+      message text, document jsonb, mapping_version smallint, bson_type text) on commit delete rows;
     create temporary table if not exists fresh (source_id text collate "C", old_place timestamptz, old_state "char", old_keys text[], known boolean) on commit delete rows;
     create temporary table if not exists clash (source_id text collate "C", unique_set integer) on commit delete rows;
     delete from stage_ledger; delete from stage_unresolved; delete from stage_errors; delete from fresh; delete from clash`);
@@ -130,14 +133,39 @@ async function findFresh(client: pg.ClientBase, partition: string): Promise<Befo
   return { known: Number(known), loaded: Number(loaded), quarantined: Number(quarantined) };
 }
 
-async function writeLedger(client: pg.ClientBase, partition: string, clashed: boolean): Promise<void> {
-  const set = ledgerColumns.slice(2).map((column) => `${column} = s.${column}`);
+/** What newer versions replace goes into the history, in the statement that replaces it; what the ledger never held leaves nothing. */
+async function writeLedger(
+  client: pg.ClientBase,
+  partition: string,
+  { clashed, known }: { readonly clashed: boolean; readonly known: boolean },
+  origin: Origin | undefined,
+): Promise<void> {
+  const set = [
+    ...ledgerColumns.slice(2).map((column) => `${column} = s.${column}`),
+    `origin = ${origin === undefined ? 'null' : `'${originCode[origin]}'`}`,
+  ];
+  const kept = historyColumns.join(', ');
+  const superseded = `with superseded as (insert into migration_control.ledger_history (${kept})
+    select ${kept} from ${partition} join fresh using (source_id) where fresh.known)`;
   await client.query(
-    `update ${partition} l set ${set.join(', ')} from stage_ledger s join fresh using (source_id) where l.collection_id = s.collection_id and l.source_id = s.source_id`,
+    `${known ? superseded : ''} update ${partition} l set ${set.join(', ')} from stage_ledger s join fresh using (source_id) where l.collection_id = s.collection_id and l.source_id = s.source_id`,
   );
   if (clashed)
     await client.query(`delete from ${partition} l using clash where l.source_id = clash.source_id and l.version = 0`);
 }
+
+const historyColumns = [
+  'collection_id',
+  'source_id',
+  'version',
+  'op_index',
+  'deleted',
+  'state',
+  'rule',
+  'mapping_version',
+  'source_digest',
+  'origin',
+];
 
 /** Rows of a document that was not loaded before are not ours to remove: a sibling collection may have the same id. */
 async function replaceRows(
@@ -213,39 +241,6 @@ async function replaceChildren(
     `delete from ${from} s where not exists (select 1 from fresh where fresh.source_id = s.source_id)`,
   );
   await insertChildren(client, target, from);
-}
-
-/** A newer version leaves quarantine by itself, or enters it with its own reason; what it refers to is noted anew. */
-async function replaceNotes(
-  client: pg.ClientBase,
-  images: Images,
-  options: ApplyOptions,
-  before: Before,
-): Promise<void> {
-  if (before.quarantined > 0)
-    await client.query(
-      `update migration_control.migration_errors e set resolved_at = clock_timestamp() from fresh, migration_control.collections c
-     where fresh.old_state = 'q' and c.id = $1 and e.collection = c.mapping and e.source_collection = c.source and e.source_id = fresh.source_id and e.resolved_at is null`,
-      [images.collectionId],
-    );
-  if (images.errors)
-    await client.query(
-      `insert into migration_control.migration_errors (${errorColumns.join(', ')}) select ${errorColumns.map((column) => `e.${column}`).join(', ')} from stage_errors e join fresh using (source_id)`,
-    );
-  if (before.known > 0)
-    await client.query(
-      `delete from migration_control.unresolved u using fresh where u.collection_id = $1 and u.source_id = fresh.source_id`,
-      [images.collectionId],
-    );
-  if (images.unresolved)
-    await client.query(
-      `insert into migration_control.unresolved (${unresolvedColumns.join(', ')}) select distinct ${unresolvedColumns.map((column) => `u.${column}`).join(', ')} from stage_unresolved u join fresh using (source_id)`,
-    );
-  if (options.forgetElections && (images.siblings.length > 1 || images.tables.some(({ target }) => target.unique)))
-    await client.query(
-      `delete from migration_control.elections e using fresh where e.collection_id = $1 and e.source_id = fresh.source_id`,
-      [images.collectionId],
-    );
 }
 
 interface OutcomeRow {

@@ -5,6 +5,16 @@ import { escape, microsText } from './copy.ts';
 export const stateCode = { loaded: 'l', quarantined: 'q', skipped: 's' } as const;
 export type State = keyof typeof stateCode;
 
+/** How a version came into the ledger; what the copy loads has none. */
+export const originCode = {
+  capture: 'c',
+  'second write': 'w',
+  'read again': 'a',
+  'gap repair': 'g',
+  'quarantine retry': 'q',
+} as const;
+export type Origin = keyof typeof originCode;
+
 export const ledgerColumns = [
   'collection_id',
   'source_id',
@@ -56,6 +66,7 @@ export const errorColumns = [
   'message',
   'document',
   'mapping_version',
+  'bson_type',
 ];
 
 export interface ErrorRow {
@@ -65,10 +76,12 @@ export interface ErrorRow {
   readonly rule: string;
   readonly path: string;
   readonly message: string;
-  /** Redacted canonical Extended JSON without NUL characters. */
+  /** JSON without NUL characters: sealed, or redacted canonical Extended JSON. */
   readonly document: string;
   readonly mappingVersion: number;
+  /** Of what stands at `path`. */
+  readonly bsonType: string;
 }
 
 export const encodeError = (row: ErrorRow): string =>
-  `${[row.collection, row.sourceCollection, row.sourceId, row.rule, row.path, row.message, row.document].map(escape).join('\t')}\t${row.mappingVersion}\n`;
+  `${[row.collection, row.sourceCollection, row.sourceId, row.rule, row.path, row.message, row.document].map(escape).join('\t')}\t${row.mappingVersion}\t${escape(row.bsonType)}\n`;

@@ -91,6 +91,7 @@ describe('PostgreSQL', () => {
           message: 'm',
           document: '{}',
           mappingVersion: 1,
+          bsonType: 'missing',
         }),
       );
     const batch: Batch = {

@@ -23,6 +23,11 @@ function render(): string {
 \`causeway start --config FILE\` reads them from a JSON file. They are checked before anything is started; unknown keys are refused. They hold
 no addresses and no passwords: those come from the environment of the workers.
 
+\`zone\` and \`providers\` are in force for every writer from the moment change capture is opened; later only
+\`causeway quarantine retry --config FILE\` changes them. \`CAUSEWAY_QUARANTINE_KEY\` in the environment of workers, of applications that write
+twice and of whoever looks encrypts documents that are set aside: keys of 32 bytes in base64 or hex, separated by commas, the first encrypts
+([runbook](runbook/8-quarantine-and-lineage.md)).
+
 | setting | type | default | meaning |
 |---|---|---|---|
 ${rows.join('\n')}
