@@ -29,7 +29,7 @@ export async function untilSettled<T>(
 }
 
 /** Waits until what was written before now has been applied. Returns false where there is no capture, or it does not come so far. */
-async function caughtUp(resources: Resources, heartbeat: () => void): Promise<boolean> {
+export async function caughtUp(resources: Resources, heartbeat: () => void): Promise<boolean> {
   if (!(await readStream(resources.postgres))) return false;
   const now = await mongo('asking for the time', () => resources.source.db.command({ ping: 1 }));
   const version = versionOf(now['operationTime']).toString();

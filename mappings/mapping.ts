@@ -4,6 +4,7 @@ import type { Target } from '../stores/store.ts';
 import type { Row } from '../stores/postgres/target.ts';
 import type { KeyRow } from '../stores/redis/target.ts';
 import type { Notes } from './notes.ts';
+import type { ApplicationQuery } from './query.ts';
 import type { TransformSettings } from './settings.ts';
 
 /** A source document as decoded without promotion: Int32, Double, Long, Decimal128, ObjectId and Date keep their types. */
@@ -25,6 +26,34 @@ export interface UniqueRule {
 export interface BusinessRule {
   readonly name: string;
   readonly sql: string;
+}
+
+/** A reference beyond those that columns made by `references()` and child tables declare: `sql` counts the rows whose other end is missing. */
+export type ReferenceRule = BusinessRule;
+
+/** What a column's values must be, beyond its type. Numbers that are not finite are refused everywhere but where `nonFinite` says otherwise. */
+export interface ValueRule {
+  readonly table: string;
+  readonly column: string;
+  /** What a jsonb value may be; null is always allowed where the column is. */
+  readonly json?: readonly ('object' | 'array' | 'string' | 'number' | 'boolean')[];
+  /** Bounds, both included, as PostgreSQL reads them. */
+  readonly min?: string;
+  readonly max?: string;
+  readonly nonFinite?: true;
+}
+
+/**
+ * Rows and sums that must be the same, group by group, in the source (through this mapping) and in the target. The groups' values stand in
+ * validation results: columns with personal data have no place in `by`.
+ */
+export interface Invariant {
+  readonly name: string;
+  readonly table: string;
+  readonly by: readonly string[];
+  /** A timestamptz column whose day, in the migration's zone, is part of the group. */
+  readonly localDay?: string;
+  readonly sums: readonly string[];
 }
 
 export interface Mapping {
@@ -49,11 +78,28 @@ export interface Mapping {
   /** Pure: no clock, no randomness, no look-ups. `document` has its fields under their first names. Throws Quarantined. */
   transform(document: Document, notes: Notes, settings: TransformSettings): Outcome;
   readonly rules: readonly BusinessRule[];
+  readonly references: readonly ReferenceRule[];
+  readonly values: readonly ValueRule[];
+  readonly invariants: readonly Invariant[];
   /** Queries the application runs on this collection, for `assess` when the server cannot tell. */
   readonly accessPatterns: readonly string[];
+  /** The same as questions that can be put to both systems and measured. */
+  readonly queries: readonly ApplicationQuery[];
 }
 
-type Optional = 'aliases' | 'otherNames' | 'after' | 'unique' | 'skip' | 'rules' | 'accessPatterns' | 'version';
+type Optional =
+  | 'aliases'
+  | 'otherNames'
+  | 'after'
+  | 'unique'
+  | 'skip'
+  | 'rules'
+  | 'references'
+  | 'values'
+  | 'invariants'
+  | 'accessPatterns'
+  | 'queries'
+  | 'version';
 export type MappingDefinition = Omit<Mapping, Optional> & Partial<Pick<Mapping, Optional>>;
 
 /** Fills in what a simple mapping may leave out. */
@@ -63,7 +109,11 @@ export const defineMapping = (definition: MappingDefinition): Mapping => ({
   after: [],
   unique: [],
   rules: [],
+  references: [],
+  values: [],
+  invariants: [],
   accessPatterns: [],
+  queries: [],
   version: 1,
   skip: () => undefined,
   ...definition,

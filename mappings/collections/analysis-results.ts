@@ -12,10 +12,10 @@ import { readReports, textsOf } from '../fields/sections.ts';
 import { marketOf, readSymbol, type Symbol } from '../fields/symbol.ts';
 import { cleanText } from '../fields/text.ts';
 import { defineMapping, type Document } from '../mapping.ts';
+import { reportQueries, symbolFields } from '../queries/analysis-results.ts';
 import type { Notes } from '../notes.ts';
 import { as } from '../shape.ts';
 
-const symbolFields = ['symbol', 'stock_symbol', 'stock_code', 'code', 'ticker'] as const;
 const texts = [
   'analysis_type',
   'analysis_id',
@@ -184,6 +184,7 @@ export default defineMapping({
     'one report: _id, analysis_id or task_id',
     'of a user: user_id= sort created_at desc limit 50',
   ],
+  queries: reportQueries,
 });
 
 /** The first of the symbol's names that is there; others that differ stay in the residual. */
