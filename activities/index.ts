@@ -9,6 +9,8 @@ import { extractSegment, type ExtractOrder, type ExtractPosition } from './extra
 import { classified } from './failing.ts';
 import { loadOutside, loadPostgres, type LoadOrder } from './load.ts';
 import { planChunks, planCollections } from './plan.ts';
+import { performanceGate, type GateOrder } from './performance/gate.ts';
+import { runPerformanceTests, type PerformanceOrder } from './performance/tester.ts';
 import { preflight } from './preflight.ts';
 import { prepareControl, recordAudit, recordCheckpoint, rehearseRollback, undoPreparation } from './record.ts';
 import type { Resources } from './resources.ts';
@@ -65,6 +67,16 @@ export function controlActivities(resources: Resources) {
         { ...order, transform: { ...order.transform, asOf: await sourceTime(resources) } },
         beat,
       ),
+    runPerformanceTests: async (
+      order: Omit<PerformanceOrder, 'transform'> & { transform: Pick<Settings, 'zone' | 'providers'> },
+    ) => {
+      const transform = { ...order.transform, asOf: await sourceTime(resources) };
+      const report = await runPerformanceTests(resources, { ...order, transform }, beat);
+      // Plans and figures stand in performance_results; history keeps the verdict.
+      const { id, overall_status, against_old, regressions } = report;
+      return { id, overall_status, against_old, regressed: regressions.map((one) => one.what) };
+    },
+    performanceGate: (order: GateOrder) => performanceGate(resources, order),
     route: (order: RouteOrder) => route(resources, order),
     undoPreparation: (name: string) => undoPreparation(resources, name),
     undoSchema: () => undoSchema(resources),

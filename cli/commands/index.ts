@@ -6,6 +6,7 @@ import { abort, pause, resume, retry, rollback } from './orders.ts';
 import { capture, repair } from './capture.ts';
 import { cutover } from './cutover.ts';
 import { demo } from './demo.ts';
+import { perf } from './perf.ts';
 import { quarantine } from './quarantine.ts';
 import { replay } from './replay.ts';
 import { seed } from './seed.ts';
@@ -35,6 +36,7 @@ export const commands = (): Command[] => [
   capture(),
   repair(),
   validate(),
+  perf(),
   quarantine(),
   replay(),
 ];
