@@ -29,7 +29,7 @@ const manyRows = 10_000;
 
 /** `slow`: also asks both systems for their plans. */
 export async function diagnose(asker: Asker, probe: Probe, measured: MeasuredQuery, slow: boolean): Promise<Diagnosis> {
-  const causes: Cause[] = measured.blockers.map((blocker) => lockCause(probe.query, blocker));
+  const causes: Cause[] = measured.blockers.map(lockCause);
   const lost = await lostIndex(asker, probe.mapping, probe.query);
   const plans: KeptPlan[] = [];
   if (slow || lost) {
@@ -41,27 +41,24 @@ export async function diagnose(asker: Asker, probe: Probe, measured: MeasuredQue
       if (scan)
         causes.push({
           kind: 'sequential_scan',
-          sentence: `${probe.query.name}: the plan reads ${scan.relation} sequentially, ${scan.rows} rows, although the index stands; run ANALYZE ${scan.relation}`,
+          sentence: `the plan reads ${scan.relation} sequentially, ${scan.rows} rows, although the index stands; run ANALYZE ${scan.relation}`,
           evidence: plan.scans,
         });
     }
   }
   if (measured.new.timeouts > 0 && measured.blockers.length === 0)
-    causes.push({ kind: 'timeout', sentence: `${probe.query.name}: no answer in time, and nobody held a lock` });
+    causes.push({ kind: 'timeout', sentence: `no answer in time, and nobody held a lock` });
   for (const error of measured.errors.filter((one) => one.startsWith('new')))
-    causes.push({ kind: 'error', sentence: `${probe.query.name}: ${error.replace('new: ', '')}` });
+    causes.push({ kind: 'error', sentence: error.replace('new: ', '') });
   return { causes, plans };
 }
 
-function lockCause(
-  query: ApplicationQuery,
-  { pid, relation, holds, wanted, application, state, since }: Blocker,
-): Cause {
+function lockCause({ pid, relation, holds, wanted, application, state, since }: Blocker): Cause {
   const who = `process ${pid}${application ? ` (${application}${state ? `, ${state}` : ''})` : ''}`;
   const what = `${holds.join(', ') || 'a lock'}${relation ? ` on ${relation}` : ''}`;
   return {
     kind: 'lock',
-    sentence: `${query.name}: waits for ${wanted ?? 'a lock'}${relation ? ` on ${relation}` : ''}, because ${who} holds ${what}${since ? ` since ${since}` : ''}; \`select pg_terminate_backend(${pid})\` ends it`,
+    sentence: `waits for ${wanted ?? 'a lock'}${relation ? ` on ${relation}` : ''}, because ${who} holds ${what}${since ? ` since ${since}` : ''}; \`select pg_terminate_backend(${pid})\` ends it`,
     evidence: { pid, relation, holds, wanted, application, state, since },
   };
 }
@@ -71,32 +68,27 @@ async function lostIndex(asker: Asker, mapping: Mapping, query: ApplicationQuery
   if (!query.index) return undefined;
   const { target, keys } = query.index;
   const store = mapping.targets.find((one) => one.name === target)?.store;
-  if (store === 'postgres') return lostTableIndex(asker, query.name, target, keys as readonly string[]);
+  if (store === 'postgres') return lostTableIndex(asker, target, keys as readonly string[]);
   const standing = await mongoIndexes(asker.databases.new, target);
   if (standing.some((index) => servesMongo(index, keys as Sort))) return undefined;
   return {
     kind: 'missing_index',
-    sentence: `${query.name}: ${target} has no index ${JSON.stringify(keys)}, which the mapping ${mapping.collection} declares; \`db.${target}.createIndex(${JSON.stringify(keys)})\` makes it`,
+    sentence: `${target} has no index ${JSON.stringify(keys)}, which the mapping ${mapping.collection} declares; \`db.${target}.createIndex(${JSON.stringify(keys)})\` makes it`,
   };
 }
 
-async function lostTableIndex(
-  asker: Asker,
-  query: string,
-  table: string,
-  keys: readonly string[],
-): Promise<Cause | undefined> {
+async function lostTableIndex(asker: Asker, table: string, keys: readonly string[]): Promise<Cause | undefined> {
   const standing = (await indexesOf(asker.pool, [table])).filter((index) => serves(index, keys));
   if (standing.some((index) => index.valid)) return undefined;
   const columns = keys.map((key) => key.replace(/^[^ ]+/, name)).join(', ');
   if (standing.length > 0)
     return {
       kind: 'invalid_index',
-      sentence: `${query}: the index on ${table} (${keys.join(', ')}) is not valid; REINDEX it`,
+      sentence: `the index on ${table} (${keys.join(', ')}) is not valid; REINDEX it`,
     };
   return {
     kind: 'missing_index',
-    sentence: `${query}: ${table} has no index on (${keys.join(', ')}), which its mapping declares; \`create index on ${name(table)} (${columns})\` makes it`,
+    sentence: `${table} has no index on (${keys.join(', ')}), which its mapping declares; \`create index on ${name(table)} (${columns})\` makes it`,
   };
 }
 

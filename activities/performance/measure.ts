@@ -30,7 +30,7 @@ export interface Effort {
 
 /** A lock that is waited for this long is looked at, ms. */
 const suspicious = 200;
-/** After as many time-outs a system is not asked again. */
+/** After as many time-outs a system is not asked again; after the first, where a lock explains it. */
 const enough = 2;
 
 interface Tally {
@@ -78,7 +78,7 @@ export async function measureQuery(asker: Asker, probe: Probe, effort: Effort): 
           if (side === 'new') slowest = { ms: Infinity, asked };
         }
       }
-      if (tally.new.timeouts >= enough) break;
+      if (tally.new.timeouts >= (blockers.size > 0 ? 1 : enough)) break;
     }
     return { ...tally, blockers: [...blockers.values()], errors: [...errors], slowest: slowest.asked };
   } finally {

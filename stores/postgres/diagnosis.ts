@@ -81,9 +81,10 @@ function scansOf(node: Node): Scan[] {
             node: String(node['Node Type']),
             relation,
             index: (node['Index Name'] as string | undefined) ?? null,
-            rows:
+            rows: Math.round(
               (Number(node['Actual Rows'] ?? 0) + Number(node['Rows Removed by Filter'] ?? 0)) *
-              Number(node['Actual Loops'] ?? 1),
+                Number(node['Actual Loops'] ?? 1),
+            ),
           },
         ]
       : [];
