@@ -71,11 +71,12 @@ export async function holdsInvariant(
         client.query(copyFrom(`copy ${stage} (${[...columnsOf(target).map(name), 'feed'].join(', ')}) from stdin`)),
       );
     for (const { id, source } of present) await put(everyLine(resources, id, source, linesOf, heartbeat));
+    // The next cut is taken before capture has caught up: every change up to it is then known, and its document read again after it.
+    let next = await clockOf(resources);
     let live = await caughtUp(resources, heartbeat);
     for (let n = 1; live && n < generations; n++) {
       const changed = await changedSince(client, feeds, cut);
       if (changed.length === 0 || changed.length > readAgainAtMost) break;
-      const now = await clockOf(resources);
       for (const { id, source } of present) {
         const ids = changed.filter((one) => one.collection_id === id).map((one) => one.source_id);
         if (ids.length === 0) continue;
@@ -84,7 +85,8 @@ export async function holdsInvariant(
         await client.query(`delete from ${stage} where feed = $1 and source_id = any($2)`, [id, ids]);
         await put([...documents.values()].flatMap((raw) => linesOf(id, raw)));
       }
-      cut = now;
+      cut = next;
+      next = await clockOf(resources);
       live = await caughtUp(resources, heartbeat);
     }
     await client.query(`analyze ${stage}`);

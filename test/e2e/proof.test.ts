@@ -1,4 +1,6 @@
 // Each of the six checks fails for a real reason and passes without it; the regression tests say which query regressed, and why.
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { performanceGate } from '../../activities/performance/gate.ts';
@@ -27,7 +29,15 @@ beforeAll(async () => {
   world = await World.open('proof');
   await world.seed(1500, 0.05);
   await world.worker();
-  const ran = await world.causeway(['start', '--until', 'data', '--wait']);
+  await writeFile(join(world.home, 'settings.json'), JSON.stringify({ quarantineBudget: 0.9 }));
+  const ran = await world.causeway([
+    'start',
+    '--until',
+    'data',
+    '--wait',
+    '--config',
+    join(world.home, 'settings.json'),
+  ]);
   expect(ran.code, ran.stdout + ran.stderr).toBe(0);
   resources = await openResources(
     {
@@ -41,7 +51,7 @@ beforeAll(async () => {
   );
 });
 afterAll(async () => {
-  await resources.close();
+  await resources?.close();
   await world.close();
 });
 
