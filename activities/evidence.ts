@@ -44,7 +44,7 @@ export async function sampleEvidence(
   heartbeat: () => void,
 ): Promise<Evidence> {
   // Connections of its own, which others cannot have used up, and statements that give up.
-  const postgres = openPool(shared.addresses.postgres, 3, statementMs);
+  const postgres = openPool(shared.addresses.postgres, 3, { statementTimeoutMs: statementMs });
   const resources = { ...shared, postgres };
   const to = new Date();
   const from = new Date(to.getTime() - order.windowSeconds * 1000);

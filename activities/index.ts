@@ -15,6 +15,8 @@ import { extractSegment, type ExtractOrder, type ExtractPosition } from './extra
 import { classified } from './failing.ts';
 import { loadOutside, loadPostgres, type LoadOrder } from './load.ts';
 import { planChunks, planCollections } from './plan.ts';
+import { performanceGate, type GateOrder } from './performance/gate.ts';
+import { runPerformanceTests, type PerformanceOrder } from './performance/tester.ts';
 import { preflight } from './preflight.ts';
 import { prepareControl, recordAudit, recordCheckpoint, rehearseRollback, undoPreparation } from './record.ts';
 import { inForce } from './policy.ts';
@@ -80,6 +82,16 @@ export function controlActivities(resources: Resources) {
     retryQuarantined: (order: RetryOrder) =>
       retryQuarantined(resources, order, () => Context.current().cancellationSignal.aborted),
     quarantineShare: (collections: string[], budget: number) => quarantineShare(resources, collections, budget),
+    runPerformanceTests: async (
+      order: Omit<PerformanceOrder, 'transform'> & { transform: Pick<Settings, 'zone' | 'providers'> },
+    ) => {
+      const transform = { ...order.transform, asOf: await sourceTime(resources) };
+      const report = await runPerformanceTests(resources, { ...order, transform }, beat);
+      // Plans and figures stand in performance_results; history keeps the verdict.
+      const { id, overall_status, against_old, regressions } = report;
+      return { id, overall_status, against_old, regressed: regressions.map((one) => one.what) };
+    },
+    performanceGate: (order: GateOrder) => performanceGate(resources, order),
     route: (order: RouteOrder) => route(resources, order),
     shutGates: (limits: GateLimits) => gatesOf(resources, limits),
     watchStage: (order: WatchOrder) => watchStage(resources, order),

@@ -39,7 +39,7 @@ export async function untilSettled<T>(
  * Waits until what was written before now has been applied. Returns false where there is no capture. Capture that is behind proves no difference:
  * then the check is no failure but has to be made again.
  */
-async function caughtUp(resources: Resources, heartbeat: () => void): Promise<boolean> {
+export async function caughtUp(resources: Resources, heartbeat: () => void): Promise<boolean> {
   if (!(await readStream(resources.postgres))) return false;
   const isCaughtUp = catchingUp(resources, await nowAtSource(resources));
   for (const until = Date.now() + patienceMs; Date.now() < until; await sleep(100)) {

@@ -33,7 +33,7 @@ export async function finalReport(status: Status, elapsedMs: number): Promise<st
     const validated = await query<Validated>(
       pool,
       'reading results',
-      'select distinct on (collection) collection, individual_results from migration_control.validation_results order by collection, id desc',
+      `select distinct on (collection) collection, individual_results from migration_control.validation_results where overall_status <> 'partial' order by collection, id desc`,
     );
     const checks = validated.map(({ collection, individual_results: results }) => {
       const sample = results['sample_validation']?.details;
@@ -42,6 +42,9 @@ export async function finalReport(status: Status, elapsedMs: number): Promise<st
         results['count_validation']?.status,
         `${results['sample_validation']?.status} (${sample?.successful_validations ?? 0} of ${sample?.total_samples ?? 0})`,
         results['business_rule_validation']?.status,
+        results['referential_integrity']?.status,
+        results['data_type_validation']?.status,
+        results['performance_validation']?.status,
       ];
     });
     const quarantined = (await fingerprintsOf(pool))
@@ -56,7 +59,7 @@ export async function finalReport(status: Status, elapsedMs: number): Promise<st
     return [
       `\n=== Report: migration ${status.migration} ${status.state} in ${(elapsedMs / 1000).toFixed(1)} s ===`,
       table(['collection', 'source', 'loaded', 'quarantined', 'skipped', 'documents/s'], copied),
-      table(['checks', 'accounting by key', 'sample', 'business rules'], checks),
+      table(['checks', 'accounting by key', 'sample', 'rules', 'references', 'types', 'performance'], checks),
       quarantined.length === 0
         ? 'Nothing was quarantined.'
         : table(['quarantined', 'rule', 'path', 'type', 'documents'], quarantined),

@@ -26,6 +26,32 @@ const reads = {
   performance: false,
 } as const;
 
+const limits = (baseline: number, threshold: number, unit: string) =>
+  z
+    .strictObject({ baseline: z.number().positive(), threshold: z.number().positive() })
+    .default({ baseline, threshold })
+    .describe(unit);
+
+/** The strategy's benchmarks, and how they are measured. */
+export const performanceSchema = z.strictObject({
+  query_response_time: limits(100, 150, '95 % of the reads under load are faster, ms'),
+  throughput: limits(1000, 800, 'reads answered at the offered rate, req/s'),
+  memory_usage: limits(2048, 3072, "resident memory of the workers and the new system's servers, MB"),
+  cpu_utilization: limits(60, 80, 'share of the host that workers and servers of the new system use under load, %'),
+  rate: z.number().positive().default(1000).describe('reads offered by the load test, req/s'),
+  seconds: z.number().positive().max(3600).default(10).describe('length of the load test, each system, s'),
+  connections: z.int().min(1).max(200).default(16).describe('connections to each store while measuring'),
+  samples: z.int().min(10).max(10_000).default(200).describe('measured questions per query and system, at most'),
+  timeoutMs: z.int().min(100).default(5000).describe('a read that takes longer has failed, ms'),
+  tolerance: z
+    .number()
+    .min(0)
+    .default(0.25)
+    .describe('share by which a query over its limit may be slower than in the old system'),
+  maxAgeSeconds: z.number().positive().default(3600).describe('how old results may be that a gate accepts, s'),
+});
+export type PerformanceSettings = z.infer<typeof performanceSchema>;
+
 export const settingsSchema = z.strictObject({
   collections: z.array(z.string()).optional().describe('mapping names to migrate; all mappings otherwise'),
   zone: z.string().default('Asia/Shanghai').describe('IANA zone of timestamps written without one'),
@@ -57,6 +83,7 @@ export const settingsSchema = z.strictObject({
     .max(1)
     .default(0.2)
     .describe('share of quarantined documents above which validation fails'),
+  performance: performanceSchema.prefault({}).describe('benchmarks; see below'),
   configurationDirectory: z.string().default('configuration').describe('where configuration files are written'),
   snapshotDirectory: z
     .string()

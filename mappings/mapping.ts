@@ -4,6 +4,7 @@ import type { Target } from '../stores/store.ts';
 import type { Row } from '../stores/postgres/target.ts';
 import type { KeyRow } from '../stores/redis/target.ts';
 import type { Notes } from './notes.ts';
+import type { ApplicationQuery } from './query.ts';
 import type { TransformSettings } from './settings.ts';
 import type { WayBack } from './back/declaration.ts';
 
@@ -35,6 +36,34 @@ export interface MainRead {
   readonly newest?: readonly [field: string, column: string];
 }
 
+/** A reference beyond those that columns made by `references()` and child tables declare: `sql` counts the rows whose other end is missing. */
+export type ReferenceRule = BusinessRule;
+
+/** What a column's values must be, beyond its type. Numbers that are not finite are refused everywhere but where `nonFinite` says otherwise. */
+export interface ValueRule {
+  readonly table: string;
+  readonly column: string;
+  /** What a jsonb value may be; null is always allowed where the column is. */
+  readonly json?: readonly ('object' | 'array' | 'string' | 'number' | 'boolean')[];
+  /** Bounds, both included, as PostgreSQL reads them. */
+  readonly min?: string;
+  readonly max?: string;
+  readonly nonFinite?: true;
+}
+
+/**
+ * Rows and sums that must be the same, group by group, in the source (through this mapping) and in the target. The groups' values stand in
+ * validation results: columns with personal data have no place in `by`.
+ */
+export interface Invariant {
+  readonly name: string;
+  readonly table: string;
+  readonly by: readonly string[];
+  /** A timestamptz column whose day, in the migration's zone, is part of the group. */
+  readonly localDay?: string;
+  readonly sums: readonly string[];
+}
+
 export interface Mapping {
   /** The name everything goes by: status, accounting, quarantine. Also the source collection's first name. */
   readonly collection: string;
@@ -59,14 +88,32 @@ export interface Mapping {
   /** How target rows become the document again, where it does not follow from `transform` and the names of columns. */
   readonly back: WayBack;
   readonly rules: readonly BusinessRule[];
+  readonly references: readonly ReferenceRule[];
+  readonly values: readonly ValueRule[];
+  readonly invariants: readonly Invariant[];
   /** Queries the application runs on this collection, for `assess` when the server cannot tell. */
   readonly accessPatterns: readonly string[];
   /** What probes measure both sides with; without it, or where the source has no index for it, documents are read by their key. */
   readonly mainRead: MainRead | undefined;
+  /** The same as questions that can be put to both systems and measured. */
+  readonly queries: readonly ApplicationQuery[];
 }
 
 type Optional =
-  'back' | 'aliases' | 'otherNames' | 'after' | 'unique' | 'skip' | 'rules' | 'accessPatterns' | 'mainRead' | 'version';
+  | 'back'
+  | 'aliases'
+  | 'otherNames'
+  | 'after'
+  | 'unique'
+  | 'skip'
+  | 'rules'
+  | 'references'
+  | 'values'
+  | 'invariants'
+  | 'accessPatterns'
+  | 'mainRead'
+  | 'queries'
+  | 'version';
 export type MappingDefinition = Omit<Mapping, Optional> & Partial<Pick<Mapping, Optional>>;
 
 /** Fills in what a simple mapping may leave out. */
@@ -77,8 +124,12 @@ export const defineMapping = (definition: MappingDefinition): Mapping => ({
   unique: [],
   back: {},
   rules: [],
+  references: [],
+  values: [],
+  invariants: [],
   accessPatterns: [],
   mainRead: undefined,
+  queries: [],
   version: 1,
   skip: () => undefined,
   ...definition,

@@ -11,6 +11,7 @@ import { decide } from './decide.ts';
 import { decommission } from './decommission.ts';
 import { demo } from './demo.ts';
 import { explain } from './explain.ts';
+import { perf } from './perf.ts';
 import { quarantine } from './quarantine.ts';
 import { replay } from './replay.ts';
 import { reverse } from './reverse.ts';
@@ -46,6 +47,7 @@ export const commands = (): Command[] => [
   repair(),
   decide(),
   validate(),
+  perf(),
   quarantine(),
   explain(),
   replay(),

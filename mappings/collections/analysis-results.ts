@@ -13,10 +13,10 @@ import { readReports, sectionChanges, sectionsByName, textsOf } from '../fields/
 import { marketLike, marketOf, readSymbol, symbolLike, type Symbol } from '../fields/symbol.ts';
 import { cleanText } from '../fields/text.ts';
 import { defineMapping, type Document } from '../mapping.ts';
+import { reportQueries, symbolFields } from '../queries/analysis-results.ts';
 import type { Notes } from '../notes.ts';
 import { as } from '../shape.ts';
 
-const symbolFields = ['symbol', 'stock_symbol', 'stock_code', 'code', 'ticker'] as const;
 const texts = [
   'analysis_type',
   'analysis_id',
@@ -213,6 +213,7 @@ export default defineMapping({
     'of a user: user_id= sort created_at desc limit 50',
   ],
   mainRead: { by: ['symbol', 'symbol'], newest: ['created_at', 'created_at'] },
+  queries: reportQueries,
 });
 
 /** Every name of the symbol that held the same as the one it is read from. */

@@ -9,7 +9,8 @@ import { isMarker } from '../fields/marker.ts';
 import { optionalMoment, sortable } from '../fields/moment.ts';
 import { residual } from '../fields/residual.ts';
 import { cleanText, optionalText } from '../fields/text.ts';
-import { defineMapping, type Document } from '../mapping.ts';
+import { defineMapping, type Document, type Outcome } from '../mapping.ts';
+import { find, sql } from '../query.ts';
 import { defaultSettings } from '../settings.ts';
 import { as } from '../shape.ts';
 
@@ -102,9 +103,38 @@ export default defineMapping({
       sql: 'select count(*) from (select 1 from app_metadata group by key having count(*) > 1) twice',
     },
   ],
+  values: [{ table: 'app_metadata', column: 'metadata', json: ['object'] }],
   accessPatterns: ['by key=', 'of one category: category='],
   mainRead: { by: ['key', 'key'] },
+  queries: [
+    {
+      name: 'setting',
+      asks: 'by key=',
+      index: { target: 'app_metadata', keys: ['key'] },
+      ask: (document, outcome) =>
+        document['key'] === undefined
+          ? undefined
+          : {
+              old: find({ key: document['key'] }, { limit: 1 }),
+              new: sql('select value from app_metadata where key = $1', settingOf(outcome).key),
+            },
+    },
+    {
+      name: 'settings_of_category',
+      asks: 'of one category: category=',
+      index: { target: 'app_metadata', keys: ['category'] },
+      ask: (document, outcome) =>
+        document['category'] === undefined
+          ? undefined
+          : {
+              old: find({ category: document['category'] }),
+              new: sql('select key, value from app_metadata where category = $1', settingOf(outcome).category),
+            },
+    },
+  ],
 });
+
+const settingOf = (outcome: Outcome) => outcome['app_metadata']![0] as { key: string; category: string };
 
 const filled = (value: unknown): value is string =>
   typeof value === 'string' && value.replaceAll('\u0000', '').trim() !== '';

@@ -10,7 +10,8 @@ import { isoText, optionalMoment, sortable } from '../fields/moment.ts';
 import { residual } from '../fields/residual.ts';
 import { cleanText, optionalText } from '../fields/text.ts';
 import { userReference } from '../fields/user.ts';
-import { defineMapping, type Document } from '../mapping.ts';
+import { defineMapping, type Document, type Outcome } from '../mapping.ts';
+import { find, get, sql } from '../query.ts';
 import { Notes } from '../notes.ts';
 import { defaultSettings } from '../settings.ts';
 import { as } from '../shape.ts';
@@ -141,8 +142,50 @@ export default defineMapping({
       sql: 'select count(*) from (select 1 from sessions group by session_id having count(*) > 1) twice',
     },
   ],
+  values: [{ table: 'sessions', column: 'metadata', json: ['object'] }],
   accessPatterns: ['by session_id= on every request', 'of one user: user_id=', 'clean-up: expires_at < now'],
+  queries: [
+    {
+      name: 'session',
+      asks: 'by session_id= on every request',
+      ask(document, outcome) {
+        const { session_id: id } = sessionOf(outcome);
+        const user = ownerText(document['user_id']);
+        return {
+          old: find({ session_id: document['session_id'] }, { limit: 1 }),
+          new: get(`session:${id}`),
+          ...(user !== null && { user }),
+        };
+      },
+    },
+    {
+      name: 'durable_session',
+      asks: 'by session_id=, where Redis no longer has it',
+      weight: 0.1,
+      index: { target: 'sessions', keys: ['session_id'] },
+      ask: (document, outcome) => ({
+        old: find({ session_id: document['session_id'] }, { limit: 1 }),
+        new: sql('select * from sessions where session_id = $1', sessionOf(outcome).session_id),
+      }),
+    },
+    {
+      name: 'sessions_of_user',
+      asks: 'of one user: user_id=',
+      index: { target: 'sessions', keys: ['user_id'] },
+      ask(document) {
+        const user = ownerText(document['user_id']);
+        if (user === null || !/^[0-9a-f]{24}$/.test(user)) return undefined;
+        return {
+          old: find({ user_id: document['user_id'] }),
+          new: sql('select s.* from sessions s join users u on u.id = s.user_id where u.source_id = $1', user),
+          user,
+        };
+      },
+    },
+  ],
 });
+
+const sessionOf = (outcome: Outcome) => outcome['sessions']![0] as { session_id: string };
 
 /** Stated, or a day after the last use, as the application's own time-out has it. null when no time is known at all. */
 function expiry(document: Document, notes: Notes, zone: string): number | null {

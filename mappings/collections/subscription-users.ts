@@ -12,7 +12,8 @@ import { passwordHash } from '../fields/password.ts';
 import { residual } from '../fields/residual.ts';
 import { cleanText, optionalText } from '../fields/text.ts';
 import { configChanges, readConfig, readWatchlist, withDepth } from '../fields/user-config.ts';
-import { defineMapping, type Document } from '../mapping.ts';
+import { defineMapping, type Document, type Outcome } from '../mapping.ts';
+import { find, sql } from '../query.ts';
 import type { Notes } from '../notes.ts';
 import { defaultSettings } from '../settings.ts';
 import { as } from '../shape.ts';
@@ -168,9 +169,57 @@ export default defineMapping({
       sql: `select count(*) from user_configs where config_type not in ('preferences', 'watchlist', 'alert_settings', 'favorite_stocks')`,
     },
   ],
+  values: [
+    { table: 'users', column: 'metadata', json: ['object'] },
+    { table: 'user_configs', column: 'config_data', json: ['object', 'array'] },
+  ],
   accessPatterns: ['log-in: username= on every request', 'by email=', 'list: skip/limit 100', 'update by username='],
   mainRead: { by: ['username', 'username'] },
+  queries: [
+    {
+      name: 'user_by_name',
+      asks: 'log-in: username= on every request',
+      weight: 4,
+      index: { target: 'users', keys: ['username'] },
+      ask: (document, outcome) => ({
+        old: find({ username: document['username'] }, { limit: 1 }),
+        new: sql('select * from users where username = $1', userOf(outcome).username),
+      }),
+    },
+    {
+      name: 'user_by_email',
+      asks: 'by email=',
+      index: { target: 'users', keys: ['email'] },
+      ask: (document, outcome) => ({
+        old: find({ email: document['email'] }, { limit: 1 }),
+        new: sql('select * from users where email = $1', userOf(outcome).email),
+      }),
+    },
+    {
+      name: 'user_settings',
+      asks: 'a user with all settings: username=',
+      index: { target: 'user_configs', keys: ['user_id', 'config_type'] },
+      ask: (document, outcome) => ({
+        old: find({ username: document['username'] }, { limit: 1 }),
+        new: sql(
+          'select c.config_type, c.config_data from user_configs c join users u on u.id = c.user_id where u.username = $1',
+          userOf(outcome).username,
+        ),
+      }),
+    },
+    {
+      name: 'user_list',
+      asks: 'a page of 100 users',
+      weight: 0.05,
+      ask: () => ({
+        old: find({}, { limit: 100 }),
+        new: sql('select * from users order by id limit 100'),
+      }),
+    },
+  ],
 });
+
+const userOf = (outcome: Outcome) => outcome['users']![0] as { username: string; email: string };
 
 /** Detects clashes by case, width, composition and surrounding space; what is shown stays as it was. */
 const keyOf = (value: unknown): string | undefined =>

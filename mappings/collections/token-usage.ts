@@ -12,6 +12,7 @@ import { cleanText, optionalText } from '../fields/text.ts';
 import { userReference } from '../fields/user.ts';
 import { isMarker } from '../fields/marker.ts';
 import { defineMapping, type Document } from '../mapping.ts';
+import { usageQueries } from '../queries/token-usage.ts';
 import type { Notes } from '../notes.ts';
 import type { TransformSettings } from '../settings.ts';
 import { as } from '../shape.ts';
@@ -105,6 +106,19 @@ export default defineMapping({
     },
     { name: 'currency_known', sql: "select count(*) from api_usage where currency !~ '^[A-Z]{3}$'" },
   ],
+  values: [
+    { table: 'api_usage', column: 'metadata', json: ['object'] },
+    { table: 'api_usage', column: 'timestamp', min: '1970-01-01T00:00:00Z', max: '2200-01-01T00:00:00Z' },
+  ],
+  invariants: [
+    {
+      name: 'usage_per_currency_provider_and_day',
+      table: 'api_usage',
+      by: ['currency', 'provider'],
+      localDay: 'timestamp',
+      sums: ['input_tokens', 'output_tokens', 'cost'],
+    },
+  ],
   accessPatterns: [
     'list: provider=, model_name=, timestamp range; sort timestamp desc; limit 100',
     'statistics: last N days by provider, provider/model, local day and currency',
@@ -112,6 +126,7 @@ export default defineMapping({
     'clean-up: timestamp < now - 90 days',
   ],
   mainRead: { by: ['session_id', 'session_id'] },
+  queries: usageQueries,
 });
 
 function row(document: Document, notes: Notes, settings: TransformSettings) {

@@ -12,15 +12,21 @@ export function addressOf(url: string): string {
   }
 }
 
-/** `statementMs`: what takes longer is given up, by the server. */
-export function openPool(url: string, connections = 12, statementMs?: number): pg.Pool {
+export interface PoolLimits {
+  /** How long a statement may wait for one lock, ms. */
+  readonly lockTimeoutMs?: number;
+  readonly statementTimeoutMs?: number;
+}
+
+export function openPool(url: string, connections = 12, limits: PoolLimits = {}): pg.Pool {
   const pool = new pg.Pool({
     connectionString: url,
     max: connections,
     connectionTimeoutMillis: 10_000,
     application_name: 'causeway',
     keepAlive: true,
-    ...(statementMs !== undefined && { statement_timeout: statementMs }),
+    ...(limits.lockTimeoutMs !== undefined && { lock_timeout: limits.lockTimeoutMs }),
+    ...(limits.statementTimeoutMs !== undefined && { statement_timeout: limits.statementTimeoutMs }),
   });
   // An idle connection that the server closed is replaced on the next use; without a listener it would end the process.
   pool.on('error', () => undefined);

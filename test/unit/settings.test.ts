@@ -3,20 +3,27 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { z } from 'zod';
-import { readSettings, settingsSchema } from '../../core/settings.ts';
+import { performanceSchema, readSettings, settingsSchema } from '../../core/settings.ts';
 
 const page = fileURLToPath(new URL('../../docs/settings.md', import.meta.url));
 
-/** The page as the schema says it; `UPDATE_DOCS=1 npx vitest run --project unit test/unit/settings` writes it. */
-function render(): string {
-  const schema = z.toJSONSchema(settingsSchema, { io: 'input' }) as {
-    properties: Record<string, { type?: string; description?: string; default?: unknown }>;
-  };
-  const rows = Object.entries(schema.properties).map(([name, its]) => {
-    const value =
-      its.default === undefined ? '' : name === 'stages' ? 'see below' : `\`${JSON.stringify(its.default)}\``;
+interface Properties {
+  properties: Record<string, { type?: string; description?: string; default?: unknown }>;
+}
+
+const propertiesOf = (schema: z.ZodType) => z.toJSONSchema(schema, { io: 'input' }) as unknown as Properties;
+
+const rowsOf = (properties: Properties['properties']): string[] =>
+  Object.entries(properties).map(([name, its]) => {
+    const below = name === 'stages' || name === 'performance';
+    const value = its.default === undefined ? '' : below ? 'see below' : `\`${JSON.stringify(its.default)}\``;
     return `| \`${name}\` | ${its.type ?? ''} | ${value} | ${its.description ?? ''} |`;
   });
+
+/** The page as the schema says it; `UPDATE_DOCS=1 npx vitest run --project unit test/unit/settings` writes it. */
+function render(): string {
+  const schema = propertiesOf(settingsSchema);
+  const rows = rowsOf(schema.properties);
   const stages = JSON.stringify(schema.properties['stages']!.default, null, 2);
   return `# Settings
 
@@ -31,6 +38,12 @@ twice and of whoever looks encrypts documents that are set aside: keys of 32 byt
 | setting | type | default | meaning |
 |---|---|---|---|
 ${rows.join('\n')}
+
+What \`performance\` holds, by default the strategy's benchmarks ([runbook](runbook/9-performance.md)):
+
+| setting | type | default | meaning |
+|---|---|---|---|
+${rowsOf(propertiesOf(performanceSchema).properties).join('\n')}
 
 The stages of the cutover, by default the strategy's:
 

@@ -1,0 +1,400 @@
+// Each of the six checks fails for a real reason and passes without it; the regression tests say which query regressed, and why.
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { performanceGate } from '../../activities/performance/gate.ts';
+import { runPerformanceTests, type PerformanceReport } from '../../activities/performance/tester.ts';
+import { openResources, type Resources } from '../../activities/resources.ts';
+import { validateCollection, type CheckName, type CheckResult } from '../../activities/validate.ts';
+import { performanceSchema, readSettings, type PerformanceSettings, type Settings } from '../../core/settings.ts';
+import { clockOf } from '../../stores/mongodb/changes.ts';
+import { World } from '../support/world.ts';
+
+let world: World;
+let resources: Resources;
+const { settings } = readSettings({ quarantineBudget: 1 }) as { settings: Settings };
+/** The machine tests run on is busy: what is tested is who is named, not how fast the machine is. */
+const lenient = performanceSchema.parse({
+  query_response_time: { baseline: 4000, threshold: 5000 },
+  throughput: { baseline: 5, threshold: 1 },
+  cpu_utilization: { baseline: 99, threshold: 100 },
+  seconds: 1,
+  rate: 10,
+  samples: 10,
+  timeoutMs: 6000,
+});
+
+beforeAll(async () => {
+  world = await World.open('proof');
+  await world.seed(1500, 0.05);
+  await world.worker();
+  await writeFile(join(world.home, 'settings.json'), JSON.stringify({ quarantineBudget: 0.9 }));
+  const ran = await world.causeway([
+    'start',
+    '--until',
+    'data',
+    '--wait',
+    '--config',
+    join(world.home, 'settings.json'),
+  ]);
+  expect(ran.code, ran.stdout + ran.stderr).toBe(0);
+  resources = await openResources(
+    {
+      source: world.environment['SOURCE_MONGODB_URL']!,
+      postgres: world.environment['TARGET_POSTGRES_URL']!,
+      mongodb: world.environment['TARGET_MONGODB_URL']!,
+      redis: world.environment['TARGET_REDIS_URL']!,
+    },
+    world.home,
+    { host: 'test', process: 'test' },
+  );
+});
+afterAll(async () => {
+  await resources?.close();
+  await world.close();
+});
+
+const transform = async () => ({ zone: settings.zone, providers: [], asOf: await clockOf(resources.source.db) });
+
+async function check(
+  collection: string,
+  name: CheckName,
+  performance: PerformanceSettings = lenient,
+): Promise<CheckResult> {
+  const order = {
+    collection,
+    batchId: 'test',
+    settings: { ...settings, performance },
+    transform: await transform(),
+    checks: [name],
+  };
+  const result = await validateCollection(resources, order, () => undefined);
+  expect(Object.keys(result.individual_results)).toEqual([name]);
+  expect(result.overall_status).toBe(
+    ['passed', 'skipped'].includes(result.individual_results[name]!.status) ? 'partial' : 'failed',
+  );
+  return result.individual_results[name]!;
+}
+
+const statusOf = async (...args: Parameters<typeof check>) => (await check(...args)).status;
+
+/** What was done to `table` is undone afterwards. */
+async function corrupted<T>(table: string, statements: readonly string[], work: () => Promise<T>): Promise<T> {
+  await world.rows(`create table proof_backup as select * from ${table}`);
+  try {
+    for (const statement of statements) await world.rows(statement);
+    return await work();
+  } finally {
+    await world.rows(`delete from ${table}`);
+    await world.rows(`insert into ${table} select * from proof_backup`);
+    await world.rows('drop table proof_backup');
+  }
+}
+
+const someRow = 'source_id = (select min(source_id) from api_usage)';
+
+describe('validation', () => {
+  test('all six pass after the copy; what cannot apply says why', async () => {
+    const rows = await world.rows<{ collection: string; overall_status: string; results: Record<string, CheckResult> }>(
+      'select collection, overall_status, individual_results as results from migration_control.validation_results',
+    );
+    expect(rows.length).toBe(6);
+    for (const { collection, overall_status: overall, results } of rows) {
+      expect([collection, overall, Object.keys(results).length]).toEqual([collection, 'passed', 6]);
+      for (const [name, result] of Object.entries(results))
+        if (result.status === 'skipped')
+          expect([name, result.reason]).toEqual([
+            expect.stringMatching(/business|referential/),
+            expect.stringContaining('declares no'),
+          ]);
+        else expect([collection, name, result.status]).toEqual([collection, name, 'passed']);
+    }
+    expect(rows.find((row) => row.collection === 'token_usage')!.results['referential_integrity']!.status).toBe(
+      'passed',
+    );
+  });
+
+  test('count_validation: rows are gone', async () => {
+    const result = await corrupted(
+      'api_usage',
+      ['delete from api_usage where id in (select id from api_usage limit 3)'],
+      () => check('token_usage', 'count_validation'),
+    );
+    expect(result).toMatchObject({ status: 'failed', details: { targets: [{ target: 'api_usage', missing: 3 }] } });
+    expect(await statusOf('token_usage', 'count_validation')).toBe('passed');
+  });
+
+  test('sample_validation: a digit in a cost', async () => {
+    const result = await corrupted('api_usage', ['update api_usage set cost = cost + 0.000000000001'], () =>
+      check('token_usage', 'sample_validation'),
+    );
+    const details = result.details as { sample_details: unknown[]; success_rate: number };
+    expect(result.status).toBe('failed');
+    expect(details.success_rate).toBeLessThan(0.1);
+    expect(details.sample_details.length).toBe(10);
+    expect(details.sample_details[0]).toMatchObject({ status: 'different', differs: ['api_usage.cost'] });
+    expect(await statusOf('token_usage', 'sample_validation')).toBe('passed');
+  });
+
+  test('business_rule_validation: a rule broken by SQL, and a sum of one group', async () => {
+    const broken = await corrupted('api_usage', [`update api_usage set cost = -1 where ${someRow}`], () =>
+      check('token_usage', 'business_rule_validation'),
+    );
+    expect(broken.status).toBe('failed');
+    expect(broken.details).toMatchObject({
+      rules: expect.arrayContaining([{ rule: 'cost_non_negative', status: 'failed', violations: 1 }]) as unknown,
+      invariants: [{ status: 'failed', differing: 1 }],
+    });
+    const shifted = await corrupted(
+      'api_usage',
+      [`update api_usage set input_tokens = input_tokens + 1 where ${someRow}`],
+      () => check('token_usage', 'business_rule_validation'),
+    );
+    expect(shifted).toMatchObject({ status: 'failed', details: { invariants: [{ status: 'failed', differing: 1 }] } });
+    const moved = await corrupted(
+      'api_usage',
+      [`update api_usage set "timestamp" = "timestamp" + interval '1 day' where ${someRow}`],
+      () => check('token_usage', 'business_rule_validation'),
+    );
+    expect(moved).toMatchObject({ status: 'failed', details: { invariants: [{ status: 'failed' }] } });
+  });
+
+  test('business_rule_validation passes while the application writes', async () => {
+    const usage = world.source.collection('token_usage');
+    let writing = true;
+    let writes = 0;
+    const writer = (async () => {
+      while (writing) {
+        const [one] = await usage.aggregate([{ $sample: { size: 1 } }]).toArray();
+        await usage.updateOne({ _id: one!['_id'] as never, input_tokens: { $gte: 0 } }, { $inc: { input_tokens: 1 } });
+        writes++;
+      }
+    })();
+    const result = await check('token_usage', 'business_rule_validation').finally(() => (writing = false));
+    await writer;
+    expect(await statusOf('token_usage', 'business_rule_validation')).toBe('passed');
+    expect(writes).toBeGreaterThan(5);
+    expect(result).toMatchObject({
+      status: 'passed',
+      details: { invariants: [{ differing: 0, asOf: expect.any(String) as string }] },
+    });
+  });
+
+  test('referential_integrity: a constraint dropped, a reference left dangling', async () => {
+    const result = await corrupted(
+      'api_usage',
+      [
+        'alter table api_usage drop constraint api_usage_user_id_fkey',
+        `update api_usage set user_id = 999999999 where ${someRow}`,
+      ],
+      () => check('token_usage', 'referential_integrity'),
+    );
+    expect(result).toMatchObject({ status: 'failed', details: [{ dangling: 1, constraint: 'missing' }] });
+    expect(await statusOf('token_usage', 'referential_integrity')).toBe('failed');
+    await world.rows(
+      'alter table api_usage add constraint api_usage_user_id_fkey foreign key (user_id) references users (id) on delete set null',
+    );
+    expect(await statusOf('token_usage', 'referential_integrity')).toBe('passed');
+    await world.redis.set('session:nobody', '{"session_id":"nobody"}', 'EX', 1000);
+    expect(await statusOf('sessions', 'referential_integrity')).toBe('failed');
+    await world.redis.del('session:nobody');
+    expect(await statusOf('sessions', 'referential_integrity')).toBe('passed');
+  });
+
+  test.each([
+    [
+      'token_usage',
+      'api_usage',
+      `update api_usage set metadata = to_jsonb(metadata::text) where metadata is not null`,
+      'api_usage.metadata is no object',
+    ],
+    ['token_usage', 'api_usage', `update api_usage set cost = 'NaN' where ${someRow}`, 'api_usage.cost is not finite'],
+    [
+      'token_usage',
+      'api_usage',
+      `update api_usage set "timestamp" = 'infinity' where ${someRow}`,
+      'api_usage.timestamp is not finite',
+    ],
+    [
+      'stock_daily_quotes',
+      'market_data',
+      `update market_data set pe = 'Infinity' where id = (select min(id) from market_data)`,
+      'market_data.pe is not finite',
+    ],
+  ])('data_type_validation: %s, %s: %s', async (collection, table, statement, what) => {
+    const result = await corrupted(table, [statement], () => check(collection, 'data_type_validation'));
+    expect(result).toMatchObject({
+      status: 'failed',
+      details: [{ violations: expect.arrayContaining([expect.objectContaining({ what })]) as unknown }],
+    });
+    expect(await statusOf(collection, 'data_type_validation')).toBe('passed');
+  });
+
+  test('data_type_validation: a column of another type, a key that never expires; other checks say what they can', async () => {
+    await world.rows('alter table app_metadata rename column category to kind');
+    const order = {
+      collection: 'metadata',
+      batchId: 'test',
+      settings: { ...settings, performance: lenient },
+      transform: await transform(),
+    };
+    const whole = await validateCollection(resources, order, () => undefined);
+    await world.rows('alter table app_metadata rename column kind to category');
+    const statuses = Object.fromEntries(
+      Object.entries(whole.individual_results).map(([name, one]) => [name, one.status]),
+    );
+    expect([whole.overall_status, statuses]).toMatchObject([
+      'failed',
+      {
+        count_validation: 'passed',
+        sample_validation: 'error',
+        business_rule_validation: 'passed',
+        data_type_validation: 'failed',
+        performance_validation: 'failed',
+      },
+    ]);
+    await world.redis.set('session:for-ever', '{"session_id":"x"}');
+    expect(await statusOf('sessions', 'data_type_validation')).toBe('failed');
+    await world.redis.del('session:for-ever');
+    expect(await statusOf('sessions', 'data_type_validation')).toBe('passed');
+  });
+
+  test('performance_validation: an index dropped', async () => {
+    const [index] = await world.rows<{ name: string }>(
+      `select indexrelid::regclass::text as name from pg_index where indrelid = 'users'::regclass and pg_get_indexdef(indexrelid) like '%btree (username)'`,
+    );
+    await world.rows(`drop index ${index!.name}`);
+    const result = await check('subscription_users', 'performance_validation');
+    await world.rows('create index on users (username)');
+    expect(result).toMatchObject({ status: 'failed', details: { indexes: { missing: ['users (username)'] } } });
+    expect(await statusOf('subscription_users', 'performance_validation')).toBe('passed');
+  });
+
+  test('the command runs the checks it is asked for', async () => {
+    const [ran, refused] = await Promise.all([
+      world.causeway(['validate', '--collection', 'metadata', '--check', 'data_type_validation', '--json']),
+      world.causeway(['validate', '--check', 'no_such_check']),
+    ]);
+    expect(ran.code, ran.stderr).toBe(0);
+    expect(JSON.parse(ran.stdout)).toMatchObject([
+      {
+        collection: 'metadata',
+        overall_status: 'partial',
+        individual_results: { data_type_validation: { status: 'passed' } },
+      },
+    ]);
+    expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('count_validation')]);
+  });
+});
+
+describe('performance', () => {
+  const run = async (collections: string[], more: Partial<PerformanceSettings> = {}) =>
+    runPerformanceTests(
+      resources,
+      { collections, settings: { ...lenient, ...more }, transform: await transform() },
+      () => undefined,
+    );
+  const why = (report: PerformanceReport, what: string) =>
+    report.regressions.filter((one) => one.what === what).flatMap((one) => one.why);
+  const gate = (maxAgeSeconds: number) => performanceGate(resources, { maxAgeSeconds, accept: 'thresholds' });
+
+  test('without a regression it passes, measures both systems, and opens the gate for a time', async () => {
+    expect(await gate(60)).toMatchObject({ passed: false, reasons: [expect.stringContaining('not been measured')] });
+    const report = await run([
+      'token_usage',
+      'sessions',
+      'stock_daily_quotes',
+      'analysis_results',
+      'subscription_users',
+    ]);
+    expect(report.regressions).toEqual([]);
+    expect(report.overall_status).toBe('passed');
+    const queries = report.test_results.query_performance;
+    expect(queries.map((one) => one.query)).toEqual(
+      expect.arrayContaining(['recent_market_data', 'user_analysis_history', 'session_cost']),
+    );
+    expect(queries.every((one) => one.old!.count > 4 && one.new!.count > 4 && one.ratio !== null)).toBe(true);
+    expect(queries.find((one) => one.query === 'recent_market_data')).toMatchObject({ expected_time_ms: 50 });
+    expect(report.test_results.api_performance.every((one) => one.reads.old > 0 && one.reads.new === 0)).toBe(true);
+    expect(report.benchmarks.memory_usage.measured).toBeGreaterThan(20);
+    expect(report.test_results.resource_usage.parts.map((part) => part.part)).toContain('PostgreSQL');
+    expect(await gate(60)).toMatchObject({ passed: true, resultId: report.id });
+    expect(await gate(0.001)).toMatchObject({ passed: false, reasons: [expect.stringContaining('are allowed')] });
+    const [stored] = await world.rows<{ text: string }>(
+      'select r::text as text from migration_control.performance_results r',
+    );
+    const people = await world.rows<{ email: string; source_id: string }>('select email, source_id from users');
+    expect(people.filter((one) => stored!.text.includes(one.email) || stored!.text.includes(one.source_id))).toEqual(
+      [],
+    );
+  });
+
+  test('a dropped index: which query, which index, and that the plan reads everything', async () => {
+    const [index] = await world.rows<{ name: string }>(
+      `select indexrelid::regclass::text as name from pg_index where indrelid = 'api_usage'::regclass and pg_get_indexdef(indexrelid) like '%btree (session_id)'`,
+    );
+    await world.rows(`drop index ${index!.name}`);
+    const reports = world.target.collection('analysis_results_optimized');
+    await reports.dropIndex('user_id_1_created_at_-1');
+    const report = await run(['token_usage', 'analysis_results']);
+    await world.rows('create index on api_usage (session_id)');
+    await reports.createIndex({ user_id: 1, created_at: -1 });
+    expect(report.overall_status).toBe('failed');
+    const lost = report.regressions.filter((one) => one.why.some((sentence) => /no index|is missing/.test(sentence)));
+    expect(lost.map((one) => one.what).sort()).toEqual(['indexes', 'indexes', 'session_cost', 'user_analysis_history']);
+    expect(why(report, 'session_cost')[0]).toMatch(
+      /api_usage has no index on \(session_id\).*reads api_usage\w* sequentially/,
+    );
+    expect(why(report, 'user_analysis_history')[0]).toMatch(/no index .*COLLSCAN of \d+ documents/);
+    const [kept] = await world.rows<{ plans: { query: string; side: string }[] }>(
+      'select plans from migration_control.performance_results order by id desc limit 1',
+    );
+    expect(kept!.plans.map((one) => `${one.query} ${one.side}`)).toEqual(
+      expect.arrayContaining(['session_cost new', 'session_cost old']),
+    );
+    expect(await gate(60)).toMatchObject({
+      passed: false,
+      reasons: expect.arrayContaining([expect.stringContaining('session_cost')]) as unknown,
+    });
+  });
+
+  test('a lock held: which query waits for whom, since when', async () => {
+    const holder = new pg.Client({
+      connectionString: world.environment['TARGET_POSTGRES_URL']!,
+      application_name: 'nightly job',
+    });
+    await holder.connect();
+    try {
+      await holder.query('begin');
+      await holder.query('lock table users in access exclusive mode');
+      const { rows } = await holder.query<{ pid: number }>('select pg_backend_pid() as pid');
+      const named = new RegExp(
+        `waits for AccessShareLock on users, because process ${rows[0]!.pid} \\(nightly job, idle in transaction\\) holds AccessExclusiveLock on users since 20`,
+      );
+      const [report, checked] = await Promise.all([
+        run(['subscription_users'], { timeoutMs: 1500 }),
+        check('subscription_users', 'performance_validation', { ...lenient, timeoutMs: 1500 }),
+      ]);
+      expect(why(report, 'user_by_name')[0]).toMatch(named);
+      expect(report.overall_status).toBe('failed');
+      expect(checked.status).toBe('failed');
+      expect(JSON.stringify(checked.details)).toMatch(/AccessExclusiveLock/);
+    } finally {
+      await holder.end();
+    }
+  });
+
+  test('the command prints the same as JSON, its exit code the verdict', async () => {
+    const ran = await world.causeway(['perf', '--seconds', '0.5', '--rate', '5', '--collection', 'metadata', '--json']);
+    const report = JSON.parse(ran.stdout) as PerformanceReport;
+    expect(ran.code).toBe(report.overall_status === 'passed' ? 0 : 1);
+    expect(Object.keys(report.benchmarks)).toEqual([
+      'query_response_time',
+      'throughput',
+      'memory_usage',
+      'cpu_utilization',
+    ]);
+    expect(report.benchmarks.throughput.status).toBe('skipped');
+  });
+});
