@@ -16,6 +16,7 @@ import { route, undoCutover, type RouteOrder } from './route.ts';
 import { makeMongo, makePostgres, prepareRedis, settleCollection, undoData, undoSchema } from './targets.ts';
 import { transformSegment, type TransformOrder } from './transform.ts';
 import { validateCollection, type ValidationOrder } from './validate.ts';
+import { verifyActivities } from './verify/index.ts';
 import type { MigrationState } from '../core/state.ts';
 import { estimate } from './estimate.ts';
 
@@ -71,7 +72,7 @@ export function controlActivities(resources: Resources) {
     undoData: () => undoData(resources, beat),
     undoCutover: () => undoCutover(resources),
   });
-  return { ...own, ...captureControlActivities(resources) };
+  return { ...own, ...captureControlActivities(resources), ...verifyActivities(resources) };
 }
 
 /** Reading the source: opens ranges, and keeps them open for the process that serves them. */

@@ -193,6 +193,9 @@ export async function undoData(resources: Resources, heartbeat: () => void): Pro
       'validation_results',
       'capture_gaps',
       'capture_lag',
+      'verification_runs',
+      'verification_scans',
+      'verification_keys',
     ];
     await client.query(`truncate ${tables.map((table) => `migration_control.${table}`).join(', ')} restart identity`);
   });

@@ -44,6 +44,11 @@ export const settingsSchema = z.strictObject({
     .max(1)
     .default(0.2)
     .describe('share of quarantined documents above which validation fails'),
+  verifyRowsPerSecond: z
+    .number()
+    .min(0)
+    .default(0)
+    .describe('most documents, and most rows, that verification compares per second; 0: as fast as it can'),
   configurationDirectory: z.string().default('configuration').describe('where configuration files are written'),
   allowForeignTables: z.boolean().default(false).describe('accept a target database with other, unrelated tables'),
   approvalSeconds: seconds.default(week).describe('how long an approval is waited for, s'),

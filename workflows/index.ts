@@ -8,5 +8,6 @@ export { changeCapture } from './children/change-capture.ts';
 export { copyCollection } from './children/copy-collection.ts';
 export { cutoverStage } from './children/cutover-stage.ts';
 export { validation } from './children/validation.ts';
+export { verification } from './children/verification.ts';
 export { checkpoint } from './children/checkpoint.ts';
 export { rollback } from './children/rollback.ts';

@@ -13,6 +13,7 @@ import { stack } from './stack.ts';
 import { start } from './start.ts';
 import { status } from './status.ts';
 import { validate } from './validate.ts';
+import { verify } from './verify.ts';
 import { watch } from './watch.ts';
 import { worker } from './worker.ts';
 
@@ -35,6 +36,7 @@ export const commands = (): Command[] => [
   capture(),
   repair(),
   validate(),
+  verify(),
   quarantine(),
   replay(),
 ];

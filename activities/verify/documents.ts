@@ -1,0 +1,189 @@
+// The main scan: a source collection in key order, piece by piece, each against what PostgreSQL, MongoDB and Redis hold of the same keys.
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ObjectId } from 'bson';
+import { sourceId } from '../../core/identity.ts';
+import { closePiece, type Scan, type Suspect } from '../../control/verification.ts';
+import { weigh } from '../../stores/mongodb/ranges.ts';
+import { collectionNames } from '../../stores/mongodb/schema.ts';
+import { keyText, keyValue, RangeRead } from '../../stores/mongodb/source.ts';
+import { decode } from '../shape.ts';
+import { add, bucketCount, bucketOf, isEqual, merge, noDigest, type Digest } from './canonical.ts';
+import { Expectation, type Expected } from './expected.ts';
+import { compareOutside } from './outside.ts';
+import { bucketDigests, keyDigests, type Ground, type Keys } from './read-back.ts';
+import { resolverFor } from './references.ts';
+import { sourceNow, Throttle, type Verifier } from './verifier.ts';
+
+const documentsAtOnce = 20_000;
+const bytesAtOnce = 8 * 1024 * 1024;
+
+/** Where the scan stands: the last key, the last ObjectId among the keys, and whether what lies behind it has been compared too. */
+interface Position {
+  readonly key: string | null;
+  readonly objectId: string | null;
+  readonly closed: boolean;
+}
+const start: Position = { key: null, objectId: null, closed: false };
+
+/** Returns false when the slice was over before the scan. */
+export async function scanDocuments(verifier: Verifier, scan: Scan): Promise<boolean> {
+  const { resources, slice, run, order } = verifier;
+  const ground = verifier.scope.find((one) => one.collectionId === scan.collectionId)!;
+  const expectation = new Expectation(ground);
+  const throttle = new Throttle(order.rowsPerSecond);
+  let position = scan.position === null ? start : (JSON.parse(scan.position) as Position);
+  const { db, client } = resources.source;
+  const exists = (await collectionNames(db)).includes(ground.source);
+  const { averageBytes } = exists ? await weigh(db, ground.source) : { averageBytes: 0 };
+  const read = await RangeRead.open(client, db, ground.source, { after: position.key, upTo: null }, averageBytes);
+  try {
+    const pieces = new Pieces(read, throttle.atOnce(documentsAtOnce));
+    for (let piece = await pieces.next(); !slice.over(); piece = await pieces.next()) {
+      const { keys, next } = around(piece, position);
+      const { suspects, evicted } =
+        keys === undefined
+          ? { suspects: [], evicted: 0 }
+          : await comparePiece(verifier, expectation, piece.documents, keys, read.version, averageBytes);
+      const done = piece.documents.length === 0;
+      await closePiece(resources.postgres, run, scan, {
+        position: JSON.stringify(next),
+        compared: piece.documents.length,
+        evicted,
+        done,
+        suspects: suspects.map((id) => suspectOf(ground, id)),
+      });
+      if (done) return true;
+      position = next;
+      await sleep(throttle.after(piece.documents.length));
+    }
+    return false;
+  } finally {
+    await read.close();
+  }
+}
+
+export const suspectOf = ({ mapping, collectionId }: Ground, id: string): Suspect => ({
+  kind: 'document',
+  collectionId,
+  mapping: mapping.collection,
+  id,
+});
+
+interface Piece {
+  readonly documents: readonly Buffer[];
+  readonly objectIds: boolean;
+  /** Documents with ids of another type follow, or none. */
+  readonly endsType: boolean;
+}
+
+/** Which keys a piece is compared over, and where the scan then stands. At the end of the collection, what lies behind the last ObjectId. */
+function around(piece: Piece, position: Position): { keys: Keys | undefined; next: Position } {
+  const last = piece.documents.at(-1);
+  if (!last) {
+    const keys = position.closed ? undefined : { after: position.objectId, upTo: null };
+    return { keys, next: { ...position, closed: true } };
+  }
+  const key = keyText(decode(last)['_id']);
+  if (!piece.objectIds)
+    return {
+      keys: { ids: piece.documents.map(textOfId) },
+      next: { ...position, key },
+    };
+  const objectId = (keyValue(key) as ObjectId).toHexString();
+  return {
+    keys: { after: position.objectId, upTo: piece.endsType ? null : objectId },
+    next: { key, objectId, closed: piece.endsType },
+  };
+}
+
+const objectIdFirst = Buffer.from('\u0007_id\u0000', 'latin1');
+/** Whether a document's `_id`, which the server keeps first, is an ObjectId. */
+const hasObjectId = (raw: Buffer): boolean => raw.subarray(4, 9).equals(objectIdFirst);
+
+/** A range read as pieces: documents whose ids are all ObjectIds or all something else, limited in number and bytes. */
+class Pieces {
+  readonly #read: RangeRead;
+  readonly #most: number;
+  #held: Buffer[] = [];
+  #at = 0;
+  #ended = false;
+
+  constructor(read: RangeRead, most: number) {
+    this.#read = read;
+    this.#most = most;
+  }
+
+  async next(): Promise<Piece> {
+    const documents: Buffer[] = [];
+    let bytes = 0;
+    let objectIds: boolean | undefined;
+    for (;;) {
+      if (this.#at === this.#held.length) await this.#fill();
+      const raw = this.#held[this.#at];
+      if (raw) objectIds ??= hasObjectId(raw);
+      if (!raw || hasObjectId(raw) !== objectIds) return { documents, objectIds: objectIds === true, endsType: true };
+      if (documents.length >= this.#most || (documents.length > 0 && bytes + raw.byteLength > bytesAtOnce))
+        return { documents, objectIds, endsType: false };
+      documents.push(raw);
+      bytes += raw.byteLength;
+      this.#at++;
+    }
+  }
+
+  async #fill(): Promise<void> {
+    if (this.#ended) return;
+    this.#held = await this.#read.next(5000);
+    this.#at = 0;
+    this.#ended = this.#held.length === 0;
+  }
+}
+
+/** Keys of the piece that are not equal on both sides, or were changing. */
+async function comparePiece(
+  verifier: Verifier,
+  expectation: Expectation,
+  documents: readonly Buffer[],
+  keys: Keys,
+  version: bigint,
+  averageBytes: number,
+): Promise<{ suspects: string[]; evicted: number }> {
+  const { resources } = verifier;
+  const { ground } = expectation;
+  const now = await sourceNow(resources);
+  // The database works while this process does.
+  const readingBack = bucketDigests(resources.postgres, ground, keys, now);
+  readingBack.catch(() => undefined);
+  const settings = verifier.transformAt(version);
+  const reads = documents.map((raw) => expectation.read(raw, settings));
+  const resolve = await resolverFor(
+    verifier,
+    reads.flatMap((read) => expectation.referencesOf(read)),
+  );
+  const ours = new Map<string, Digest>();
+  const sums = Array.from({ length: bucketCount }, noDigest);
+  const images: Expected[] = [];
+  for (const read of reads) {
+    const image = expectation.image(read, resolve);
+    const digest = noDigest();
+    for (const item of image.items) add(digest, item);
+    ours.set(image.id, digest);
+    merge(sums[bucketOf(ground.source, image.id)]!, digest);
+    if (ground.mapping.targets.some((target) => target.store === 'mongodb' || target.store === 'redis'))
+      images.push(image);
+  }
+  const suspects = new Set<string>();
+  const outside = await compareOutside(verifier, ground, images, averageBytes);
+  for (const id of outside.findings.keys()) suspects.add(id);
+  const theirs = await readingBack;
+  const unequal = sums.flatMap((sum, bucket) => (isEqual(sum, theirs.get(bucket) ?? noDigest()) ? [] : [bucket]));
+  if (unequal.length > 0) {
+    const within = new Set(unequal);
+    const there = await keyDigests(resources.postgres, ground, keys, unequal, now);
+    for (const [id, digest] of ours)
+      if (within.has(bucketOf(ground.source, id)) && !isEqual(digest, there.get(id) ?? noDigest())) suspects.add(id);
+    for (const id of there.keys()) if (!ours.has(id)) suspects.add(id);
+  }
+  return { suspects: [...suspects], evicted: outside.evicted };
+}
+
+const textOfId = (raw: Buffer): string => sourceId(decode(raw)['_id']);

@@ -1,0 +1,224 @@
+// Looks at single keys again, and judges only what stands still: read from the source, capture past the read, nothing newer in the ledger.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { idFromSourceId } from '../../core/identity.ts';
+import { appliedVersion, type Suspect, type Verdict } from '../../control/verification.ts';
+import { readDocuments } from '../../stores/mongodb/changes.ts';
+import { inTransaction, name, query } from '../../stores/postgres/connection.ts';
+import type { Reference, Row } from '../../stores/postgres/target.ts';
+import { Expectation, type Expected, type Read } from './expected.ts';
+import { compareFiles } from './files.ts';
+import { groupBy } from './group.ts';
+import { nameDifferences } from './name.ts';
+import { compareOutside, type OutsideFinding } from './outside.ts';
+import { ledgerRows, rowItems, tablesOf, type Ground, type LedgerRow } from './read-back.ts';
+import { isMeant, resolverFor } from './references.ts';
+import { unexplained } from './target-only.ts';
+import { sourceNow, type Verifier } from './verifier.ts';
+
+const patienceMs = 15_000;
+
+export type Verdicts = (readonly [Suspect, Verdict])[];
+
+/** Suspects of one kind and collection. */
+export async function judge(verifier: Verifier, suspects: readonly Suspect[]): Promise<Verdicts> {
+  const [first] = suspects;
+  if (first?.kind === 'file') return judgeFiles(verifier, first.mapping, suspects);
+  if (first?.kind === 'key') return judgeKeys(verifier, first.mapping, suspects);
+  const ground = verifier.grounds.find((one) => one.collectionId === first?.collectionId);
+  return ground ? judgeDocuments(verifier, ground, suspects) : [];
+}
+
+/** Waits until capture has applied every change up to `version`. true where there is no capture: then nothing can be under way. */
+export async function passed(verifier: Verifier, version: bigint): Promise<boolean> {
+  for (const until = performance.now() + patienceMs; ; await sleep(30)) {
+    const applied = await appliedVersion(verifier.resources.postgres);
+    if (applied === undefined || applied >= version) return true;
+    if (performance.now() > until || verifier.slice.over()) return false;
+  }
+}
+
+async function judgeFiles(verifier: Verifier, mapping: string, suspects: readonly Suspect[]): Promise<Verdicts> {
+  const found = new Map((await compareFiles(verifier, mapping)).map((one) => [one.id, one]));
+  const [stale] = await query(
+    verifier.resources.postgres,
+    'looking for files to write',
+    'select 1 from migration_control.stale_files where collection = $1',
+    [mapping],
+  );
+  return suspects.map((suspect) => {
+    const finding = found.get(suspect.id);
+    if (!finding) return [suspect, { is: 'equal' }];
+    return [suspect, stale ? { is: 'open', changed: true } : { is: 'different', ...finding }];
+  });
+}
+
+/** A key may stand before the ledger row that explains it; found twice, with capture past the first look, it belongs to nobody. */
+async function judgeKeys(verifier: Verifier, mapping: string, suspects: readonly Suspect[]): Promise<Verdicts> {
+  if (!(await passed(verifier, await sourceNow(verifier.resources))))
+    return suspects.map((suspect) => [suspect, { is: 'open', changed: false }]);
+  const ids = suspects.map((one) => one.id);
+  const left = new Set(await unexplained(verifier, mapping, ids));
+  return suspects.map((suspect) => [
+    suspect,
+    left.has(suspect.id) ? { is: 'different', finding: 'extra', differs: [suspect.id] } : { is: 'equal' },
+  ]);
+}
+
+/** What stands in PostgreSQL of some ids, at one moment. */
+interface Held {
+  readonly ledger: ReadonlyMap<string, readonly LedgerRow[]>;
+  readonly rows: ReadonlyMap<string, readonly string[]>;
+  readonly waiting: ReadonlySet<string>;
+}
+
+async function judgeDocuments(verifier: Verifier, ground: Ground, suspects: readonly Suspect[]): Promise<Verdicts> {
+  const { resources } = verifier;
+  const { client, db } = resources.source;
+  const ids = suspects.map((one) => one.id);
+  const { version, documents } = await readDocuments(client, db, ground.source, ids.map(idFromSourceId));
+  if (!(await passed(verifier, version))) return suspects.map((one) => [one, { is: 'open', changed: false }]);
+  const now = await sourceNow(resources);
+  const held = await readHeld(verifier, ground, ids, now);
+  const after = await sourceNow(resources);
+
+  const expectation = new Expectation(ground);
+  const reads = new Map<string, Read>();
+  const moving = new Set<string>();
+  for (const id of ids) {
+    const own = ownRow(held, ground, id);
+    const written = own === undefined ? version : BigInt(own.version);
+    // Ahead of the source's own time it is no version that anything was written with.
+    if ((written > version && written <= after) || held.waiting.has(id)) moving.add(id);
+    const bytes = documents.get(id);
+    if (bytes) reads.set(id, expectation.read(bytes, verifier.transformAt(written > after ? version : written)));
+  }
+  const resolve = await resolverFor(
+    verifier,
+    [...reads.values()].flatMap((read) => expectation.referencesOf(read)),
+  );
+  const images = new Map<string, Expected>();
+  for (const [id, read] of reads) {
+    const own = ownRow(held, ground, id);
+    const image = expectation.image(read, resolve);
+    const aside = own && !own.deleted && own.state === 'q' && image.state === 'l';
+    images.set(id, aside && (await isLost(verifier, ground, held, own, read)) ? expectation.setAside(read) : image);
+  }
+  const unwanted = ids.filter((id) => images.get(id)?.state !== 'l' && !ownedElsewhere(held, ground, id));
+  const weight = [...documents.values()].reduce((sum, bytes) => sum + bytes.byteLength, 0);
+  const averageBytes = weight / Math.max(1, documents.size);
+  const outside = await compareOutside(verifier, ground, [...images.values()], averageBytes, unwanted);
+
+  const verdicts: Verdicts = [];
+  for (const suspect of suspects) {
+    const { id } = suspect;
+    const verdict: Verdict = moving.has(id)
+      ? { is: 'open', changed: true }
+      : await verdictOn(verifier, ground, id, held, images.get(id), outside.findings.get(id), reads.get(id));
+    verdicts.push([suspect, verdict]);
+  }
+  return verdicts;
+}
+
+async function readHeld(verifier: Verifier, ground: Ground, ids: readonly string[], now: bigint): Promise<Held> {
+  const { mapping } = ground;
+  const siblings = verifier.grounds.filter((one) => one.mapping === mapping).map((one) => one.collectionId);
+  return inTransaction(verifier.resources.postgres, `looking at ${ground.source} again`, async (client) => {
+    await client.query('set transaction isolation level repeatable read, read only');
+    const ledger = await ledgerRows(client, siblings, ids, now);
+    const rows = await rowItems(client, mapping, ids);
+    const waiting = await query<{ source_id: string }>(
+      client,
+      'looking at what waits to be read again',
+      'select source_id from migration_control.redo where collection_id = any($2) and source_id = any($1)',
+      [ids, siblings],
+    );
+    const items = new Map<string, string[]>();
+    for (const { source_id, item } of rows) items.set(source_id, [...(items.get(source_id) ?? []), item]);
+    return {
+      ledger: groupBy(ledger, (row) => row.source_id),
+      rows: items,
+      waiting: new Set(waiting.map((row) => row.source_id)),
+    };
+  });
+}
+
+const ownRow = (held: Held, ground: Ground, id: string): LedgerRow | undefined =>
+  held.ledger.get(id)?.find((row) => row.collection_id === ground.collectionId);
+
+const isLoaded = (row: LedgerRow | undefined): boolean => row !== undefined && !row.deleted && row.state === 'l';
+
+/** Two source collections of a mapping may hold one id; its rows are the document's that is loaded. */
+function ownedElsewhere(held: Held, ground: Ground, id: string): boolean {
+  const rows = held.ledger.get(id) ?? [];
+  return (
+    !isLoaded(ownRow(held, ground, id)) &&
+    rows.some((row) => row.collection_id !== ground.collectionId && isLoaded(row))
+  );
+}
+
+/** Whether a document that would load is rightly set aside: another holds its id or a unique value of it, or its own table refused it. */
+async function isLost(verifier: Verifier, ground: Ground, held: Held, own: LedgerRow, read: Read): Promise<boolean> {
+  if (own.rule === 'target_refused') return true;
+  if (own.rule === 'source_id_unique') return ownedElsewhere(held, ground, read.id);
+  const set = ground.mapping.unique.findIndex((rule) => rule.rule === own.rule);
+  if (set < 0) return false;
+  for (const target of tablesOf(ground.mapping)) {
+    const columns = target.unique?.[set];
+    const row = read.outcome[target.name]?.[0] as Row | undefined;
+    if (!columns || !row) continue;
+    const conditions = columns.map((column, i) => `${name(column)} = $${i + 2}`).join(' and ');
+    const [holder] = await query(
+      verifier.resources.postgres,
+      `looking for who holds a value of ${target.name}`,
+      `select 1 from ${name(target.name)} where source_id <> $1 and ${conditions} limit 1`,
+      [read.id, ...columns.map((column) => row[column])],
+    );
+    return holder !== undefined;
+  }
+  return false;
+}
+
+async function verdictOn(
+  verifier: Verifier,
+  ground: Ground,
+  id: string,
+  held: Held,
+  image: Expected | undefined,
+  outside: OutsideFinding | undefined,
+  read: Read | undefined,
+): Promise<Verdict> {
+  const own = ownRow(held, ground, id);
+  const present = own && !own.deleted;
+  const rows = ownedElsewhere(held, ground, id) ? [] : (held.rows.get(id) ?? []);
+  const actual = [...(present ? [own.item] : []), ...rows];
+  const expected = image?.items ?? [];
+  const { differs, references } = nameDifferences(ground.mapping, expected, actual);
+  const found = new Set(differs);
+  for (const { table, column, actual: parent } of references) {
+    const reference = (read?.outcome[table]?.[0] as Row | undefined)?.[column] as Reference | undefined;
+    if (reference && parent !== null && (await isMeant(verifier, reference, parent)))
+      found.delete(`${table}.${column}`);
+  }
+  for (const one of outside?.differs ?? []) found.add(one);
+  if (found.size === 0) return { is: 'equal' };
+  return {
+    is: 'different',
+    finding: findingOf([...found], expected, actual, outside),
+    differs: [...found].slice(0, 20),
+  };
+}
+
+function findingOf(
+  differs: readonly string[],
+  expected: readonly string[],
+  actual: readonly string[],
+  outside: OutsideFinding | undefined,
+): 'missing' | 'extra' | 'different' | 'stale' {
+  if (expected.length === 0) return 'extra';
+  if (actual.length === 0) return 'missing';
+  if (differs.includes('ledger.source_digest')) return 'stale';
+  if (differs.every((one) => one.endsWith(': a row is missing'))) return 'missing';
+  if (differs.every((one) => one.endsWith(': a row too many'))) return 'extra';
+  if (differs.length === 1 && outside) return outside.finding;
+  return 'different';
+}
