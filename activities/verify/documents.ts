@@ -96,9 +96,14 @@ function around(piece: Piece, position: Position): { keys: Keys | undefined; nex
   };
 }
 
-const objectIdFirst = Buffer.from('\u0007_id\u0000', 'latin1');
-/** Whether a document's `_id`, which the server keeps first, is an ObjectId. */
-const hasObjectId = (raw: Buffer): boolean => raw.subarray(4, 9).equals(objectIdFirst);
+const idFirst = Buffer.from('_id\u0000', 'latin1');
+const objectIdType = 7;
+
+/** Whether a document's `_id` is an ObjectId. Most servers keep it first; one that does not is decoded. */
+function hasObjectId(raw: Buffer): boolean {
+  if (raw.subarray(5, 9).equals(idFirst)) return raw[4] === objectIdType;
+  return (decode(raw)['_id'] as { _bsontype?: string } | null)?._bsontype === 'ObjectId';
+}
 
 /** A range read as pieces: documents whose ids are all ObjectIds or all something else, limited in number and bytes. */
 class Pieces {

@@ -5,6 +5,7 @@ import { appliedVersion, type Suspect, type Verdict } from '../../control/verifi
 import { readDocuments } from '../../stores/mongodb/changes.ts';
 import { inTransaction, name, query } from '../../stores/postgres/connection.ts';
 import type { Reference, Row } from '../../stores/postgres/target.ts';
+import type { Resolve } from './canonical.ts';
 import { Expectation, type Expected, type Read } from './expected.ts';
 import { compareFiles } from './files.ts';
 import { groupBy } from './group.ts';
@@ -68,7 +69,10 @@ async function judgeKeys(verifier: Verifier, mapping: string, suspects: readonly
 interface Held {
   readonly ledger: ReadonlyMap<string, readonly LedgerRow[]>;
   readonly rows: ReadonlyMap<string, readonly string[]>;
+  /** Documents that are to be read again. */
   readonly waiting: ReadonlySet<string>;
+  /** Documents that refer to a row which was not there when they were written; they are read again when it comes. */
+  readonly unresolved: ReadonlySet<string>;
 }
 
 async function judgeDocuments(verifier: Verifier, ground: Ground, suspects: readonly Suspect[]): Promise<Verdicts> {
@@ -83,12 +87,13 @@ async function judgeDocuments(verifier: Verifier, ground: Ground, suspects: read
 
   const expectation = new Expectation(ground);
   const reads = new Map<string, Read>();
-  const moving = new Set<string>();
+  const moving = new Map<string, 'written' | 'waits'>();
   for (const id of ids) {
     const own = ownRow(held, ground, id);
     const written = own === undefined ? version : BigInt(own.version);
     // Ahead of the source's own time it is no version that anything was written with.
-    if ((written > version && written <= after) || held.waiting.has(id)) moving.add(id);
+    if (written > version && written <= after) moving.set(id, 'written');
+    else if (held.waiting.has(id)) moving.set(id, 'waits');
     const bytes = documents.get(id);
     if (bytes) reads.set(id, expectation.read(bytes, verifier.transformAt(written > after ? version : written)));
   }
@@ -100,8 +105,15 @@ async function judgeDocuments(verifier: Verifier, ground: Ground, suspects: read
   for (const [id, read] of reads) {
     const own = ownRow(held, ground, id);
     const image = expectation.image(read, resolve);
-    const aside = own && !own.deleted && own.state === 'q' && image.state === 'l';
-    images.set(id, aside && (await isLost(verifier, ground, held, own, read)) ? expectation.setAside(read) : image);
+    images.set(id, image);
+    if (!own || own.deleted || own.state !== 'q' || image.state !== 'l') continue;
+    const why = await whyAside(verifier, ground, held, own, read);
+    // It stays as it was set aside, whatever else of it changes, for as long as another holds what it lost.
+    if (why === 'lost' && moving.get(id) !== 'written') {
+      images.set(id, { ...expectation.setAside(read), items: [own.item] });
+      moving.delete(id);
+    }
+    if (why === 'waiting') moving.set(id, 'waits');
   }
   const unwanted = ids.filter((id) => images.get(id)?.state !== 'l' && !ownedElsewhere(held, ground, id));
   const weight = [...documents.values()].reduce((sum, bytes) => sum + bytes.byteLength, 0);
@@ -113,7 +125,7 @@ async function judgeDocuments(verifier: Verifier, ground: Ground, suspects: read
     const { id } = suspect;
     const verdict: Verdict = moving.has(id)
       ? { is: 'open', changed: true }
-      : await verdictOn(verifier, ground, id, held, images.get(id), outside.findings.get(id), reads.get(id));
+      : await verdictOn(verifier, ground, id, held, images.get(id), outside.findings.get(id), reads.get(id), resolve);
     verdicts.push([suspect, verdict]);
   }
   return verdicts;
@@ -129,8 +141,14 @@ async function readHeld(verifier: Verifier, ground: Ground, ids: readonly string
     const waiting = await query<{ source_id: string }>(
       client,
       'looking at what waits to be read again',
-      'select source_id from migration_control.redo where collection_id = any($2) and source_id = any($1)',
+      `select source_id from migration_control.redo where collection_id = any($2) and source_id = any($1) and reason <> 'lost key'`,
       [ids, siblings],
+    );
+    const unresolved = await query<{ source_id: string }>(
+      client,
+      'looking at references that found no row',
+      'select distinct source_id from migration_control.unresolved where collection_id = $2 and source_id = any($1)',
+      [ids, ground.collectionId],
     );
     const items = new Map<string, string[]>();
     for (const { source_id, item } of rows) items.set(source_id, [...(items.get(source_id) ?? []), item]);
@@ -138,6 +156,7 @@ async function readHeld(verifier: Verifier, ground: Ground, ids: readonly string
       ledger: groupBy(ledger, (row) => row.source_id),
       rows: items,
       waiting: new Set(waiting.map((row) => row.source_id)),
+      unresolved: new Set(unresolved.map((row) => row.source_id)),
     };
   });
 }
@@ -156,24 +175,50 @@ function ownedElsewhere(held: Held, ground: Ground, id: string): boolean {
   );
 }
 
-/** Whether a document that would load is rightly set aside: another holds its id or a unique value of it, or its own table refused it. */
-async function isLost(verifier: Verifier, ground: Ground, held: Held, own: LedgerRow, read: Read): Promise<boolean> {
-  if (own.rule === 'target_refused') return true;
-  if (own.rule === 'source_id_unique') return ownedElsewhere(held, ground, read.id);
+/**
+ * Why a document that would load is set aside. `lost`: another holds its id or a unique value of it, or its own table refused it. `waiting`: what it
+ * lost is free again, and it is tried anew from time to time.
+ */
+async function whyAside(
+  verifier: Verifier,
+  ground: Ground,
+  held: Held,
+  own: LedgerRow,
+  read: Read,
+): Promise<'lost' | 'waiting' | undefined> {
+  if (own.rule === 'target_refused') return 'lost';
   const set = ground.mapping.unique.findIndex((rule) => rule.rule === own.rule);
-  if (set < 0) return false;
+  if (set < 0 && own.rule !== 'source_id_unique') return undefined;
+  if (set < 0 ? ownedElsewhere(held, ground, read.id) : await hasHolder(verifier, ground, set, read)) return 'lost';
+  const noted = await query(
+    verifier.resources.postgres,
+    'looking into the quarantine',
+    `select 1 from migration_control.migration_errors where collection = $1 and source_collection = $2 and source_id = $3 and rule = $4 and resolved_at is null`,
+    [ground.mapping.collection, ground.source, read.id, own.rule],
+  );
+  return noted.length > 0 ? 'waiting' : undefined;
+}
+
+/** Whether another row has the document's unique value. `set`: position in the mapping's `unique`, which is also that in its table's. */
+async function hasHolder({ resources }: Verifier, ground: Ground, set: number, read: Read): Promise<boolean> {
   for (const target of tablesOf(ground.mapping)) {
     const columns = target.unique?.[set];
     const row = read.outcome[target.name]?.[0] as Row | undefined;
     if (!columns || !row) continue;
-    const conditions = columns.map((column, i) => `${name(column)} = $${i + 2}`).join(' and ');
-    const [holder] = await query(
-      verifier.resources.postgres,
+    const conditions = columns
+      .map((column, i) =>
+        target.columns[column]!.type === 'timestamptz'
+          ? `extract(epoch from ${name(column)}) * 1000000 = $${i + 2}::numeric`
+          : `${name(column)} = $${i + 2}`,
+      )
+      .join(' and ');
+    const holders = await query(
+      resources.postgres,
       `looking for who holds a value of ${target.name}`,
       `select 1 from ${name(target.name)} where source_id <> $1 and ${conditions} limit 1`,
       [read.id, ...columns.map((column) => row[column])],
     );
-    return holder !== undefined;
+    return holders.length > 0;
   }
   return false;
 }
@@ -186,6 +231,7 @@ async function verdictOn(
   image: Expected | undefined,
   outside: OutsideFinding | undefined,
   read: Read | undefined,
+  resolve: Resolve,
 ): Promise<Verdict> {
   const own = ownRow(held, ground, id);
   const present = own && !own.deleted;
@@ -196,8 +242,10 @@ async function verdictOn(
   const found = new Set(differs);
   for (const { table, column, actual: parent } of references) {
     const reference = (read?.outcome[table]?.[0] as Row | undefined)?.[column] as Reference | undefined;
-    if (reference && parent !== null && (await isMeant(verifier, reference, parent)))
-      found.delete(`${table}.${column}`);
+    if (!reference) continue;
+    if (parent !== null && (await isMeant(verifier, reference, parent))) found.delete(`${table}.${column}`);
+    // Its row is there by now, and the document is about to be read again.
+    else if (held.unresolved.has(id) && resolve(reference) !== null) return { is: 'open', changed: false };
   }
   for (const one of outside?.differs ?? []) found.add(one);
   if (found.size === 0) return { is: 'equal' };

@@ -14,9 +14,10 @@ import { sourceNow, type Verifier } from './verifier.ts';
 
 const keysAtOnce = 1000;
 const bytesAtOnce = 16 * 1024 * 1024;
-/** Two prove a difference; the others are for keys that change while they are read. */
-const mostGenerations = 8;
-const pauseMs = 200;
+/** Two prove a difference; the others are for keys that change while they are read, or wait for a unique value: the pauses grow to outlast that. */
+const mostGenerations = 10;
+const pauseMs = 100;
+const longestPauseMs = 3000;
 
 /** Returns false when the slice was over before everything was settled. `since`: generations of an earlier round of the run do not count. */
 export async function settle(verifier: Verifier, since: number): Promise<boolean> {
@@ -27,7 +28,7 @@ export async function settle(verifier: Verifier, since: number): Promise<boolean
       if (!(await lookAgain(verifier, state.generation))) return false;
       const left = await countOf(postgres, verifier.run, 'suspect');
       if (left === 0 || state.generation - since >= mostGenerations) return true;
-      await sleep(pauseMs);
+      await sleep(Math.min(pauseMs * 2 ** (state.generation - since), longestPauseMs));
     }
     const version = await sourceNow(verifier.resources);
     await passed(verifier, version);

@@ -1,5 +1,5 @@
 // Every-row verification while the source changes, and, where it is asked for, the repair of what differs. Its books stand in the target: a new run goes on.
-import { continueAsNew, setHandler, workflowInfo } from '@temporalio/workflow';
+import { continueAsNew, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
 import type { SliceDone, Summary } from '../../activities/verify/index.ts';
 import type { VerifyOrder } from '../../activities/verify/verifier.ts';
 import { verificationQuery } from '../contract.ts';
@@ -29,8 +29,8 @@ export async function verification(input: VerificationInput): Promise<Summary> {
   setHandler(verificationQuery, () => ({ doing, different: last?.different ?? 0, open: last?.open ?? 0 }), {
     description: 'What the verification is doing',
   });
-  const tell = () => introduce(migration, 'verification', story(doing, last));
-  tell();
+  introduce(migration, 'verification', story(doing, last));
+  const tell = () => setCurrentDetails(story(doing, last));
   try {
     const { run, generation } = await control.openVerification(order, input.restart);
     let since = generation;
@@ -59,7 +59,7 @@ export async function verification(input: VerificationInput): Promise<Summary> {
     }
     const summary = await control.closeVerification(order, run);
     doing = 'done';
-    introduce(migration, 'verification', `## Verification\n\n${sentence(summary)}`);
+    setCurrentDetails(`## Verification\n\n${sentence(summary)}`);
     if (summary.repaired > 0) await control.recordAudit('verification repaired', { ...summary });
     return summary;
   } catch (error) {
