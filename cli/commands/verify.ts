@@ -2,7 +2,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import cliProgress from 'cli-progress';
 import { Command, InvalidArgumentError } from 'commander';
-import { WorkflowIdConflictPolicy, type WorkflowHandle } from '@temporalio/client';
+import {
+  ApplicationFailure,
+  WorkflowFailedError,
+  WorkflowIdConflictPolicy,
+  type WorkflowHandle,
+} from '@temporalio/client';
 import {
   differencesOf,
   verificationProgress,
@@ -11,6 +16,7 @@ import {
   type VerificationProgress,
 } from '../../control/verification.ts';
 import { scopeOf } from '../../activities/verify/verifier.ts';
+import { isFailureType, KnownFailure } from '../../core/failures.ts';
 import { openPool } from '../../stores/postgres/connection.ts';
 import { controlQueue, verificationId } from '../../workflows/contract.ts';
 import type { verification } from '../../workflows/children/verification.ts';
@@ -136,10 +142,20 @@ async function follow(
   const watching = watch(handle, progress, ended.signal, silent, bar);
   try {
     return await result;
+  } catch (error) {
+    throw reasonOf(error);
   } finally {
     await watching;
     bar?.stop();
   }
+}
+
+/** The workflow names the failure's class and says a sentence; around it Temporal says only that it failed. */
+function reasonOf(error: unknown): unknown {
+  const cause = error instanceof WorkflowFailedError ? error.cause : undefined;
+  return cause instanceof ApplicationFailure && isFailureType(cause.type)
+    ? new KnownFailure(cause.type, cause.message)
+    : error;
 }
 
 const silenceMs = 10_000;
