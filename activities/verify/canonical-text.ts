@@ -2,6 +2,8 @@
 
 /** A decimal in text, rounded to `scale` places (half away from zero, as numeric does), without trailing zeros, exponent or minus zero. */
 export function decimal(text: string, scale: number): string {
+  const plain = /^(0|[1-9]\d*)(?:\.(\d*[1-9]))?$/.exec(text);
+  if (plain && (plain[2]?.length ?? 0) <= scale) return text;
   const found = /^\s*([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d+))?\s*$/.exec(text);
   if (!found) return text;
   const [, sign, whole = '', fraction = '', exponent = '0'] = found;

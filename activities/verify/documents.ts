@@ -10,7 +10,7 @@ import { decode } from '../shape.ts';
 import { add, bucketCount, bucketOf, isEqual, merge, noDigest, type Digest } from './canonical.ts';
 import { Expectation, type Expected } from './expected.ts';
 import { compareOutside } from './outside.ts';
-import { bucketDigests, keyDigests, type Ground, type Keys } from './read-back.ts';
+import { analyse, bucketDigests, keyDigests, type Ground, type Keys } from './read-back.ts';
 import { resolverFor } from './references.ts';
 import { sourceNow, Throttle, type Verifier } from './verifier.ts';
 
@@ -32,6 +32,7 @@ export async function scanDocuments(verifier: Verifier, scan: Scan): Promise<boo
   const expectation = new Expectation(ground);
   const throttle = new Throttle(order.rowsPerSecond);
   let position = scan.position === null ? start : (JSON.parse(scan.position) as Position);
+  if (scan.position === null) await analyse(resources.postgres, ground);
   const { db, client } = resources.source;
   const exists = (await collectionNames(db)).includes(ground.source);
   const { averageBytes } = exists ? await weigh(db, ground.source) : { averageBytes: 0 };
