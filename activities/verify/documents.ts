@@ -1,11 +1,10 @@
 // The main scan: a source collection in key order, piece by piece, each against what PostgreSQL, MongoDB and Redis hold of the same keys.
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ObjectId } from 'bson';
 import { sourceId } from '../../core/identity.ts';
 import { closePiece, type Scan, type Suspect } from '../../control/verification.ts';
 import { weigh } from '../../stores/mongodb/ranges.ts';
 import { collectionNames } from '../../stores/mongodb/schema.ts';
-import { keyText, keyValue, RangeRead } from '../../stores/mongodb/source.ts';
+import { keyText, RangeRead } from '../../stores/mongodb/source.ts';
 import { decode } from '../shape.ts';
 import { add, bucketCount, bucketOf, isEqual, merge, noDigest, type Digest } from './canonical.ts';
 import { Expectation, type Expected } from './expected.ts';
@@ -17,13 +16,12 @@ import { sourceNow, Throttle, type Verifier } from './verifier.ts';
 const documentsAtOnce = 20_000;
 const bytesAtOnce = 8 * 1024 * 1024;
 
-/** Where the scan stands: the last key, the last ObjectId among the keys, and whether what lies behind it has been compared too. */
+/** Where the scan stands: the last key, and the last ObjectId among the keys. */
 interface Position {
   readonly key: string | null;
   readonly objectId: string | null;
-  readonly closed: boolean;
 }
-const start: Position = { key: null, objectId: null, closed: false };
+const start: Position = { key: null, objectId: null };
 
 /** Returns false when the slice was over before the scan. */
 export async function scanDocuments(verifier: Verifier, scan: Scan): Promise<boolean> {
@@ -39,23 +37,26 @@ export async function scanDocuments(verifier: Verifier, scan: Scan): Promise<boo
   const read = await RangeRead.open(client, db, ground.source, { after: position.key, upTo: null }, averageBytes);
   try {
     const pieces = new Pieces(read, throttle.atOnce(documentsAtOnce));
-    for (let piece = await pieces.next(); !slice.over(); piece = await pieces.next()) {
-      const { keys, next } = around(piece, position);
-      const { suspects, evicted } =
-        keys === undefined
-          ? { suspects: [], evicted: 0 }
-          : await comparePiece(verifier, expectation, piece.documents, keys, read.version, averageBytes);
-      const done = piece.documents.length === 0;
+    for (let documents = await pieces.next(); !slice.over(); documents = await pieces.next()) {
+      const { parts, next } = partsOf(documents, position);
+      const suspects: Suspect[] = [];
+      let evicted = 0;
+      for (const part of parts) {
+        const found = await comparePart(verifier, expectation, part, read.version, averageBytes);
+        suspects.push(...found.suspects.map((id) => suspectOf(ground, id)));
+        evicted += found.evicted;
+      }
+      const done = documents.length === 0;
       await closePiece(resources.postgres, run, scan, {
         position: JSON.stringify(next),
-        compared: piece.documents.length,
+        compared: documents.length,
         evicted,
         done,
-        suspects: suspects.map((id) => suspectOf(ground, id)),
+        suspects,
       });
       if (done) return true;
       position = next;
-      await sleep(throttle.after(piece.documents.length));
+      await sleep(throttle.after(documents.length));
     }
     return false;
   } finally {
@@ -70,31 +71,27 @@ export const suspectOf = ({ mapping, collectionId }: Ground, id: string): Suspec
   id,
 });
 
-interface Piece {
+/** Documents and the keys they are compared over. */
+interface Part {
   readonly documents: readonly Buffer[];
-  readonly objectIds: boolean;
-  /** Documents with ids of another type follow, or none. */
-  readonly endsType: boolean;
+  readonly keys: Keys;
 }
 
-/** Which keys a piece is compared over, and where the scan then stands. At the end of the collection, what lies behind the last ObjectId. */
-function around(piece: Piece, position: Position): { keys: Keys | undefined; next: Position } {
-  const last = piece.documents.at(-1);
-  if (!last) {
-    const keys = position.closed ? undefined : { after: position.objectId, upTo: null };
-    return { keys, next: { ...position, closed: true } };
-  }
-  const key = keyText(decode(last)['_id']);
-  if (!piece.objectIds)
-    return {
-      keys: { ids: piece.documents.map(textOfId) },
-      next: { ...position, key },
-    };
-  const objectId = (keyValue(key) as ObjectId).toHexString();
-  return {
-    keys: { after: position.objectId, upTo: piece.endsType ? null : objectId },
-    next: { key, objectId, closed: piece.endsType },
-  };
+/**
+ * A piece in two parts: its ObjectIds over the range since the last one, what has another id by list. Servers do not agree how ids of different
+ * types are sorted, but ObjectIds rise among themselves. Behind the last document lies the rest of the range.
+ */
+function partsOf(documents: readonly Buffer[], position: Position): { parts: Part[]; next: Position } {
+  const last = documents.at(-1);
+  if (!last) return { parts: [{ documents: [], keys: { after: position.objectId, upTo: null } }], next: position };
+  const ranged = documents.filter(hasObjectId);
+  const listed = documents.filter((raw) => !hasObjectId(raw));
+  const lastRanged = ranged.at(-1);
+  const objectId = lastRanged ? textOfId(lastRanged) : position.objectId;
+  const parts: Part[] = [];
+  if (lastRanged) parts.push({ documents: ranged, keys: { after: position.objectId, upTo: objectId } });
+  if (listed.length > 0) parts.push({ documents: listed, keys: { ids: listed.map(textOfId) } });
+  return { parts, next: { key: keyText(decode(last)['_id']), objectId } };
 }
 
 const idFirst = Buffer.from('_id\u0000', 'latin1');
@@ -106,7 +103,7 @@ function hasObjectId(raw: Buffer): boolean {
   return (decode(raw)['_id'] as { _bsontype?: string } | null)?._bsontype === 'ObjectId';
 }
 
-/** A range read as pieces: documents whose ids are all ObjectIds or all something else, limited in number and bytes. */
+/** A range read in pieces, limited in number and bytes of documents; an empty one at the end. */
 class Pieces {
   readonly #read: RangeRead;
   readonly #most: number;
@@ -119,21 +116,18 @@ class Pieces {
     this.#most = most;
   }
 
-  async next(): Promise<Piece> {
+  async next(): Promise<Buffer[]> {
     const documents: Buffer[] = [];
     let bytes = 0;
-    let objectIds: boolean | undefined;
-    for (;;) {
+    while (documents.length < this.#most) {
       if (this.#at === this.#held.length) await this.#fill();
       const raw = this.#held[this.#at];
-      if (raw) objectIds ??= hasObjectId(raw);
-      if (!raw || hasObjectId(raw) !== objectIds) return { documents, objectIds: objectIds === true, endsType: true };
-      if (documents.length >= this.#most || (documents.length > 0 && bytes + raw.byteLength > bytesAtOnce))
-        return { documents, objectIds, endsType: false };
+      if (!raw || (documents.length > 0 && bytes + raw.byteLength > bytesAtOnce)) break;
       documents.push(raw);
       bytes += raw.byteLength;
       this.#at++;
     }
+    return documents;
   }
 
   async #fill(): Promise<void> {
@@ -144,12 +138,11 @@ class Pieces {
   }
 }
 
-/** Keys of the piece that are not equal on both sides, or were changing. */
-async function comparePiece(
+/** Keys of the part that are not equal on both sides, or were changing. */
+async function comparePart(
   verifier: Verifier,
   expectation: Expectation,
-  documents: readonly Buffer[],
-  keys: Keys,
+  { documents, keys }: Part,
   version: bigint,
   averageBytes: number,
 ): Promise<{ suspects: string[]; evicted: number }> {
