@@ -75,12 +75,26 @@ interface Held {
   readonly unresolved: ReadonlySet<string>;
 }
 
+/** Equal is equal at once; only what is not has to wait for capture, lest it be judged for being under way. */
 async function judgeDocuments(verifier: Verifier, ground: Ground, suspects: readonly Suspect[]): Promise<Verdicts> {
+  const first = await compareAgain(verifier, ground, suspects, false);
+  const left = first.filter(([, verdict]) => verdict.is !== 'equal').map(([suspect]) => suspect);
+  if (left.length === 0) return first;
+  const again = await compareAgain(verifier, ground, left, true);
+  return [...first.filter(([, verdict]) => verdict.is === 'equal'), ...again];
+}
+
+async function compareAgain(
+  verifier: Verifier,
+  ground: Ground,
+  suspects: readonly Suspect[],
+  wait: boolean,
+): Promise<Verdicts> {
   const { resources } = verifier;
   const { client, db } = resources.source;
   const ids = suspects.map((one) => one.id);
   const { version, documents } = await readDocuments(client, db, ground.source, ids.map(idFromSourceId));
-  if (!(await passed(verifier, version))) return suspects.map((one) => [one, { is: 'open', changed: false }]);
+  if (wait && !(await passed(verifier, version))) return suspects.map((one) => [one, { is: 'open', changed: false }]);
   const now = await sourceNow(resources);
   const held = await readHeld(verifier, ground, ids, now);
   const after = await sourceNow(resources);
@@ -123,10 +137,19 @@ async function judgeDocuments(verifier: Verifier, ground: Ground, suspects: read
   const verdicts: Verdicts = [];
   for (const suspect of suspects) {
     const { id } = suspect;
-    const verdict: Verdict = moving.has(id)
-      ? { is: 'open', changed: true }
-      : await verdictOn(verifier, ground, id, held, images.get(id), outside.findings.get(id), reads.get(id), resolve);
-    verdicts.push([suspect, verdict]);
+    const verdict = await verdictOn(
+      verifier,
+      ground,
+      id,
+      held,
+      images.get(id),
+      outside.findings.get(id),
+      reads.get(id),
+      resolve,
+    );
+    // What is equal is so, whatever was written meanwhile.
+    const moves = verdict.is === 'different' && moving.has(id);
+    verdicts.push([suspect, moves ? { is: 'open', changed: true } : verdict]);
   }
   return verdicts;
 }
