@@ -26,6 +26,7 @@ import { route, undoCutover, type RouteOrder } from './route.ts';
 import { makeMongo, makePostgres, prepareRedis, settleCollection, undoData, undoSchema } from './targets.ts';
 import { transformSegment, type TransformOrder } from './transform.ts';
 import { validateCollection, type ValidationOrder } from './validate.ts';
+import { verifyActivities } from './verify/index.ts';
 import type { MigrationState } from '../core/state.ts';
 import { estimate } from './estimate.ts';
 
@@ -106,6 +107,7 @@ export function controlActivities(resources: Resources) {
     ...reverseControlActivities(resources),
     ...checkpointActivities(resources),
     ...decommissionActivities(resources),
+    ...verifyActivities(resources),
   };
 }
 

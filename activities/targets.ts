@@ -199,6 +199,9 @@ export async function undoData(resources: Resources, heartbeat: () => void): Pro
       'ledger_history',
       'policy',
       'quarantine_retries',
+      'verification_runs',
+      'verification_scans',
+      'verification_keys',
     ];
     await client.query(`truncate ${tables.map((table) => `migration_control.${table}`).join(', ')} restart identity`);
   });

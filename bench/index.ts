@@ -18,6 +18,7 @@ import { controlQueue, rootId, statusQuery } from '../workflows/contract.ts';
 import { benchCapture } from './capture.ts';
 import { rawCopyRate, rawReadRate } from './raw.ts';
 import { benchRouter } from './router.ts';
+import { benchVerify } from './verify.ts';
 
 const { values, positionals } = parseArgs({
   options: {
@@ -41,8 +42,12 @@ if (part === 'capture') {
   await benchCapture({ documents: Number(events), rate: Number(rate), seconds: Number(seconds) });
   process.exit();
 }
+if (part === 'verify') {
+  await benchVerify({ documents: Number(values.documents.split(',')[0]) });
+  process.exit();
+}
 if (part !== 'copy') {
-  process.stderr.write(`There is no bench ${part}; there are copy, capture and router.\n`);
+  process.stderr.write(`There is no bench ${part}; there are copy, capture, router and verify.\n`);
   process.exit(2);
 }
 

@@ -84,6 +84,11 @@ export const settingsSchema = z.strictObject({
     .default(0.2)
     .describe('share of quarantined documents above which validation fails'),
   performance: performanceSchema.prefault({}).describe('benchmarks; see below'),
+  verifyRowsPerSecond: z
+    .number()
+    .min(0)
+    .default(0)
+    .describe('most documents, and most rows, that verification compares per second; 0: as fast as it can'),
   configurationDirectory: z.string().default('configuration').describe('where configuration files are written'),
   snapshotDirectory: z
     .string()

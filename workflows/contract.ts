@@ -27,6 +27,8 @@ export const captureQueue = 'causeway-capture';
 export const captureQueueOf = (processQueue: string): string => `${processQueue}-capture`;
 export const captureId = (migration: string): string => `${rootId(migration)}/capture`;
 
+export const verificationId = (migration: string): string => `${rootId(migration)}/verify`;
+
 export const setCutoverPercentageSignal = defineSignal<[unknown]>('setCutoverPercentage');
 export const pauseSignal = defineSignal('pause');
 export const resumeSignal = defineSignal('resume');
@@ -101,3 +103,11 @@ export const statusQuery = defineQuery<Status>('status');
 export const routingQuery = defineQuery<Record<string, Route>>('routing');
 export const checkpointsQuery = defineQuery<readonly CheckpointEntry[]>('checkpoints');
 export const decisionsQuery = defineQuery<readonly DecisionEntry[]>('decisions');
+
+/** Of the verification: what it is doing, and how many keys are different or to be looked at again. */
+export interface VerificationStatus {
+  readonly doing: string;
+  readonly different: number;
+  readonly open: number;
+}
+export const verificationQuery = defineQuery<VerificationStatus>('verification');

@@ -10,6 +10,7 @@ export { reverseSync } from './children/reverse-sync.ts';
 export { copyCollection } from './children/copy-collection.ts';
 export { cutoverStage } from './children/cutover-stage.ts';
 export { validation } from './children/validation.ts';
+export { verification } from './children/verification.ts';
 export { checkpoint } from './children/checkpoint.ts';
 export { snapshot } from './children/snapshot.ts';
 export { restore } from './children/restore.ts';

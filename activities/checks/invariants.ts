@@ -7,7 +7,7 @@ import { idFromSourceId, sourceId } from '../../core/identity.ts';
 import { Quarantined } from '../../core/quarantine.ts';
 import type { Invariant, Mapping } from '../../mappings/mapping.ts';
 import { transformDocument } from '../../mappings/transform.ts';
-import { readDocuments } from '../../stores/mongodb/changes.ts';
+import { readDocuments } from '../../stores/mongodb/source.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { collectionNames } from '../../stores/mongodb/schema.ts';
 import { batchesOf, versionOf } from '../../stores/mongodb/source.ts';

@@ -20,6 +20,7 @@ import { stack } from './stack.ts';
 import { start } from './start.ts';
 import { status } from './status.ts';
 import { validate } from './validate.ts';
+import { verify } from './verify.ts';
 import { watch } from './watch.ts';
 import { worker } from './worker.ts';
 
@@ -48,6 +49,7 @@ export const commands = (): Command[] => [
   decide(),
   validate(),
   perf(),
+  verify(),
   quarantine(),
   explain(),
   replay(),

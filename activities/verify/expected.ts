@@ -1,0 +1,91 @@
+// What the targets should hold of a document, from the document alone: read, transformed by its mapping, brought into the canonical form.
+import type { Outcome } from '../../mappings/mapping.ts';
+import { transformDocument } from '../../mappings/transform.ts';
+import type { Row } from '../../stores/postgres/target.ts';
+import type { KeyRow, KeysTarget } from '../../stores/redis/target.ts';
+import type { TransformSettings } from '../../mappings/settings.ts';
+import { decode, digestOf } from '../shape.ts';
+import { sourceId } from '../../core/identity.ts';
+import { canonicaliserOf, ledgerItem, Unfit, type Canonicalise, type Item, type Resolve } from './canonical.ts';
+import { tablesOf, type Ground } from './read-back.ts';
+import { referencesIn } from './references.ts';
+
+/** A document through its mapping. `outcome` is empty unless it loads. */
+export interface Read {
+  readonly id: string;
+  readonly digest: bigint;
+  readonly state: 'l' | 'q' | 's';
+  readonly outcome: Outcome;
+}
+
+/** The image of a document: its items in PostgreSQL, its document per MongoDB target, its keys per Redis target. */
+export interface Expected {
+  readonly id: string;
+  readonly state: 'l' | 'q' | 's';
+  readonly items: readonly Item[];
+  readonly outcome: Outcome;
+}
+
+const states = { loaded: 'l', quarantined: 'q', skipped: 's' } as const;
+
+export class Expectation {
+  readonly ground: Ground;
+  readonly #canonicalise: ReadonlyMap<string, Canonicalise>;
+  readonly #timed: readonly [table: string, column: string] | undefined;
+
+  constructor(ground: Ground) {
+    this.ground = ground;
+    const tables = tablesOf(ground.mapping);
+    this.#canonicalise = new Map(tables.map((target) => [target.name, canonicaliserOf(target)]));
+    const timed = tables.find((target) => target.time !== undefined);
+    this.#timed = timed && [timed.name, timed.time!];
+  }
+
+  read(raw: Uint8Array, settings: TransformSettings): Read {
+    const document = decode(raw);
+    const result = transformDocument(this.ground.mapping, document, settings);
+    return {
+      id: sourceId(document['_id']),
+      digest: digestOf(raw),
+      state: states[result.state],
+      outcome: result.state === 'loaded' ? result.outcome : {},
+    };
+  }
+
+  *rowsOf({ outcome }: Read): Generator<Row> {
+    for (const table of this.#canonicalise.keys()) yield* (outcome[table] ?? []) as readonly Row[];
+  }
+
+  referencesOf = (read: Read) => referencesIn(this.rowsOf(read));
+
+  /** A value that does not fit its column is known only now: the document is then expected to be set aside. */
+  image(read: Read, resolve: Resolve): Expected {
+    const { id, digest, state, outcome } = read;
+    if (state !== 'l') return { id, state, items: [ledgerItem({ id, state, digest, place: null })], outcome: {} };
+    try {
+      const items = [ledgerItem({ id, state, digest, place: this.#placeOf(outcome) })];
+      for (const [table, canonicalise] of this.#canonicalise)
+        for (const row of outcome[table] ?? []) items.push(canonicalise(id, row as Row, resolve));
+      return { id, state, items, outcome };
+    } catch (error) {
+      if (!(error instanceof Unfit)) throw error;
+      return { id, state: 'q', items: [ledgerItem({ id, state: 'q', digest, place: null })], outcome: {} };
+    }
+  }
+
+  /** The document set aside, though its mapping would load it. */
+  setAside({ id, digest }: Read): Expected {
+    return { id, state: 'q', items: [ledgerItem({ id, state: 'q', digest, place: null })], outcome: {} };
+  }
+
+  #placeOf(outcome: Outcome): number | null {
+    if (!this.#timed) return null;
+    const [table, column] = this.#timed;
+    return ((outcome[table]?.[0] as Row | undefined)?.[column] as number | undefined) ?? null;
+  }
+}
+
+export const documentOf = (outcome: Outcome, target: string): Record<string, unknown> | undefined =>
+  outcome[target]?.[0] as Record<string, unknown> | undefined;
+export const keysOf = (outcome: Outcome, target: KeysTarget): readonly KeyRow[] =>
+  (outcome[target.name] ?? []) as readonly KeyRow[];

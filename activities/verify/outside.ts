@@ -1,0 +1,177 @@
+// What stands outside PostgreSQL, read back in bounded batches: documents of the optimised MongoDB, keys of Redis.
+import { deserialize } from 'bson';
+import { idFromSourceId, sourceId } from '../../core/identity.ts';
+import { mongo } from '../../stores/mongodb/connection.ts';
+import type { CollectionTarget } from '../../stores/mongodb/target.ts';
+import { redis } from '../../stores/redis/connection.ts';
+import { guardField } from '../../stores/redis/script.ts';
+import type { KeyRow, KeysTarget } from '../../stores/redis/target.ts';
+import { differences } from './differ.ts';
+import { documentOf, keysOf, type Expected } from './expected.ts';
+import type { Ground } from './read-back.ts';
+import type { Verifier } from './verifier.ts';
+
+export interface OutsideFinding {
+  readonly finding: 'missing' | 'extra' | 'different';
+  readonly differs: readonly string[];
+}
+
+export interface OutsideResult {
+  readonly findings: ReadonlyMap<string, OutsideFinding>;
+  /** Keys that are not there and need not be: Redis may forget what PostgreSQL keeps. */
+  readonly evicted: number;
+}
+
+const documentsAtOnce = 500;
+const bytesAtOnce = 8 * 1024 * 1024;
+const keysAtOnce = 1000;
+/** Between a clock read here and one read there; what lives no longer than this may be gone, ms. */
+const tolerance = 5000;
+
+/** Images against documents and keys. `absent`: ids that must have no document in the MongoDB targets. */
+export async function compareOutside(
+  verifier: Verifier,
+  ground: Ground,
+  images: readonly Expected[],
+  averageBytes: number,
+  absent: readonly string[] = [],
+): Promise<OutsideResult> {
+  const findings = new Map<string, OutsideFinding>();
+  let evicted = 0;
+  for (const target of ground.mapping.targets) {
+    if (target.store === 'mongodb') {
+      const most = Math.max(1, Math.min(documentsAtOnce, Math.floor(bytesAtOnce / Math.max(1, averageBytes))));
+      for (let i = 0; i < images.length; i += most)
+        await compareDocuments(verifier, target as CollectionTarget, images.slice(i, i + most), findings);
+      await findUnexpected(verifier, target as CollectionTarget, absent, findings);
+    }
+    if (target.store === 'redis') {
+      const wanted = images.flatMap((image) =>
+        keysOf(image.outcome, target as KeysTarget).map((row) => ({ id: image.id, row })),
+      );
+      for (let i = 0; i < wanted.length; i += keysAtOnce)
+        evicted += await compareKeys(verifier, target as KeysTarget, wanted.slice(i, i + keysAtOnce), findings);
+    }
+  }
+  return { findings, evicted };
+}
+
+async function compareDocuments(
+  { resources }: Verifier,
+  target: CollectionTarget,
+  images: readonly Expected[],
+  findings: Map<string, OutsideFinding>,
+): Promise<void> {
+  const wanted = images.flatMap(({ id, outcome }) => {
+    const document = documentOf(outcome, target.name);
+    return document ? [{ id, document }] : [];
+  });
+  if (wanted.length === 0) return;
+  const found = await readBack(
+    resources,
+    target.name,
+    wanted.map(({ document }) => document['_id']),
+  );
+  for (const { id, document } of wanted) {
+    const actual = found.get(id);
+    if (!actual) findings.set(id, { finding: 'missing', differs: [target.name] });
+    else {
+      const differs = differences(document, actual, target.name);
+      if (differs.length > 0) findings.set(id, { finding: 'different', differs });
+    }
+  }
+}
+
+async function readBack(
+  resources: Verifier['resources'],
+  collection: string,
+  ids: readonly unknown[],
+): Promise<Map<string, Record<string, unknown>>> {
+  const raws = await mongo(`reading back ${collection}`, () =>
+    resources.mongodb.db
+      .collection(collection)
+      .find({ _id: { $in: ids } } as never, { raw: true, readConcern: { level: 'majority' } })
+      .toArray(),
+  );
+  const documents = (raws as unknown as Uint8Array[]).map((raw) =>
+    deserialize(raw, { promoteValues: false, promoteLongs: false }),
+  );
+  return new Map(documents.map((document) => [sourceId(document['_id']), document]));
+}
+
+/** Documents that nothing explains. */
+async function findUnexpected(
+  { resources }: Verifier,
+  target: CollectionTarget,
+  ids: readonly string[],
+  findings: Map<string, OutsideFinding>,
+): Promise<void> {
+  if (ids.length === 0) return;
+  for (const id of (await readBack(resources, target.name, ids.map(idFromSourceId))).keys())
+    findings.set(id, { finding: 'extra', differs: [target.name] });
+}
+
+interface WantedKey {
+  readonly id: string;
+  readonly row: KeyRow;
+}
+
+/** Returns how many keys are not there although they would still live. */
+async function compareKeys(
+  { resources }: Verifier,
+  target: KeysTarget,
+  wanted: readonly WantedKey[],
+  findings: Map<string, OutsideFinding>,
+): Promise<number> {
+  const found = await redis('reading back keys', () =>
+    Promise.all(
+      wanted.map(async ({ row }) => {
+        const [value, left] = await Promise.all([
+          resources.redis.get(target.prefix + row.key).catch(notText),
+          resources.redis.pttl(target.prefix + row.key),
+        ]);
+        return { value, left };
+      }),
+    ),
+  );
+  const now = Date.now();
+  let evicted = 0;
+  for (const [i, { id, row }] of wanted.entries()) {
+    const { value, left } = found[i]!;
+    if (value === null || left === -2) {
+      if (row.expiresAt > now + tolerance) evicted++;
+      continue;
+    }
+    const differs = keyDifferences(target.name, id, row, value, left, now);
+    if (differs.length > 0) findings.set(id, { finding: 'different', differs });
+  }
+  return evicted;
+}
+
+/** A key of another type holds no text. */
+function notText(error: unknown): string {
+  if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return '';
+  throw error;
+}
+
+function keyDifferences(target: string, id: string, row: KeyRow, value: string, left: number, now: number): string[] {
+  const differs: string[] = [];
+  if (left < 0 || Math.abs(now + left - row.expiresAt) > tolerance) differs.push(`${target}.ttl`);
+  const held = parse(value);
+  if (!held) return [...differs, target];
+  const { [guardField]: guard, ...actual } = held;
+  if ((guard as { s?: unknown } | undefined)?.s !== id) differs.push(`${target}.${guardField}`);
+  const expected: unknown = JSON.parse(JSON.stringify(row.value));
+  return [...differs, ...differences(expected, actual, target)];
+}
+
+export function parse(value: string): Record<string, unknown> | undefined {
+  try {
+    const json: unknown = JSON.parse(value);
+    return json !== null && typeof json === 'object' && !Array.isArray(json)
+      ? (json as Record<string, unknown>)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}

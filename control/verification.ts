@@ -1,0 +1,427 @@
+// The verifier's own books: runs, how far each of their scans has come, and the keys that were not equal when last looked at.
+import type pg from 'pg';
+import { inTransaction, query } from '../stores/postgres/connection.ts';
+import { readStream } from './capture.ts';
+
+export type ScanKind = 'documents' | 'ledger' | 'rows' | 'copies' | 'keys' | 'files';
+
+export interface PlannedScan {
+  readonly kind: ScanKind;
+  readonly mapping: string;
+  readonly source?: string | undefined;
+  readonly collectionId?: number | undefined;
+  readonly target?: string | undefined;
+  /** Documents or rows, as the store counts them. */
+  readonly total: number;
+}
+
+export interface Scan extends PlannedScan {
+  readonly scan: number;
+  readonly position: string | null;
+}
+
+/** A key as it stands in the books. `collectionId` 0: it belongs to no source collection. */
+export interface Suspect {
+  readonly kind: 'document' | 'key' | 'file';
+  readonly collectionId: number;
+  readonly mapping: string;
+  readonly id: string;
+}
+
+/** Goes on with an unfinished run of the same scope, or begins one. */
+export async function openRun(
+  pool: pg.Pool,
+  scope: string,
+  version: bigint,
+  restart: boolean,
+  plan: () => Promise<readonly PlannedScan[]>,
+): Promise<{ readonly run: number; readonly resumed: boolean }> {
+  if (restart)
+    await query(
+      pool,
+      'abandoning a verification',
+      `update migration_control.verification_runs set state = 'abandoned', finished_at = clock_timestamp() where scope = $1 and state = 'running'`,
+      [scope],
+    );
+  const known = await runningRun(pool, scope);
+  if (known !== undefined) return { run: known, resumed: true };
+  const scans = await plan();
+  const run = await inTransaction(pool, 'beginning a verification', async (client) => {
+    const { rows } = await client.query<{ id: string }>(
+      'insert into migration_control.verification_runs (scope, state, from_version, settled_version) values ($1, $2, $3, $3) on conflict do nothing returning id',
+      [scope, 'running', version.toString()],
+    );
+    if (!rows[0]) return undefined;
+    await addScans(client, Number(rows[0].id), scans);
+    await client.query(
+      `delete from migration_control.verification_runs where id in (select id from migration_control.verification_runs where state <> 'running' order by id desc offset 20)`,
+    );
+    return Number(rows[0].id);
+  });
+  return { run: run ?? (await runningRun(pool, scope))!, resumed: run === undefined };
+}
+
+async function runningRun(pool: pg.Pool, scope: string): Promise<number | undefined> {
+  const [row] = await query<{ id: string }>(
+    pool,
+    'looking for a verification',
+    `select id from migration_control.verification_runs where scope = $1 and state = 'running'`,
+    [scope],
+  );
+  return row && Number(row.id);
+}
+
+export async function addScans(client: pg.ClientBase, run: number, scans: readonly PlannedScan[]): Promise<void> {
+  for (const { kind, mapping, source, collectionId, target, total } of scans)
+    await client.query(
+      `insert into migration_control.verification_scans (run_id, scan, kind, mapping, source, collection_id, target, total)
+       select $1, coalesce(max(scan), 0) + 1, $2, $3, $4, $5, $6, $7 from migration_control.verification_scans where run_id = $1`,
+      [run, kind, mapping, source ?? null, collectionId ?? null, target ?? null, total],
+    );
+}
+
+/** The first scan that is not done. */
+export async function nextScan(pool: pg.Pool, run: number): Promise<Scan | undefined> {
+  const [row] = await query<{
+    scan: number;
+    kind: ScanKind;
+    mapping: string;
+    source: string | null;
+    collection_id: number | null;
+    target: string | null;
+    position: string | null;
+    total: string;
+  }>(
+    pool,
+    'reading the verification',
+    'select scan, kind, mapping, source, collection_id, target, position, total from migration_control.verification_scans where run_id = $1 and not done order by scan limit 1',
+    [run],
+  );
+  return (
+    row && {
+      scan: row.scan,
+      kind: row.kind,
+      mapping: row.mapping,
+      source: row.source ?? undefined,
+      collectionId: row.collection_id ?? undefined,
+      target: row.target ?? undefined,
+      position: row.position,
+      total: Number(row.total),
+    }
+  );
+}
+
+export interface Piece {
+  readonly position: string | null;
+  readonly compared: number;
+  readonly evicted?: number;
+  readonly done: boolean;
+  readonly suspects: readonly Suspect[];
+}
+
+/** A piece counts once: what it found and the position behind it are one transaction. */
+export async function closePiece(pool: pg.Pool, run: number, scan: Scan, piece: Piece): Promise<void> {
+  await inTransaction(pool, 'closing a piece of the verification', async (client) => {
+    await suspect(client, run, piece.suspects);
+    await client.query(
+      `update migration_control.verification_scans set position = $3, compared = compared + $4, evicted = evicted + $5, done = $6, pieces = pieces + 1,
+         started_at = coalesce(started_at, clock_timestamp()), updated_at = clock_timestamp() where run_id = $1 and scan = $2`,
+      [run, scan.scan, piece.position, piece.compared, piece.evicted ?? 0, piece.done],
+    );
+  });
+}
+
+export async function suspect(client: pg.ClientBase, run: number, suspects: readonly Suspect[]): Promise<void> {
+  if (suspects.length === 0) return;
+  await client.query(
+    `insert into migration_control.verification_keys (run_id, kind, collection_id, mapping, id, first_mismatch_at)
+     select $1, kind, collection_id, mapping, id, clock_timestamp() from unnest($2::text[], $3::smallint[], $4::text[], $5::text[]) s(kind, collection_id, mapping, id)
+     on conflict do nothing`,
+    [
+      run,
+      suspects.map((one) => one.kind),
+      suspects.map((one) => one.collectionId),
+      suspects.map((one) => one.mapping),
+      suspects.map((one) => one.id),
+    ],
+  );
+}
+
+/**
+ * Every change up to this cluster time stands in the targets; undefined where there is no change capture. The stream's position is read first: what
+ * it has read by then is applied or waits.
+ */
+export async function appliedVersion(pool: pg.Pool): Promise<bigint | undefined> {
+  const stream = await readStream(pool);
+  if (!stream) return undefined;
+  const [row] = await query<{ first: string | null }>(
+    pool,
+    'looking how far capture has come',
+    'select min(first_version) as first from migration_control.captured',
+  );
+  return row!.first === null ? stream.version : BigInt(row!.first) - 1n;
+}
+
+export interface RunState {
+  readonly generation: number;
+  readonly settledVersion: bigint;
+}
+
+export async function runState(pool: pg.Pool, run: number): Promise<RunState> {
+  const [row] = await query<{ generation: number; settled_version: string }>(
+    pool,
+    'reading the verification',
+    'select generation, settled_version from migration_control.verification_runs where id = $1',
+    [run],
+  );
+  return { generation: row!.generation, settledVersion: BigInt(row!.settled_version) };
+}
+
+/** Begins a generation: whatever changed since the last one is looked at again, up to `version`. */
+export async function beginGeneration(
+  pool: pg.Pool,
+  run: number,
+  state: RunState,
+  version: bigint,
+  collectionIds: readonly number[],
+): Promise<void> {
+  await inTransaction(pool, 'beginning a generation', async (client) => {
+    await client.query(
+      `insert into migration_control.verification_keys (run_id, kind, collection_id, mapping, id)
+       select $1, 'document', l.collection_id, c.mapping, l.source_id from migration_control.ledger l join migration_control.collections c on c.id = l.collection_id
+       where l.collection_id = any($2) and l.version > $3 and l.version <= $4 on conflict do nothing`,
+      [run, collectionIds, state.settledVersion.toString(), version.toString()],
+    );
+    await client.query(
+      'update migration_control.verification_runs set generation = $2, settled_version = greatest(settled_version, $3) where id = $1',
+      [run, state.generation + 1, version.toString()],
+    );
+  });
+}
+
+/** Suspects that this generation has not looked at, of one kind and collection. */
+export async function nextSuspects(pool: pg.Pool, run: number, generation: number, most: number): Promise<Suspect[]> {
+  const rows = await query<{ kind: Suspect['kind']; collection_id: number; mapping: string; id: string }>(
+    pool,
+    'reading suspects',
+    `with due as (select kind, collection_id, mapping, id from migration_control.verification_keys where run_id = $1 and state = 'suspect' and generation < $2),
+      first as (select kind, collection_id, mapping from due order by kind, collection_id, mapping limit 1)
+     select due.* from due join first using (kind, collection_id, mapping) order by id limit $3`,
+    [run, generation, most],
+  );
+  return rows.map(({ kind, collection_id, mapping, id }) => ({ kind, collectionId: collection_id, mapping, id }));
+}
+
+export type Finding = 'missing' | 'extra' | 'different' | 'stale';
+export type Verdict =
+  | { readonly is: 'equal' }
+  /** `changed`: a newer version is there than the one that was read. */
+  | { readonly is: 'open'; readonly changed: boolean }
+  | { readonly is: 'different'; readonly finding: Finding; readonly differs: readonly string[] };
+
+/** Found different twice, each time with capture past the read, it is different. */
+const proof = 2;
+
+export async function enterVerdicts(
+  pool: pg.Pool,
+  run: number,
+  generation: number,
+  verdicts: readonly (readonly [Suspect, Verdict])[],
+): Promise<void> {
+  const of = (is: Verdict['is']) => verdicts.filter(([, verdict]) => verdict.is === is);
+  const keys = (list: readonly (readonly [Suspect, Verdict])[]) => [
+    run,
+    list.map(([one]) => one.kind),
+    list.map(([one]) => one.collectionId),
+    list.map(([one]) => one.id),
+  ];
+  const same = 'k.run_id = $1 and k.kind = v.kind and k.collection_id = v.collection_id and k.id = v.id';
+  const values = 'unnest($2::text[], $3::smallint[], $4::text[]) v(kind, collection_id, id)';
+  const [equal, open, different] = [of('equal'), of('open'), of('different')];
+  await inTransaction(pool, 'entering verdicts', async (client) => {
+    if (equal.length > 0) {
+      await client.query(
+        `update migration_control.verification_keys k set state = 'repaired', generation = $5 from ${values} where ${same} and k.repaired_at is not null`,
+        [...keys(equal), generation],
+      );
+      await client.query(
+        `delete from migration_control.verification_keys k using ${values} where ${same} and k.repaired_at is null`,
+        keys(equal),
+      );
+    }
+    if (open.length > 0)
+      await client.query(
+        `update migration_control.verification_keys k set generation = $5, judged = case when v.changed then 0 else k.judged end,
+           first_mismatch_at = case when v.changed then null else k.first_mismatch_at end
+         from unnest($2::text[], $3::smallint[], $4::text[], $6::boolean[]) v(kind, collection_id, id, changed) where ${same}`,
+        [...keys(open), generation, open.map(([, verdict]) => verdict.is === 'open' && verdict.changed)],
+      );
+    for (const [one, verdict] of different)
+      if (verdict.is === 'different')
+        await client.query(
+          `update migration_control.verification_keys set generation = $5, judged = judged + 1, first_mismatch_at = coalesce(first_mismatch_at, clock_timestamp()),
+             finding = $6, differs = $7, state = case when judged + 1 >= ${proof} then 'different' else 'suspect' end
+           where run_id = $1 and kind = $2 and collection_id = $3 and id = $4`,
+          [run, one.kind, one.collectionId, one.id, generation, verdict.finding, verdict.differs],
+        );
+    await client.query('update migration_control.verification_runs set judged = judged + $2 where id = $1', [
+      run,
+      verdicts.length,
+    ]);
+  });
+}
+
+export async function countOf(pool: pg.Pool, run: number, state: 'suspect' | 'different'): Promise<number> {
+  const [row] = await query<{ count: string }>(
+    pool,
+    'counting suspects',
+    'select count(*) from migration_control.verification_keys where run_id = $1 and state = $2',
+    [run, state],
+  );
+  return Number(row!.count);
+}
+
+export interface Summary {
+  readonly run: number;
+  /** Cluster time as seconds.increment. */
+  readonly asOf: string;
+  readonly equal: number;
+  readonly open: number;
+  readonly oldestOpenSeconds: number;
+  readonly different: number;
+  readonly repaired: number;
+  /** Keys of Redis that were not there and need not be. */
+  readonly evicted: number;
+  readonly documents: number;
+  readonly rows: number;
+  readonly judged: number;
+  readonly generations: number;
+  readonly seconds: number;
+}
+
+/** The run's result, stored with it. */
+export async function closeRun(pool: pg.Pool, run: number, collectionIds: readonly number[]): Promise<Summary> {
+  const [row] = await query<
+    Record<
+      'settled_version' | 'equal' | 'open' | 'different' | 'repaired' | 'evicted' | 'documents' | 'rows' | 'judged',
+      string
+    > & {
+      generation: number;
+      oldest: number;
+      seconds: number;
+    }
+  >(
+    pool,
+    'summing up the verification',
+    `select r.settled_version, r.generation, r.judged, extract(epoch from clock_timestamp() - r.started_at)::float8 as seconds,
+       (select count(*) from migration_control.ledger l where l.collection_id = any($2) and not l.deleted and not exists (
+          select 1 from migration_control.verification_keys k where k.run_id = r.id and k.kind = 'document' and k.collection_id = l.collection_id and k.id = l.source_id and k.state <> 'repaired')) as equal,
+       (select count(*) from migration_control.verification_keys k where k.run_id = r.id and k.state = 'suspect') as open,
+       (select coalesce(extract(epoch from clock_timestamp() - min(k.first_mismatch_at)), 0)::float8 from migration_control.verification_keys k where k.run_id = r.id and k.state = 'suspect') as oldest,
+       (select count(*) from migration_control.verification_keys k where k.run_id = r.id and k.state = 'different') as different,
+       (select count(*) from migration_control.verification_keys k where k.run_id = r.id and k.state = 'repaired') as repaired,
+       (select coalesce(sum(evicted), 0) from migration_control.verification_scans s where s.run_id = r.id) as evicted,
+       (select coalesce(sum(compared), 0) from migration_control.verification_scans s where s.run_id = r.id and kind = 'documents') as documents,
+       (select coalesce(sum(compared), 0) from migration_control.verification_scans s where s.run_id = r.id and kind <> 'documents') as rows
+     from migration_control.verification_runs r where r.id = $1`,
+    [run, collectionIds],
+  );
+  const version = BigInt(row!.settled_version);
+  const summary: Summary = {
+    run,
+    asOf: `${version >> 32n}.${version & 0xffffffffn}`,
+    equal: Number(row!.equal),
+    open: Number(row!.open),
+    oldestOpenSeconds: Math.round(row!.oldest * 10) / 10,
+    different: Number(row!.different),
+    repaired: Number(row!.repaired),
+    evicted: Number(row!.evicted),
+    documents: Number(row!.documents),
+    rows: Number(row!.rows),
+    judged: Number(row!.judged),
+    generations: row!.generation,
+    seconds: Math.round(row!.seconds * 10) / 10,
+  };
+  await query(
+    pool,
+    'storing the result of the verification',
+    `update migration_control.verification_runs set state = 'finished', finished_at = clock_timestamp(), as_of = settled_version, result = $2 where id = $1`,
+    [run, JSON.stringify(summary)],
+  );
+  return summary;
+}
+
+export interface Difference {
+  readonly kind: Suspect['kind'];
+  readonly collection: string;
+  /** The source collection; null for keys and files. */
+  readonly source: string | null;
+  readonly id: string;
+  readonly finding: Finding | null;
+  readonly differs: readonly string[];
+  readonly state: 'suspect' | 'different' | 'repaired';
+  readonly since: string | null;
+}
+
+/** What the run has found, worst first. */
+export async function differencesOf(pool: pg.Pool, run: number, most: number): Promise<Difference[]> {
+  const rows = await query<Omit<Difference, 'since'> & { since: Date | null }>(
+    pool,
+    'reading differences',
+    `select k.kind, k.mapping as collection, c.source, k.id, k.finding, coalesce(k.differs, '{}') as differs, k.state, k.first_mismatch_at as since
+     from migration_control.verification_keys k left join migration_control.collections c on c.id = k.collection_id
+     where k.run_id = $1 order by k.state, k.mapping, k.kind, k.id limit $2`,
+    [run, most],
+  );
+  return rows.map((row) => ({ ...row, since: row.since?.toISOString() ?? null }));
+}
+
+export interface VerificationProgress {
+  readonly run: number;
+  readonly compared: number;
+  readonly total: number;
+  readonly pieces: number;
+  readonly suspects: number;
+  readonly different: number;
+  readonly generation: number;
+  readonly scan: string | null;
+}
+
+/** How far a run has come; undefined where there is none. */
+export async function verificationProgress(pool: pg.Pool, scope: string): Promise<VerificationProgress | undefined> {
+  const [there] = await query<{ there: boolean }>(
+    pool,
+    'looking for verifications',
+    `select to_regclass('migration_control.verification_runs') is not null as there`,
+  );
+  if (!there!.there) return undefined;
+  const [row] = await query<
+    Record<'id' | 'compared' | 'total' | 'pieces' | 'suspects' | 'different', string> & {
+      generation: number;
+      scan: string | null;
+    }
+  >(
+    pool,
+    'reading the progress of the verification',
+    `select r.id, r.generation, coalesce(sum(s.compared), 0) as compared, coalesce(sum(case when s.done then s.compared else greatest(s.total, s.compared) end), 0) as total,
+       coalesce(sum(s.pieces), 0) as pieces,
+       (select kind || ' ' || coalesce(target, source, mapping) from migration_control.verification_scans s where s.run_id = r.id and not s.done order by scan limit 1) as scan,
+       (select count(*) from migration_control.verification_keys k where k.run_id = r.id and k.state = 'suspect') as suspects,
+       (select count(*) from migration_control.verification_keys k where k.run_id = r.id and k.state = 'different') as different
+     from migration_control.verification_runs r left join migration_control.verification_scans s on s.run_id = r.id
+     where r.scope = $1 group by r.id order by r.id desc limit 1`,
+    [scope],
+  );
+  return (
+    row && {
+      run: Number(row.id),
+      compared: Number(row.compared),
+      total: Number(row.total),
+      pieces: Number(row.pieces),
+      suspects: Number(row.suspects),
+      different: Number(row.different),
+      generation: row.generation,
+      scan: row.scan,
+    }
+  );
+}
