@@ -12,9 +12,12 @@ export async function enterStores(client: pg.ClientBase): Promise<void> {
   await client.query('select migration_control.enter_stores()');
 }
 
-/** Who waits longer for writers gives way to them and asks again: behind it they all stand. */
-const waitMs = 250;
-const patienceMs = 60_000;
+/**
+ * Who waits longer for writers gives way to them and asks again, because behind it they all stand. Each time it waits longer: on a slow
+ * machine no transaction may ever be as short as the first wait.
+ */
+const waitMs = { first: 250, factor: 1.5, most: 5000 };
+const patienceMs = 120_000;
 
 /**
  * Runs `work` in a transaction while no writer is inside the stores. `barrierMs`: from when the first writer may have been kept waiting to
@@ -25,14 +28,15 @@ export async function withoutWriters<T>(
   doing: string,
   work: (client: pg.PoolClient) => Promise<T>,
 ): Promise<{ result: T; barrierMs: number }> {
-  for (const until = performance.now() + patienceMs; ;) {
+  const until = performance.now() + patienceMs;
+  for (let wait = waitMs.first; ; wait = Math.min(wait * waitMs.factor, waitMs.most)) {
     const client = await pool.connect().catch((error: unknown) => {
       throw postgresFailure(error, doing);
     });
     let broken: Error | undefined;
     try {
       await client.query('begin');
-      await client.query(`set local lock_timeout = ${waitMs}`);
+      await client.query(`set local lock_timeout = ${Math.round(wait)}`);
       const asked = performance.now();
       if (await locks(client)) {
         const result = await work(client);

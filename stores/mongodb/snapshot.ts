@@ -1,7 +1,6 @@
 // Target collections at one moment, undecoded; and put back: loaded beside the old ones, which they then replace.
 import { deserialize, EJSON, Long, onDemand, serialize } from 'bson';
-import type { ClientSession, Db, Document, MongoClient, Timestamp } from 'mongodb';
-import { MongoServerError } from 'mongodb';
+import { MongoServerError, Timestamp, type ClientSession, type Db, type Document, type MongoClient } from 'mongodb';
 import { KnownFailure } from '../../core/failures.ts';
 import { mongo } from './connection.ts';
 import { versionOf } from './source.ts';
@@ -77,17 +76,17 @@ export class Moment {
   }
 }
 
-/** A server that does not know the option may read its present instead: only one that names the same time has read at it. */
+/**
+ * A server that does not know the option reads its present and names that time, which may be the one asked for: asked is what it read a
+ * second earlier. Only one that names that moment has looked back.
+ */
 async function readsAt(db: Db, session: ClientSession, collection: string, time: Timestamp): Promise<boolean> {
+  const earlier = new Timestamp({ t: time.getHighBitsUnsigned() - 1, i: time.getLowBitsUnsigned() });
   try {
-    const command = {
-      find: collection,
-      limit: 1,
-      singleBatch: true,
-      readConcern: { level: 'snapshot', atClusterTime: time },
-    };
+    const readConcern = { level: 'snapshot', atClusterTime: earlier };
+    const command = { find: collection, limit: 1, singleBatch: true, readConcern };
     const { cursor } = (await db.command(command, { session })) as { cursor: Cursor };
-    return cursor.atClusterTime?.equals(time) === true;
+    return cursor.atClusterTime?.equals(earlier) === true;
   } catch (error) {
     if (error instanceof MongoServerError) return false;
     throw error;
