@@ -4,12 +4,13 @@ import { sourceId } from '../../core/identity.ts';
 import { closePiece, type Scan, type Suspect } from '../../control/verification.ts';
 import { weigh } from '../../stores/mongodb/ranges.ts';
 import { collectionNames } from '../../stores/mongodb/schema.ts';
-import { keyText, RangeRead } from '../../stores/mongodb/source.ts';
+import { keyText } from '../../stores/mongodb/source.ts';
 import { decode } from '../shape.ts';
 import { add, bucketCount, bucketOf, isEqual, merge, noDigest, type Digest } from './canonical.ts';
 import { Expectation, type Expected } from './expected.ts';
 import { compareOutside } from './outside.ts';
 import { analyse, bucketDigests, keyDigests, type Ground, type Keys } from './read-back.ts';
+import { OrderedRead } from './reader.ts';
 import { resolverFor } from './references.ts';
 import { sourceNow, Throttle, type Verifier } from './verifier.ts';
 
@@ -31,10 +32,10 @@ export async function scanDocuments(verifier: Verifier, scan: Scan): Promise<boo
   const throttle = new Throttle(order.rowsPerSecond);
   let position = scan.position === null ? start : (JSON.parse(scan.position) as Position);
   if (scan.position === null) await analyse(resources.postgres, ground);
-  const { db, client } = resources.source;
+  const { db } = resources.source;
   const exists = (await collectionNames(db)).includes(ground.source);
   const { averageBytes } = exists ? await weigh(db, ground.source) : { averageBytes: 0 };
-  const read = await RangeRead.open(client, db, ground.source, { after: position.key, upTo: null }, averageBytes);
+  const read = await OrderedRead.open(verifier, ground.source, position.key, averageBytes);
   try {
     const pieces = new Pieces(read, throttle.atOnce(documentsAtOnce));
     for (let documents = await pieces.next(); !slice.over(); documents = await pieces.next()) {
@@ -105,13 +106,13 @@ function hasObjectId(raw: Buffer): boolean {
 
 /** A range read in pieces, limited in number and bytes of documents; an empty one at the end. */
 class Pieces {
-  readonly #read: RangeRead;
+  readonly #read: OrderedRead;
   readonly #most: number;
   #held: Buffer[] = [];
   #at = 0;
   #ended = false;
 
-  constructor(read: RangeRead, most: number) {
+  constructor(read: OrderedRead, most: number) {
     this.#read = read;
     this.#most = most;
   }
@@ -132,7 +133,7 @@ class Pieces {
 
   async #fill(): Promise<void> {
     if (this.#ended) return;
-    this.#held = await this.#read.next(5000);
+    this.#held = await this.#read.next();
     this.#at = 0;
     this.#ended = this.#held.length === 0;
   }

@@ -20,8 +20,12 @@ export interface FileFinding {
 }
 
 /** Files that are not what their rows say, files that are missing, and files of ours that no category explains. */
-/** A row that is itself suspect must not make its file look wrong: what stands under its key is left out. */
-export async function compareFiles({ resources, order, run }: Verifier, mapping: string): Promise<FileFinding[]> {
+/** What stands under the key of a row that is itself in one of the states `leaveOut` is left out: it must not make its file look wrong. */
+export async function compareFiles(
+  { resources, order, run }: Verifier,
+  mapping: string,
+  leaveOut: readonly ('different' | 'suspect')[],
+): Promise<FileFinding[]> {
   const folder = resolve(resources.home, order.configurationDirectory);
   const targets = resources.mappings
     .get(mapping)!
@@ -33,9 +37,9 @@ export async function compareFiles({ resources, order, run }: Verifier, mapping:
       resources.postgres,
       `reading ${target.table}`,
       `select ${name(target.category)} as category, ${name(target.key)} as key, ${name(target.value)} as value, exists (
-         select 1 from migration_control.verification_keys k where k.run_id = $1 and k.kind = 'document' and k.mapping = $2 and k.id = t.source_id and k.state <> 'repaired') as suspect
+         select 1 from migration_control.verification_keys k where k.run_id = $1 and k.kind = 'document' and k.mapping = $2 and k.id = t.source_id and k.state = any($3)) as suspect
        from ${name(target.table)} t order by 1, 2`,
-      [run, mapping],
+      [run, mapping, leaveOut],
     );
     const categories = groupBy(rows, (row) => row.category);
     for (const [category, its] of categories) {
@@ -65,7 +69,7 @@ export async function compareFiles({ resources, order, run }: Verifier, mapping:
 }
 
 export async function scanFiles(verifier: Verifier, scan: Scan): Promise<boolean> {
-  const suspects = (await compareFiles(verifier, scan.mapping)).map(({ id }): Suspect => ({
+  const suspects = (await compareFiles(verifier, scan.mapping, [])).map(({ id }): Suspect => ({
     kind: 'file',
     collectionId: 0,
     mapping: scan.mapping,

@@ -39,7 +39,9 @@ export async function passed(verifier: Verifier, version: bigint): Promise<boole
 }
 
 async function judgeFiles(verifier: Verifier, mapping: string, suspects: readonly Suspect[]): Promise<Verdicts> {
-  const found = new Map((await compareFiles(verifier, mapping)).map((one) => [one.id, one]));
+  const found = new Map((await compareFiles(verifier, mapping, ['different'])).map((one) => [one.id, one]));
+  // A row that is not judged yet may be why: then the file is not judged either.
+  const proven = new Set((await compareFiles(verifier, mapping, ['different', 'suspect'])).map((one) => one.id));
   const [stale] = await query(
     verifier.resources.postgres,
     'looking for files to write',
@@ -49,7 +51,8 @@ async function judgeFiles(verifier: Verifier, mapping: string, suspects: readonl
   return suspects.map((suspect) => {
     const finding = found.get(suspect.id);
     if (!finding) return [suspect, { is: 'equal' }];
-    return [suspect, stale ? { is: 'open', changed: true } : { is: 'different', ...finding }];
+    const open = stale !== undefined || !proven.has(suspect.id);
+    return [suspect, open ? { is: 'open', changed: false } : { is: 'different', ...finding }];
   });
 }
 

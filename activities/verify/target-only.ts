@@ -103,7 +103,6 @@ export function scanCopies(verifier: Verifier, scan: Scan): Promise<boolean> {
       collection
         .find(rangeFilter({ after: position, upTo: null }) as never, { projection: { _id: 1 } })
         .sort({ _id: 1 })
-        .hint({ _id: 1 })
         .limit(rowsAtOnce)
         .toArray(),
     );
