@@ -11,6 +11,7 @@ import { decide } from './decide.ts';
 import { demo } from './demo.ts';
 import { quarantine } from './quarantine.ts';
 import { replay } from './replay.ts';
+import { report } from './report.ts';
 import { reverse } from './reverse.ts';
 import { seed } from './seed.ts';
 import { stack } from './stack.ts';
@@ -37,6 +38,7 @@ export const commands = (): Command[] => [
   abort(),
   rollback(),
   decisions(),
+  report(),
   reverse(),
   checkpoint(),
   capture(),
