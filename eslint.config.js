@@ -55,11 +55,15 @@ const never = {
   ],
   traffic: [temporal, up('workflows', 'workers', 'cli', 'stack', 'seed')],
   lineage: [temporal, up('workflows', 'workers', 'cli', 'stack', 'seed')],
+  report: [temporal, node, up('stack', 'seed', 'traffic', 'mappings')],
   seed: [temporal, up('activities', 'workflows', 'workers', 'cli', 'mappings', 'stores', 'stack')],
   stack: [up('activities', 'workflows', 'workers', 'cli', 'mappings', 'stores', 'seed')],
   workers: [up('cli', 'stack', 'seed')],
 };
-const typesOnly = { workflows: [up('activities')] };
+const typesOnly = {
+  workflows: [up('activities')],
+  report: [drivers, up('activities', 'workflows', 'workers', 'cli')],
+};
 
 const layer = ([folder, patterns]) => ({
   files: [`${folder}/**/*.ts`],

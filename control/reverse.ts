@@ -68,7 +68,7 @@ export interface ReverseStatus {
   readonly lagMs: number;
 }
 
-export async function reverseStatus(pool: pg.Pool): Promise<ReverseStatus | undefined> {
+export async function reverseStatus(pool: pg.Pool | pg.ClientBase): Promise<ReverseStatus | undefined> {
   if (!(await readReverse(pool))) return undefined;
   const [row] = await query<
     Record<'waiting' | 'documents' | 'unchanged' | 'conflicts' | 'late' | 'unsaid', string> & { lag: number | null }

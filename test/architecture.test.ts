@@ -32,6 +32,7 @@ const planted: Record<string, [text: string, rule: string]> = {
   ],
   'workflows/lib/planted.ts': ['export const x = process.env;\n', 'no-restricted-globals'],
   'spool/planted.ts': ["import pg from 'pg';\nexport const x = pg;\n", imports],
+  'report/planted.ts': ["import { openAll } from '../activities/resources.ts';\nexport const x = openAll;\n", imports],
   'seed/planted.ts': [
     "import { loadMappings } from '../mappings/registry.ts';\nexport const x = loadMappings;\n",
     imports,
@@ -56,6 +57,7 @@ const folders = [
   'core',
   'lineage',
   'mappings',
+  'report',
   'seed',
   'spool',
   'stack',

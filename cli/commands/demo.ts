@@ -21,6 +21,7 @@ import { follow } from '../follow.ts';
 import { print } from '../output.ts';
 import { finalReport } from '../report.ts';
 import { withTraffic } from '../demo/traffic.ts';
+import { makeReport } from './report.ts';
 
 interface Options {
   readonly documents: string;
@@ -128,6 +129,7 @@ async function migrate(soak: number, andBack: boolean): Promise<Status> {
     const status = await follow(session, 'default', { json: false, silent: false });
     print(await finalReport(status, Date.now() - started));
     if (andBack && status.state === 'completed') await goBack(session, read.settings);
+    print(`\nThe same as a page, with charts: ${await makeReport('default')}`);
     return status;
   });
 }

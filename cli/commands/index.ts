@@ -14,6 +14,7 @@ import { explain } from './explain.ts';
 import { perf } from './perf.ts';
 import { quarantine } from './quarantine.ts';
 import { replay } from './replay.ts';
+import { report } from './report.ts';
 import { reverse } from './reverse.ts';
 import { seed } from './seed.ts';
 import { stack } from './stack.ts';
@@ -41,6 +42,7 @@ export const commands = (): Command[] => [
   abort(),
   rollback(),
   decisions(),
+  report(),
   reverse(),
   checkpoint(),
   decommission(),
