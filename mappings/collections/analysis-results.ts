@@ -3,14 +3,22 @@ import { calculateObjectSize, Int32, ObjectId } from 'bson';
 import { z } from 'zod';
 import { quarantine } from '../../core/quarantine.ts';
 import { collection } from '../../stores/mongodb/target.ts';
-import type { BackSettings, Change } from '../back/declaration.ts';
 import { archived, unarchived } from '../fields/archive.ts';
 import { actionLike, actions, confidenceLike, readAction, readConfidence, readPrice } from '../fields/decision.ts';
 import { depthLike, researchDepth } from '../fields/depth.ts';
 import { readInstant, zoneOffset } from '../fields/instant.ts';
 import { isMarker } from '../fields/marker.ts';
+import {
+  keptOf,
+  localTimes,
+  plainObject,
+  residualParts,
+  restChanges,
+  symbolChanges,
+  symbolFields,
+} from '../fields/optimised.ts';
 import { readReports, sectionChanges, sectionsByName, textsOf } from '../fields/sections.ts';
-import { marketLike, marketOf, readSymbol, symbolLike, type Symbol } from '../fields/symbol.ts';
+import { marketLike, marketOf, readSymbol, type Symbol } from '../fields/symbol.ts';
 import { cleanText } from '../fields/text.ts';
 import { defineMapping, type Document } from '../mapping.ts';
 import { reportQueries, symbolFields } from '../queries/analysis-results.ts';
@@ -48,8 +56,6 @@ const placed = new Set<string>([
   'reports',
   'state',
 ]);
-/** Fields of which some inner ones have a place of their own and the others have none. */
-const mixed = new Set(['reports', 'state', 'decision']);
 const number = { bsonType: ['int', 'long', 'double'] };
 const string = { bsonType: 'string' };
 const largest = 16 * 1024 * 1024 - 16 * 1024;
@@ -201,10 +207,7 @@ export default defineMapping({
       sections: sectionsByName,
       residual: residualParts,
     },
-    originals: (document) => {
-      const { original } = plainObject(document['residual']) as { original?: { k: string; v: unknown }[] };
-      return Object.fromEntries((original ?? []).map(({ k, v }) => [k, unarchived(v)]));
-    },
+    originals: keptOf,
     edits: { symbol: symbolChanges, sections: sectionChanges, residual: restChanges },
   },
   accessPatterns: [
@@ -215,48 +218,6 @@ export default defineMapping({
   mainRead: { by: ['symbol', 'symbol'], newest: ['created_at', 'created_at'] },
   queries: reportQueries,
 });
-
-/** Every name of the symbol that held the same as the one it is read from. */
-function symbolChanges(_: string, symbol: unknown, document: Document): Change[] {
-  const filled = symbolFields.filter((name) => ![undefined, null, ''].includes(document[name] as undefined));
-  const old = document[filled[0] ?? 'symbol'];
-  const names = filled.filter((name) => String(document[name]) === String(old));
-  return symbolLike(symbol, old).map((value) =>
-    (names.length > 0 ? names : ['symbol']).map((name) => ({ path: [name], value })),
-  );
-}
-
-/** One writer stored local times as if they were UTC. */
-function localTimes(value: unknown, old: unknown, { zone }: BackSettings): Date[] {
-  if (!(value instanceof Date) || (old !== undefined && !(old instanceof Date))) return [];
-  const near = zoneOffset(zone, value.getTime());
-  return [value, new Date(value.getTime() + zoneOffset(zone, value.getTime() + near * 60_000) * 60_000)];
-}
-
-/** Fields without a place of their own, by name; those of `reports`, `state` and `decision` one by one. */
-function residualParts(value: unknown): Record<string, unknown> {
-  const { original: _, ...rest } = plainObject(plainResidual(value));
-  return Object.fromEntries(
-    Object.entries(rest).flatMap(([name, its]) =>
-      mixed.has(name)
-        ? Object.entries(plainObject(its)).map(([inner, one]) => [`${name}.${inner}`, one])
-        : [[name, its] as const],
-    ),
-  );
-}
-
-function restChanges(key: string, value: unknown): Change[] {
-  const [name, inner] = [key.replace(/\..*$/s, ''), key.replace(/^[^.]*\./s, '')];
-  return [[{ path: mixed.has(name) && inner !== key ? [name, inner] : [key], value: unarchived(value) }]];
-}
-
-/** Where names with dots made a list of it, see `archived`. */
-function plainResidual(value: unknown): unknown {
-  const { fields, ...others } = plainObject(unarchived(value));
-  return fields !== undefined && Object.keys(others).length === 0 && !Array.isArray(fields)
-    ? fields
-    : unarchived(value);
-}
 
 /** The first of the symbol's names that is there; others that differ stay in the residual. */
 function readStock(document: Document, notes: Notes): { symbol: string; market: Symbol['market'] | undefined } {
@@ -362,19 +323,6 @@ function readDecision(value: unknown, notes: Notes): { decision: Document | unde
 }
 
 const emptyState = (value: unknown): unknown => (Object.keys(plainObject(value)).length === 0 ? value : undefined);
-
-/** The value's fields if it is an object of fields; none otherwise. */
-function plainObject(value: unknown): Record<string, unknown> {
-  if (
-    value === null ||
-    typeof value !== 'object' ||
-    Array.isArray(value) ||
-    value instanceof Date ||
-    '_bsontype' in value
-  )
-    return {};
-  return value as Record<string, unknown>;
-}
 
 const asObject = (value: unknown): unknown => (Array.isArray(value) ? { fields: value } : value);
 const withoutUndefined = (value: Document): Document =>
