@@ -50,14 +50,7 @@ export async function redoDue(
       await yieldTo(client, feed, ids, read[0]!.version);
       changes.push(...read);
     }
-    const { clashes, refused } = await applyPatiently(
-      resources,
-      client,
-      changes,
-      settings,
-      new Map(),
-      'read again',
-    );
+    const { clashes, refused } = await applyPatiently(resources, client, changes, settings, new Map(), 'read again');
     const found = new Map(clashes.map((clash) => [lostKey(clash.feed, clash.id), clash]));
     // One read under a stamp older than what stands has not been applied, and what stands may not be what was to be: it waits for the stream.
     const waits = rows.filter((row) => refused.has(key(row)) || (found.has(key(row)) && !row.over));

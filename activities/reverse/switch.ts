@@ -200,8 +200,7 @@ async function drainForward(resources: Resources, fence: Fence): Promise<void> {
   ).toString();
   await nudge(db);
   const isCaughtUp = catchingUp(resources, written);
-  while (!(await isCaughtUp()))
-    await pause(fence, 'change capture did not come to the fence; look at its lag');
+  while (!(await isCaughtUp())) await pause(fence, 'change capture did not come to the fence; look at its lag');
 }
 
 /** Everything the new system's MongoDB holds is noted in the outbox. */

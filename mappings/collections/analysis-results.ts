@@ -21,7 +21,7 @@ import { readReports, sectionChanges, sectionsByName, textsOf } from '../fields/
 import { marketLike, marketOf, readSymbol, type Symbol } from '../fields/symbol.ts';
 import { cleanText } from '../fields/text.ts';
 import { defineMapping, type Document } from '../mapping.ts';
-import { reportQueries, symbolFields } from '../queries/analysis-results.ts';
+import { reportQueries } from '../queries/analysis-results.ts';
 import type { Notes } from '../notes.ts';
 import { as } from '../shape.ts';
 

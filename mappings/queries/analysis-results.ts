@@ -1,10 +1,9 @@
 // What the application asks of its reports, in the old collections and in the optimised one.
+import { symbolFields } from '../fields/optimised.ts';
 import type { Document, Outcome } from '../mapping.ts';
 import { find, type ApplicationQuery } from '../query.ts';
 
 export const optimised = 'analysis_results_optimized';
-/** The names a report's stock has had, the most trusted first. */
-export const symbolFields = ['symbol', 'stock_symbol', 'stock_code', 'code', 'ticker'] as const;
 const reportOf = (outcome: Outcome) => outcome[optimised]![0] as Document;
 
 export const reportQueries: readonly ApplicationQuery[] = [

@@ -65,7 +65,12 @@ class Course {
     this.#monitor = new Monitor({
       stage: input.stage.name,
       collections: input.collections,
-      policy: { ...policy, intervalSeconds: sampleSeconds },
+      // What a gate lets pass must not hold the stage afterwards.
+      policy: {
+        ...policy,
+        intervalSeconds: sampleSeconds,
+        hold: { ...policy.hold, quarantineShare: settings.quarantineBudget },
+      },
       sampleSeconds,
       zone,
       providers,
