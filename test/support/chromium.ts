@@ -1,16 +1,16 @@
 // A headless Chromium for tests, from the npm package that carries it: nothing has to be installed on the machine, nor may anything be missing.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile } from 'node:child_process';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { createBrotliDecompress } from 'node:zlib';
 import { chromium, type Browser } from 'playwright-core';
 
-const packed = join(dirname(createRequire(import.meta.url).resolve('@sparticuz/chromium/package.json')), 'bin');
+const packed = fileURLToPath(new URL('../../node_modules/@sparticuz/chromium/bin', import.meta.url));
 
 /**
  * Unpacked anew each time (about 190 MB, some seconds): a copy that an earlier run left half-made would fail in ways nobody understands.
@@ -23,11 +23,7 @@ export async function openChromium(): Promise<{ browser: Browser; close(): Promi
   const remove = () => rm(folder, { recursive: true, force: true });
   try {
     const executablePath = join(folder, 'chromium');
-    await pipeline(
-      createReadStream(join(packed, 'chromium.br')),
-      createBrotliDecompress(),
-      createWriteStream(executablePath, { mode: 0o755 }),
-    );
+    await unpack('chromium.br', executablePath);
     await untar('al2023.tar.br', join(folder, 'libraries'));
     await untar('fonts.tar.br', join(folder, 'fonts'));
     await writeFile(
@@ -53,11 +49,16 @@ export async function openChromium(): Promise<{ browser: Browser; close(): Promi
   }
 }
 
+async function unpack(file: string, to: string): Promise<void> {
+  await pipeline(
+    createReadStream(join(packed, file)),
+    createBrotliDecompress(),
+    createWriteStream(to, { mode: 0o755 }),
+  );
+}
+
 async function untar(file: string, to: string): Promise<void> {
   await mkdir(to, { recursive: true });
-  const tar = spawn('tar', ['-x', '-C', to], { stdio: ['pipe', 'ignore', 'inherit'] });
-  const ended = once(tar, 'close');
-  await pipeline(createReadStream(join(packed, file)), createBrotliDecompress(), tar.stdin);
-  const [code] = (await ended) as [number | null];
-  if (code !== 0) throw new Error(`tar ended with ${code} on ${file}`);
+  await unpack(file, `${to}.tar`);
+  await promisify(execFile)('tar', ['-x', '-f', `${to}.tar`, '-C', to]);
 }
