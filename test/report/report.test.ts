@@ -237,7 +237,7 @@ describe('charts', () => {
           }
           for (const [, x, y] of svg.matchAll(/cx="([^"]*)"\s+cy="([^"]*)"/g)) {
             expect(Number(x)).toBeGreaterThanOrEqual(0);
-            expect(Number(x)).toBeLessThanOrEqual(760);
+            expect(Number(x)).toBeLessThanOrEqual(600);
             expect(Number(y)).toBeGreaterThanOrEqual(11);
             expect(Number(y)).toBeLessThanOrEqual(223);
           }
