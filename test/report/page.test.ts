@@ -118,7 +118,6 @@ test('headless Chromium without a network shows the charts, and asks for nothing
     const address = pathToFileURL(page).href;
     await tab.goto(address);
     await tab.waitForLoadState('load');
-    await tab.screenshot({ path: `${page}.png`, fullPage: true });
     const seen = async (selector: string) => {
       const boxes = await Promise.all((await tab.locator(selector).all()).map((one) => one.boundingBox()));
       return boxes.filter((box) => box !== null && (box.width > 1 || box.height > 1)).length;
