@@ -6,6 +6,7 @@ const unit = [
   'test/architecture.test.ts',
   'test/replay/**/*.test.ts',
   'test/model/**/*.test.ts',
+  'test/report/report.test.ts',
 ];
 
 // `unit` needs no server. `integration` shares one embedded stack, started once, and runs one file after another: they share its stores.

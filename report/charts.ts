@@ -29,9 +29,9 @@ export interface TimeChart {
   readonly none: string;
 }
 
-const width = 760;
+const width = 600;
 const plotHeight = 210;
-const edge = { left: 76, right: 18, top: 12, bottom: 30 };
+const edge = { left: 66, right: 30, top: 12, bottom: 30 };
 const bandHeight = 16;
 /** More points than these are a line that needs no dots. */
 const dotted = 40;
@@ -84,7 +84,7 @@ export function timeChart(chart: TimeChart): Markup {
         aria-label="${chart.title}: ${chart.measure} over time"
       >
         ${y.ticks(5).map((tick) => html`<g class="grid"><line x1="${edge.left}" x2="${width - edge.right}" y1="${round(y(tick))}" y2="${round(y(tick))}"></line><text x="${edge.left - 8}" y="${round(y(tick)) + 4}" text-anchor="end">${chart.format(tick)}</text></g> `)}
-        ${ticksOf(x.ticks(6), from, to).map(([tick, label]) => html`<g class="axis"><line x1="${round(x(tick))}" x2="${round(x(tick))}" y1="${bottom}" y2="${bottom + 5}"></line><text x="${round(x(tick))}" y="${bottom + 18}" text-anchor="middle">${label}</text></g> `)}
+        ${ticksOf(x.ticks(4), from, to).map(([tick, label]) => html`<g class="axis"><line x1="${round(x(tick))}" x2="${round(x(tick))}" y1="${bottom}" y2="${bottom + 5}"></line><text x="${round(x(tick))}" y="${bottom + 18}" text-anchor="middle">${label}</text></g> `)}
         ${chart.lines.map((one) => html`<path class="line ${colourOf(one.name)}${one.bound ? ' bound' : ''}" d="${draw(one.points) ?? ''}"><title>${one.name}</title></path> ${dots(one, colourOf(one.name))}`)}
         ${bands.map((band, row) => {
           const top = bottom + edge.bottom + row * (bandHeight + 4);
@@ -121,8 +121,8 @@ export function barChart(chart: {
   const totals = chart.bars.map((bar) => bar.parts.reduce((all, part) => all + part.value, 0));
   if (Math.max(0, ...totals) === 0) return figure(chart.title, html`<p class="none">${chart.none}</p>`);
   const height = chart.bars.length * 26 + 8;
-  const names = 300;
-  const x = scaleLinear([0, Math.max(...totals)], [names, width - 90]);
+  const names = 250;
+  const x = scaleLinear([0, Math.max(...totals)], [names, width - 70]);
   const y = scaleBand(chart.bars.keys(), [4, height - 4]).padding(0.25);
   const kinds = [...new Set(chart.bars.flatMap((bar) => bar.parts.map((part) => part.kind)))];
   const colourOf = colouring(kinds);
@@ -205,4 +205,4 @@ function ticksOf(ticks: readonly Date[], from: number, to: number): (readonly [D
 
 const iso = (time: number): string => new Date(time).toISOString().replace(/\.\d+Z$/, 'Z');
 const round = (value: number): number => Math.round(value * 10) / 10;
-const shortened = (name: string): string => (name.length > 46 ? `${name.slice(0, 45)}…` : name);
+const shortened = (name: string): string => (name.length > 38 ? `${name.slice(0, 37)}…` : name);

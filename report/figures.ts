@@ -35,3 +35,7 @@ export function clusterInstant(position: string): string {
     ? `${position} (${instant(new Date(seconds * 1000).toISOString())})`
     : position;
 }
+
+/** `1 document`, `2 documents`. */
+export const many = (value: number, one: string, more = `${one}s`): string =>
+  `${count(value)} ${value === 1 ? one : more}`;

@@ -65,14 +65,14 @@ const top = ({ migration, generatedAt, summary, notes }: Report, sections: reado
       summary.open.length === 0
         ? html`<p>Nothing.</p>`
         : html`<ul class="todo">
-            ${summary.open.map((one) => html`<li>${one}</li> `)}
+            ${summary.open.map((one) => html`<li>${withCommands(one)}</li> `)}
           </ul>`
     }
     ${
       notes.length > 0 &&
       html`<h3>What this report could not tell</h3>
         <ul class="todo">
-          ${notes.map((one) => html`<li>${one}</li> `)}
+          ${notes.map((one) => html`<li>${withCommands(one)}</li> `)}
         </ul>`
     }
     <nav>${sections.map(({ id, title }) => html`<a href="#${id}">${title}</a>`)}</nav>`;
@@ -86,3 +86,7 @@ const footer = ({ migration }: Report): Markup =>
       <code>causeway report --json</code>.
     </p>
   </footer>`;
+
+/** What stands between backquotes is a command. */
+const withCommands = (text: string): Markup[] =>
+  text.split('`').map((part, i) => (i % 2 === 1 ? html`<code>${part}</code>` : html`${part}`));

@@ -16,7 +16,7 @@ h2 { font-size: 19px; margin: 44px 0 10px; padding-top: 14px; border-top: 1px so
 h3 { font-size: 15px; margin: 18px 0 6px; }
 p { margin: 6px 0; max-width: 90ch; }
 .soft, figcaption, .none { color: var(--soft); }
-.headline { font-size: 17px; margin: 14px 0; padding: 12px 16px; border-left: 5px solid var(--soft); background: var(--panel); border-radius: 3px; }
+.headline { max-width: none; font-size: 17px; margin: 14px 0; padding: 12px 16px; border-left: 5px solid var(--soft); background: var(--panel); border-radius: 3px; }
 .headline.good { border-color: var(--good); } .headline.open { border-color: var(--open); } .headline.bad { border-color: var(--bad); }
 dl.points { display: grid; grid-template-columns: repeat(auto-fill, minmax(340px, 1fr)); gap: 10px; margin: 14px 0; }
 dl.points div { background: var(--panel); border-radius: 5px; padding: 10px 14px; border-left: 3px solid transparent; overflow-wrap: anywhere; }

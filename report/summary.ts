@@ -1,5 +1,5 @@
 // The summary that a report begins with: where the migration stands, in a few sentences, and what is open. Pure.
-import { bytes, count, duration, instant, percent } from './figures.ts';
+import { bytes, count, duration, instant, many, percent } from './figures.ts';
 import type { Report, Verdict } from './shape.ts';
 
 type Facts = Omit<Report, 'summary'>;
@@ -46,7 +46,7 @@ function headlineOf({ migration, workflow, collections }: Facts): string {
   const moved =
     loaded === null
       ? ''
-      : ` ${count(loaded)} documents of ${collections.length} ${collections.length === 1 ? 'collection stands' : 'collections stand'} in the new system.`;
+      : ` In the new system: ${many(loaded, 'document')} of ${many(collections.length, 'collection')}.`;
   return `Migration ${migration} ${state}.${moved}`;
 }
 
@@ -79,7 +79,7 @@ function movedOf({ collections }: Facts): Point {
   const of = source === null ? '' : ` (the source had ${count(source)} when it was last counted)`;
   return point(
     'Moved',
-    `${count(loaded)} documents${of}${size === null ? '' : `; ${bytes(size)} were copied`}`,
+    `${many(loaded, 'document')}${of}${size === null ? '' : `; ${bytes(size)} were copied`}`,
     'plain',
   );
 }
@@ -147,10 +147,10 @@ function asideOf({ collections, quarantine }: Facts): Point {
   const loaded = loadedOf(collections) ?? 0;
   const all = aside + skipped + loaded;
   const share = all === 0 ? '' : ` (${percent(aside / all)})`;
-  const rest = skipped === 0 ? '' : `; ${count(skipped)} are not to be moved by the mapping's rules`;
+  const rest = skipped === 0 ? '' : `; ${count(skipped)} left out by the mappings' rules`;
   return aside === 0
     ? point('Set aside', `no document${rest}`, 'good')
-    : point('Set aside', `${count(aside)} documents${share} in quarantine${rest}`, 'open');
+    : point('Set aside', `${many(aside, 'document')}${share} in quarantine${rest}`, 'open');
 }
 
 function wayBackOf({ reverse }: Facts): Point | undefined {
@@ -158,7 +158,7 @@ function wayBackOf({ reverse }: Facts): Point | undefined {
   const waiting = reverse.waiting === 0 ? 'nothing waits' : `${count(reverse.waiting)} changes wait`;
   return point(
     'Way back',
-    `open: ${count(reverse.documents)} documents were written back to the old system, ${waiting}; ${count(reverse.conflicts)} conflicts`,
+    `open: ${count(reverse.documents)} documents were written back to the old system, ${waiting}; ${many(reverse.conflicts, 'conflict')}`,
     reverse.conflicts + reverse.lateWrites + reverse.unsaid > 0 ? 'open' : 'good',
   );
 }
@@ -192,21 +192,21 @@ function openOf(facts: Facts): string[] {
     failed.length > 0 && `The newest validation of ${failed.map((one) => one.collection).join(', ')} did not pass.`,
     unbalanced.length > 0 &&
       `The accounting by key of ${unbalanced.map((one) => one.collection).join(', ')} does not hold.`,
-    differing > 0 && `${count(differing)} documents are known to be missing or to differ in the new system.`,
+    differing > 0 && `Known to be missing or to differ in the new system: ${many(differing, 'document')}.`,
     last?.different &&
-      `The every-row verification found ${count(last.different)} differing keys: \`causeway verify --repair\`.`,
-    quarantined > 0 && `${count(quarantined)} findings in quarantine: \`causeway quarantine list\`.`,
-    capture && capture.redo > 0 && `${count(capture.redo)} documents wait to be read from the source again.`,
-    reverse && reverse.waiting > 0 && `${count(reverse.waiting)} changes of the new system are not in the old one yet.`,
+      `The every-row verification found ${many(last.different, 'differing key')}: \`causeway verify --repair\`.`,
+    quarantined > 0 && `${many(quarantined, 'finding')} in quarantine: \`causeway quarantine list\`.`,
+    capture && capture.redo > 0 && `Waiting to be read from the source again: ${many(capture.redo, 'document')}.`,
+    reverse && reverse.waiting > 0 && `Not in the old system yet: ${many(reverse.waiting, 'change')} of the new one.`,
     reverse &&
       reverse.conflicts > 0 &&
-      `${count(reverse.conflicts)} documents were changed in both systems; one side was kept, the other is stored.`,
+      `Changed in both systems, of which one side was kept and the other is stored: ${many(reverse.conflicts, 'document')}.`,
     reverse &&
       reverse.lateWrites > 0 &&
-      `${count(reverse.lateWrites)} writes came to the old system while the new one was authoritative.`,
+      `Came to the old system while the new one was authoritative: ${many(reverse.lateWrites, 'write')}.`,
     reverse &&
       reverse.unsaid > 0 &&
-      `${count(reverse.unsaid)} documents hold something that the old system has no form for.`,
+      `Holding something that the old system has no form for: ${many(reverse.unsaid, 'document')}.`,
   ].filter((line): line is string => typeof line === 'string' && line !== '');
 }
 
