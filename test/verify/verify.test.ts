@@ -151,8 +151,21 @@ test('a run that was broken off is continued by the next, or abandoned on demand
 test('without a worker it says so, and goes on when there is one', { timeout }, async () => {
   worker.kill('SIGKILL');
   await once(worker, 'exit');
+  const before = Date.now();
   const running = world.causeway(['verify', '--collection', 'metadata', '--json']);
-  await sleep(15_000);
+  const begun = world.temporal.workflow.getHandle(`migration/${world.name}/verify`);
+  const ended = running.then(() => true);
+  await expect
+    .poll(
+      async () =>
+        (await Promise.race([ended, sleep(0, false)])) || (await begun.describe()).startTime.getTime() >= before,
+      {
+        timeout: 60_000,
+        interval: 500,
+      },
+    )
+    .toBe(true);
+  await Promise.race([ended, sleep(20_000)]);
   worker = await world.worker();
   const { code, stderr } = await running;
   // Temporal remembers for some minutes who has polled.
