@@ -4,13 +4,6 @@ import { moveRoutes, routingChannel } from '../../control/routing.ts';
 import { ownWrites, readReverse } from '../../control/reverse.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import type { Route, WriteMode } from '../../core/state.ts';
-import {
-  closeCollection,
-  isClosed,
-  reopenCollection,
-  validationOf,
-  type Validation,
-} from '../../stores/mongodb/close.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
 import { versionOf } from '../../stores/mongodb/source.ts';
@@ -23,6 +16,8 @@ import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
 import { routesOf } from '../route.ts';
 import { digestOf } from '../shape.ts';
+import { close, reopen, type Closed } from './closing.ts';
+import { awaitRouters, lowerFence, pause, raiseFence, type Fence } from './fence.ts';
 
 export interface SwitchOrder {
   readonly collections: readonly string[];
@@ -38,20 +33,15 @@ export interface BackOrder extends SwitchOrder {
   readonly immediate: boolean;
 }
 
-export interface Switched {
+export interface Switched extends Closed {
   readonly routes: Record<string, Route>;
   /** From the fence to the flip, by PostgreSQL's clock, ms. null: there was nothing to move. */
   readonly pauseMs: number | null;
   readonly verified: number;
-  /** Old collections that now refuse writers past the library, or that do again accept them. */
-  readonly closed: readonly string[];
-  readonly notClosed: readonly string[];
   /** Documents that were not brought back before the flip (immediate only). */
   readonly leftover: number;
 }
 
-/** A router that has not been heard of for this long has fallen back by itself, ms. */
-const leaseMs = 5000;
 const pollMs = 5;
 /** What was written this long before the fence is compared once more, s. */
 const dirtySeconds = 10;
@@ -68,7 +58,7 @@ export async function switchToNew(resources: Resources, order: SwitchOrder): Pro
   if (due.length === 0) return { ...(await nothingMoved(resources)), ...(await close(resources, sources)) };
   const fence = await raiseFence(resources, due, order.fenceMs);
   killPoint('switch.after-fence');
-  let closed: Pick<Switched, 'closed' | 'notClosed'> = { closed: [], notClosed: [] };
+  let closed: Closed = { closed: [], notClosed: [] };
   try {
     await awaitRouters(resources, fence);
     closed = await close(resources, sources);
@@ -125,71 +115,6 @@ export async function switchBack(resources: Resources, order: BackOrder): Promis
     else await lowerFence(resources, fence);
     throw error;
   }
-}
-
-interface Fence {
-  readonly epochs: ReadonlyMap<string, number>;
-  /** By this process's monotonic clock, ms. */
-  readonly until: number;
-}
-
-/** Waits for the writes of the new system that are under way: each holds its route. */
-async function raiseFence({ postgres }: Resources, collections: readonly string[], ms: number): Promise<Fence> {
-  return inTransaction(postgres, 'fencing writes', async (client) => {
-    await client.query(`set local lock_timeout = '3s'`);
-    await client.query(moveRoutes);
-    const { rows } = await client.query<{ collection: string; epoch: string }>(
-      `update migration_control.routing set epoch = epoch + 1, fenced_until = clock_timestamp() + make_interval(secs => $2), updated_at = clock_timestamp()
-       where collection = any($1) returning collection, epoch`,
-      [collections, ms / 1000],
-    );
-    await client.query(`insert into migration_control.audit_log (action, detail) values ('fence', $1)`, [
-      JSON.stringify({ collections, ms }),
-    ]);
-    await client.query('select pg_notify($1, $2)', [routingChannel, JSON.stringify(collections)]);
-    return {
-      epochs: new Map(rows.map((row) => [row.collection, Number(row.epoch)])),
-      until: performance.now() + ms,
-    };
-  });
-}
-
-/** Only this fence: one that another switch has raised since stays. */
-async function lowerFence({ postgres }: Resources, fence: Fence): Promise<void> {
-  await inTransaction(postgres, 'lowering the fence', async (client) => {
-    await client.query(moveRoutes);
-    await client.query(
-      `update migration_control.routing r set fenced_until = null, epoch = r.epoch + 1, updated_at = clock_timestamp()
-       from unnest($1::text[], $2::bigint[]) f(collection, epoch) where r.collection = f.collection and r.epoch = f.epoch`,
-      [[...fence.epochs.keys()], [...fence.epochs.values()].map(String)],
-    );
-    await client.query('select pg_notify($1, $2)', [routingChannel, JSON.stringify([...fence.epochs.keys()])]);
-  });
-}
-
-/** Until no router that is alive has a write under way that began before the fence. */
-async function awaitRouters({ postgres }: Resources, fence: Fence): Promise<void> {
-  for (;;) {
-    const [row] = await query<{ behind: string }>(
-      postgres,
-      'waiting for the routers',
-      `select count(*) as behind from migration_control.routers r
-       where r.seen_at > clock_timestamp() - interval '${leaseMs} milliseconds'
-         and exists (select 1 from unnest($1::text[], $2::bigint[]) f(collection, epoch) where coalesce((r.epochs ->> f.collection)::bigint, -1) < f.epoch)`,
-      [[...fence.epochs.keys()], [...fence.epochs.values()].map(String)],
-    );
-    if (row!.behind === '0') return;
-    await pause(fence, `${row!.behind} application processes have not confirmed that their older writes have ended`);
-  }
-}
-
-async function pause(fence: Fence, why: string): Promise<void> {
-  if (performance.now() + 50 > fence.until)
-    throw new KnownFailure(
-      'SwitchRefused',
-      `The fence passed before the writes could be moved: ${why}. Nothing was moved.`,
-    );
-  await sleep(pollMs);
 }
 
 /** Everything written to the old system before now stands in the targets. */
@@ -352,56 +277,4 @@ async function sourcesOf(resources: Resources, collections: readonly string[]): 
   return [...(await feedsOf(resources)).values()]
     .filter((feed) => collections.includes(feed.mapping.collection))
     .map((feed) => feed.source);
-}
-
-/** What a collection's validation was is kept before it is changed. A server or a user that cannot do this is told of, and writes past the library are noticed by capture. */
-async function close(
-  { postgres, source }: Resources,
-  collections: readonly string[],
-): Promise<Pick<Switched, 'closed' | 'notClosed'>> {
-  const outcomes = await Promise.all(
-    collections.map(async (collection) => {
-      const before = await validationOf(source.db, collection);
-      if (before === undefined) return undefined;
-      if (isClosed(before)) return { collection, closed: true };
-      await query(
-        postgres,
-        'keeping the validation of the old collections',
-        'insert into migration_control.closed_collections (collection, options) values ($1, $2) on conflict (collection) do update set options = excluded.options',
-        [collection, JSON.stringify(before)],
-      );
-      const closed = await closeCollection(source.db, collection).then(
-        () => true,
-        (error: unknown) => {
-          if (error instanceof KnownFailure && error.type === 'StoreUnreachable') throw error;
-          return false;
-        },
-      );
-      return { collection, closed };
-    }),
-  );
-  const there = outcomes.filter((one) => one !== undefined);
-  return {
-    closed: there.filter((one) => one.closed).map((one) => one.collection),
-    notClosed: there.filter((one) => !one.closed).map((one) => one.collection),
-  };
-}
-
-/** Old collections accept writers again, with the validation they had. Safe to repeat. */
-export async function reopen({ postgres, source }: Resources, collections: readonly string[]): Promise<void> {
-  const rows = await query<{ collection: string; options: Validation }>(
-    postgres,
-    'reading which old collections are closed',
-    'select collection, options from migration_control.closed_collections where collection = any($1)',
-    [collections],
-  );
-  for (const { collection, options } of rows) {
-    if (isClosed(await validationOf(source.db, collection))) await reopenCollection(source.db, collection, options);
-    await query(
-      postgres,
-      'forgetting closed collections',
-      'delete from migration_control.closed_collections where collection = $1',
-      [collection],
-    );
-  }
 }

@@ -1,0 +1,65 @@
+// Old collections closed to writers past the library, and opened again with the validation they had.
+import { KnownFailure } from '../../core/failures.ts';
+import {
+  closeCollection,
+  isClosed,
+  reopenCollection,
+  validationOf,
+  type Validation,
+} from '../../stores/mongodb/close.ts';
+import { query } from '../../stores/postgres/connection.ts';
+import type { Resources } from '../resources.ts';
+
+export interface Closed {
+  readonly closed: readonly string[];
+  readonly notClosed: readonly string[];
+}
+
+/** What a collection's validation was is kept before it is changed. A server or a user that cannot do this is told of, and writes past the library are noticed by capture. */
+export async function close({ postgres, source }: Resources, collections: readonly string[]): Promise<Closed> {
+  const outcomes = await Promise.all(
+    collections.map(async (collection) => {
+      const before = await validationOf(source.db, collection);
+      if (before === undefined) return undefined;
+      if (isClosed(before)) return { collection, closed: true };
+      await query(
+        postgres,
+        'keeping the validation of the old collections',
+        'insert into migration_control.closed_collections (collection, options) values ($1, $2) on conflict (collection) do update set options = excluded.options',
+        [collection, JSON.stringify(before)],
+      );
+      const closed = await closeCollection(source.db, collection).then(
+        () => true,
+        (error: unknown) => {
+          if (error instanceof KnownFailure && error.type === 'StoreUnreachable') throw error;
+          return false;
+        },
+      );
+      return { collection, closed };
+    }),
+  );
+  const there = outcomes.filter((one) => one !== undefined);
+  return {
+    closed: there.filter((one) => one.closed).map((one) => one.collection),
+    notClosed: there.filter((one) => !one.closed).map((one) => one.collection),
+  };
+}
+
+/** Old collections accept writers again, with the validation they had. Safe to repeat. */
+export async function reopen({ postgres, source }: Resources, collections: readonly string[]): Promise<void> {
+  const rows = await query<{ collection: string; options: Validation }>(
+    postgres,
+    'reading which old collections are closed',
+    'select collection, options from migration_control.closed_collections where collection = any($1)',
+    [collections],
+  );
+  for (const { collection, options } of rows) {
+    if (isClosed(await validationOf(source.db, collection))) await reopenCollection(source.db, collection, options);
+    await query(
+      postgres,
+      'forgetting closed collections',
+      'delete from migration_control.closed_collections where collection = $1',
+      [collection],
+    );
+  }
+}
