@@ -6,7 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { table } from '../cli/output.ts';
-import type { Summary } from '../control/verification.ts';
+import type { Summary } from '../control/verification-report.ts';
 import { seedSource } from '../seed/index.ts';
 import { checkout } from '../stack/home.ts';
 import { down, up } from '../stack/index.ts';

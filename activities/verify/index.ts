@@ -1,17 +1,12 @@
 // The verification's steps as Temporal knows them: each works for a slice of time and can be begun again where it stood.
 import { Context, heartbeat } from '@temporalio/activity';
+import { countOf, nextScan, openRun, runState, type ScanKind, type Scan } from '../../control/verification.ts';
 import {
   closeRun,
-  countOf,
-  nextScan,
-  openRun,
-  runState,
   verificationProgress,
-  type ScanKind,
-  type Scan,
   type Summary,
   type VerificationProgress,
-} from '../../control/verification.ts';
+} from '../../control/verification-report.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { Slice } from '../capture/slice.ts';
 import { classified } from '../failing.ts';

@@ -14,7 +14,7 @@ import {
   type Difference,
   type Summary,
   type VerificationProgress,
-} from '../../control/verification.ts';
+} from '../../control/verification-report.ts';
 import { scopeOf } from '../../activities/verify/verifier.ts';
 import { isFailureType, KnownFailure } from '../../core/failures.ts';
 import { openPool } from '../../stores/postgres/connection.ts';

@@ -6,17 +6,15 @@ import { makeControlSchema } from '../../control/schema.ts';
 import {
   beginGeneration,
   closePiece,
-  closeRun,
   countOf,
-  differencesOf,
   enterVerdicts,
   nextScan,
   nextSuspects,
   openRun,
   runState,
-  verificationProgress,
   type Suspect,
 } from '../../control/verification.ts';
+import { closeRun, differencesOf, verificationProgress } from '../../control/verification-report.ts';
 
 let db: PGlite;
 let pool: pg.Pool;

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { shares } from '../../seed/legacy-operations.ts';
 import { startLegacyWriter, type LegacyWriter } from '../../seed/legacy-writer.ts';
-import type { Difference, Summary } from '../../control/verification.ts';
+import type { Difference, Summary } from '../../control/verification-report.ts';
 import { checkEqual } from '../support/checker.ts';
 import { World } from '../support/world.ts';
 import { plot, type Plot } from './corruptions.ts';
