@@ -74,14 +74,17 @@ export async function applyChanges(
 ): Promise<Totals> {
   await enterStores(client);
   const totals: Totals = { applied: 0, stale: 0, quarantined: 0, clashes: [], touched: new Set() };
+  // Other stores last: what PostgreSQL may still refuse, or wait for, has been done by then.
+  const outside: (() => Promise<void>)[] = [];
   for (const [feed, own] of inOrder(changes)) {
-    const { applied, quarantined } = await applyFeed(targets, client, feed, own, settings, lost);
+    const { applied, quarantined } = await applyFeed(targets, client, feed, own, settings, lost, outside);
     totals.applied += applied.fresh.length;
     totals.stale += applied.stale.length;
     totals.quarantined += quarantined;
     if (applied.fresh.length > 0) totals.touched.add(feed.mapping.collection);
     for (const clash of applied.clashes) totals.clashes.push({ ...clash, feed });
   }
+  for (const settle of outside) await settle();
   return totals;
 }
 
@@ -97,6 +100,7 @@ async function applyFeed(
   changes: readonly Change[],
   settings: ChangeSettings,
   lost: ReadonlyMap<string, Why>,
+  outside: (() => Promise<void>)[],
 ) {
   const { mapping } = feed;
   const shaper = new Shaper(mapping, feed.source, feed.collectionId);
@@ -141,7 +145,8 @@ async function applyFeed(
   );
   if (mapping.targets.some((target) => target.store === 'mongodb' || target.store === 'redis')) {
     const outcomes = new Map<string, Outcome>(shaped.map((one) => [one.id, one.outcome]));
-    await settleOutside(targets, mapping, applied, outcomes, overtakenKeys(shaper, changes, settingsAt));
+    const overtaken = overtakenKeys(shaper, changes, settingsAt);
+    outside.push(() => settleOutside(targets, mapping, applied, outcomes, overtaken));
   }
   return { applied, quarantined: shaped.filter((one) => one.state === 'quarantined').length };
 }
