@@ -95,13 +95,15 @@ export async function applyChanges(
     touched: new Set(),
   };
   const moved = await movedOf(client, [...new Set(changes.map((change) => change.feed.mapping.collection))]);
+  // Other stores last: what PostgreSQL may still refuse, or wait for, has been done by then.
+  const outside: (() => Promise<void>)[] = [];
   for (const [feed, own] of inOrder(changes)) {
     if (moved.has(feed.mapping.collection)) {
       totals.held += own.length;
       if (late === 'note') await noteLateWrites(client, feed, own);
       continue;
     }
-    const { applied, quarantined } = await applyFeed(targets, client, feed, own, settings, lost, origin);
+    const { applied, quarantined } = await applyFeed(targets, client, feed, own, settings, lost, origin, outside);
     totals.applied += applied.fresh.length;
     totals.stale += applied.stale.length;
     totals.quarantined += quarantined;
@@ -109,6 +111,7 @@ export async function applyChanges(
     if (applied.fresh.length > 0) totals.touched.add(feed.mapping.collection);
     for (const clash of applied.clashes) totals.clashes.push({ ...clash, feed });
   }
+  for (const settle of outside) await settle();
   return totals;
 }
 
@@ -125,6 +128,7 @@ async function applyFeed(
   settings: ChangeSettings,
   lost: ReadonlyMap<string, Why>,
   origin: Origin,
+  outside: (() => Promise<void>)[],
 ) {
   const { mapping } = feed;
   const shaper = new Shaper(mapping, feed.source, feed.collectionId);
@@ -169,7 +173,8 @@ async function applyFeed(
   );
   if (mapping.targets.some((target) => target.store === 'mongodb' || target.store === 'redis')) {
     const outcomes = new Map<string, Outcome>(shaped.map((one) => [one.id, one.outcome]));
-    await settleOutside(targets, mapping, applied, outcomes, overtakenKeys(shaper, changes, settingsAt));
+    const overtaken = overtakenKeys(shaper, changes, settingsAt);
+    outside.push(() => settleOutside(targets, mapping, applied, outcomes, overtaken));
   }
   return { applied, quarantined: shaped.filter((one) => one.state === 'quarantined').length };
 }

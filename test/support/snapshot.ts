@@ -102,10 +102,21 @@ export const contentOf = (things: readonly (Buffer | string)[]): string =>
     )
     .digest('hex');
 
+/** What is only in the one or only in the other, shortened. */
+export function differenceOf(before: readonly string[], after: readonly string[]): string[] {
+  const [left, right] = [new Set(before), new Set(after)];
+  const only = (mark: string, a: Set<string>, b: Set<string>) =>
+    [...a]
+      .filter((one) => !b.has(one))
+      .map((one) => `${mark} ${one.length > 300 ? `${one.slice(0, 120)} ... ${one.slice(-160)}` : one}`);
+  const lengths = before.length === after.length ? [] : [`${before.length} rows and ${after.length}`];
+  return [...lengths, ...only('-', left, right), ...only('+', right, left)].slice(0, 20);
+}
+
 /** A table's rows now, each as a line of text that tells rows apart. */
-export async function tableNow(world: World, table: string): Promise<string> {
+export async function tableNow(world: World, table: string): Promise<string[]> {
   const rows = await world.rows<{ line: string }>(`select to_jsonb(t)::text as line from ${table} t`);
-  return contentOf(rows.map((row) => row.line));
+  return rows.map((row) => row.line);
 }
 
 export async function documentsNow(world: World, collection: string): Promise<Buffer[]> {

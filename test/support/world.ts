@@ -190,6 +190,6 @@ export class World {
     await this.pool.end();
     await Promise.all(this.#clients.map((client) => client.close()));
     await this.#connection.close();
-    await rm(this.home, { recursive: true, force: true });
+    await rm(this.home, { recursive: true, force: true, maxRetries: 10 });
   }
 }
