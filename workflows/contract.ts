@@ -58,6 +58,8 @@ export const captureProgressSignal = defineSignal<[CaptureProgress]>('capturePro
 export const reverseId = (migration: string): string => `${rootId(migration)}/reverse`;
 /** To the reverse sync: end when nothing is left to bring back. */
 export const stopReverseSignal = defineSignal('stopReverse');
+/** To a reverse sync that is about to end: it is wanted again. */
+export const keepReverseSignal = defineSignal('keepReverse');
 
 /** From a restore that has ended: the stores stand as at a checkpoint, and where traffic goes now. */
 export interface RestoredNews {

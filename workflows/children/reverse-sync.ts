@@ -8,7 +8,7 @@ import {
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
-import { stopReverseSignal } from '../contract.ts';
+import { keepReverseSignal, stopReverseSignal } from '../contract.ts';
 import { reverseLoops, tellLoop, type Course } from '../lib/capture-loops.ts';
 import { introduce } from '../lib/report.ts';
 import { control } from '../proxies.ts';
@@ -39,7 +39,13 @@ export async function reverseSync(input: ReverseInput): Promise<void> {
         );
     },
   };
-  setHandler(stopReverseSignal, () => void (course.over = true), { description: 'End the reverse sync' });
+  let again = false;
+  const stop = () => {
+    course.over = true;
+    again = false;
+  };
+  setHandler(stopReverseSignal, stop, { description: 'End the reverse sync' });
+  setHandler(keepReverseSignal, () => void (again = course.over), { description: 'Do not end: begin again' });
   await course.tell();
   const scope = new CancellationScope();
   const ended = scope
@@ -56,5 +62,5 @@ export async function reverseSync(input: ReverseInput): Promise<void> {
   scope.cancel();
   await ended;
   await condition(allHandlersFinished);
-  if (renew) await continueAsNew<typeof reverseSync>(input);
+  if (renew || again) await continueAsNew<typeof reverseSync>(input);
 }

@@ -1,9 +1,9 @@
 // The reverse sync is a child that outlives its phase: started once, found again by its id, stopped by a signal.
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
-import { getExternalWorkflowHandle, ParentClosePolicy, startChild } from '@temporalio/workflow';
+import { getExternalWorkflowHandle, ParentClosePolicy, sleep, startChild } from '@temporalio/workflow';
 import type { Settings } from '../../core/settings.ts';
-import { reverseSync } from '../children/reverse-sync.ts';
-import { reverseId, stopReverseSignal } from '../contract.ts';
+import { reverseSync, type ReverseInput } from '../children/reverse-sync.ts';
+import { keepReverseSignal, reverseId, stopReverseSignal } from '../contract.ts';
 import { control } from '../proxies.ts';
 
 /** Anchored, and durable, before it returns: only then may a write be admitted to the new system alone (invariant I14). */
@@ -12,6 +12,14 @@ export async function bringChangesBack(
   { zone, providers }: Pick<Settings, 'zone' | 'providers'>,
 ): Promise<void> {
   const settings = await control.armReverse({ zone, providers });
+  for (;;) {
+    if (await started(migration, settings)) return;
+    await sleep(500);
+  }
+}
+
+/** One that is there may be about to end; it is told that it is wanted. One that has just ended is not there any more: false. */
+async function started(migration: string, settings: ReverseInput['settings']): Promise<boolean> {
   try {
     await startChild(reverseSync, {
       workflowId: reverseId(migration),
@@ -22,7 +30,14 @@ export async function bringChangesBack(
     });
   } catch (error) {
     if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+    return getExternalWorkflowHandle(reverseId(migration))
+      .signal(keepReverseSignal)
+      .then(
+        () => true,
+        () => false,
+      );
   }
+  return true;
 }
 
 export async function stopReverse(migration: string): Promise<void> {
