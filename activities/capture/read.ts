@@ -113,7 +113,9 @@ async function follow(
     );
     // An idle stream's position moves too, but not at every look.
     if (own.length === 0 && !gap && batch.events.length === 0 && Date.now() - savedAt < 500) continue;
-    const seenAt = batch.atEnd ? new Date(await clock.now()) : undefined;
+    // Under steady writes the stream has no end: then what was read last tells how far it was read.
+    const lastWall = batch.events.at(-1)?.wall;
+    const seenAt = batch.atEnd ? new Date(await clock.now()) : lastWall === undefined ? undefined : new Date(lastWall);
     const kept = await keep(resources.postgres, {
       epoch: position.epoch,
       lanes: position.lanes,
@@ -206,7 +208,7 @@ async function keep(
     if (moved)
       await client.query(
         `update migration_control.capture_stream set token = $1, version = greatest(version, $2), last_version = $3, last_op_index = $4,
-           next_segment = $5, seen_at = coalesce($6, seen_at), updated_at = clock_timestamp()`,
+           next_segment = $5, seen_at = greatest(seen_at, $6), updated_at = clock_timestamp()`,
         [
           JSON.stringify(moved.token),
           moved.time.toString(),
