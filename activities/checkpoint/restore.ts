@@ -84,6 +84,7 @@ export async function verifySnapshot(resources: Resources, order: RestoreOrder, 
   await refuseOtherShape(resources, manifest);
   if (await copyUnderWay(resources.postgres))
     throw refused('A copy is under way: let it end, or abort the migration, before a checkpoint is restored.');
+  await refuseMovedWrites(resources);
   await snapshot.verify(say);
   await refuseForeignFiles(resources, snapshot);
   const unfinished = await unfinishedRestore(resources.postgres);
@@ -101,6 +102,19 @@ export async function verifySnapshot(resources: Resources, order: RestoreOrder, 
     unfinished: unfinished?.manifestSha256 === sha256,
     collections: Object.keys((manifest.workflow as { collections?: object } | null)?.collections ?? {}),
   };
+}
+
+/** What the new system was given since would be known to neither side. */
+async function refuseMovedWrites({ postgres }: Resources): Promise<void> {
+  const moved = await query<{ collection: string }>(
+    postgres,
+    'looking where writes go',
+    `select collection from migration_control.routing where write_mode = 'new_system'`,
+  );
+  if (moved.length > 0)
+    throw refused(
+      `Writes of ${moved.map((row) => row.collection).join(', ')} are with the new system. Take them back first, so that none is lost: \`causeway rollback --to old\`; then restore.`,
+    );
 }
 
 async function refuseForeignFiles(resources: Resources, snapshot: Snapshot): Promise<void> {
