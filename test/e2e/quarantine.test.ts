@@ -68,6 +68,8 @@ const wrapped = Array.from({ length: 650 }, (_, i) => ({
 }));
 const undated = Array.from({ length: 5 }, () => ({ _id: new ObjectId(), title: 'undated', publish_time: null }));
 
+/** Documents of token_usage that are written meanwhile. */
+let live: { _id: ObjectId }[] = [];
 /** Titles are unique: of those that a corrected mapping takes, one comes in, and the others stay for another reason. */
 const alike = Array.from({ length: 3 }, () => ({ ...wrapped[100]!, _id: new ObjectId() }));
 
@@ -208,10 +210,10 @@ test('a dry run judges and writes nothing', async () => {
 });
 
 test('the policy is corrected: exactly the documents concerned are loaded, while others are written; it holds for what comes later', async () => {
-  const live = (
+  live = (
     await world.source
       .collection('token_usage')
-      .find({ provider: 'deepseek' }, { projection: { _id: 1 } })
+      .find({ provider: 'deepseek', _id: { $type: 'objectId' } } as never, { projection: { _id: 1 } })
       .limit(20)
       .toArray()
   ).map((one) => ({ _id: one._id as ObjectId }));
@@ -298,7 +300,8 @@ test('a mapping is corrected: killed in the middle, the retry goes on, and every
   worker = await world.worker(extra());
   expect(await retrying).toMatchObject({ documents: 658, loaded: 643, skipped: 7, quarantined: 8, gone: 0 });
 
-  const touched = changed(before, await ledger());
+  // The last of the live writes may still have been on their way.
+  const touched = changed(before, await ledger()).filter((key) => !keysOf('token_usage', live).includes(key));
   expect(touched.sort()).toEqual(
     [...keysOf('stock_news', wrapped), ...keysOf('stock_news', undated), ...keysOf('stock_news', alike)].sort(),
   );
