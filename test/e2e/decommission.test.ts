@@ -1,0 +1,79 @@
+// The end of the old system: a last snapshot that was verified, collections closed and renamed, and nothing before somebody says so.
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Snapshot } from '../../stores/snapshots/snapshot.ts';
+import { World } from '../support/world.ts';
+
+let world: World;
+let counts: Record<string, number>;
+
+const collections = async () =>
+  (await world.source.listCollections({}, { nameOnly: true }).toArray()).map((one) => one.name).sort();
+
+beforeAll(async () => {
+  world = await World.open('end');
+  await world.seed(1500, 0.02);
+  counts = {};
+  for (const name of await collections()) counts[name] = await world.source.collection(name).countDocuments({});
+  await world.worker();
+  await writeFile(
+    join(world.home, 'settings.json'),
+    JSON.stringify({
+      stages: [{ name: 'writes', percentage: 100, writes: 'new_system', soakSeconds: 0 }],
+      quarantineBudget: 0.9,
+      decommission: true,
+      configurationDirectory: join(world.home, 'configuration'),
+    }),
+  );
+  expect((await world.causeway(['start', '--config', join(world.home, 'settings.json')])).code).toBe(0);
+  await world.until((status) => status.waitingFor?.includes('"decommission"') === true, 150_000);
+});
+afterAll(() => world.close());
+
+test('before the approval the command refuses, and the old collections are there', async () => {
+  const refused = await world.causeway(['decommission', '--yes']);
+  expect(refused.code).toBe(2);
+  expect(refused.stderr).toContain('causeway approve decommission');
+  expect(await collections()).toEqual(expect.arrayContaining(['token_usage', 'users']));
+});
+
+test('approved: saved, verified, renamed and closed; the way back is gone', { timeout: 240_000 }, async () => {
+  expect((await world.causeway(['approve', 'decommission'])).code).toBe(0);
+  await world.until((status) => status.state === 'completed', 120_000);
+  const [saved] = await world.rows<{ detail: { folder: string; collections: Record<string, number> } }>(
+    `select detail from migration_control.audit_log where action = 'old system saved'`,
+  );
+  const kept = Object.entries(saved!.detail.collections);
+  expect(kept.length).toBeGreaterThan(6);
+  for (const [name, documents] of kept) expect([name, documents]).toEqual([name, counts[name]]);
+  const snapshot = await Snapshot.open(saved!.detail.folder);
+  await snapshot!.verify(() => undefined);
+  const now = await collections();
+  for (const [name] of kept) {
+    expect(now).not.toContain(name);
+    expect(now).toContain(`${name}_retired`);
+    expect(await world.source.collection(`${name}_retired`).countDocuments({})).toBe(counts[name]);
+  }
+  await expect(world.source.collection('token_usage_retired').insertOne({ a: 1 })).rejects.toThrow(/validation/);
+  expect(await world.rows(`select 1 from pg_trigger where tgname like 'causeway%'`)).toEqual([]);
+  const back = await world.causeway(['rollback', '--to', 'old', '--reason', 'test']);
+  expect(back.code).toBe(1);
+  expect(back.stdout + back.stderr).toContain('taken out of use');
+});
+
+test('on request what only served the migration goes too; the rows stay', { timeout: 120_000 }, async () => {
+  const before = await world.rows<{ n: number }>('select count(*)::int as n from api_usage');
+  const done = await world.causeway(['decommission', '--yes', '--remove-ledger', '--json']);
+  expect(done.code, done.stderr + done.stdout).toBe(0);
+  expect(await world.rows(`select 1 from pg_namespace where nspname = 'migration_control'`)).toEqual([]);
+  expect(
+    await world.rows(
+      `select 1 from information_schema.columns where table_schema = 'public' and column_name = 'source_id'`,
+    ),
+  ).toEqual([]);
+  expect(await world.rows<{ n: number }>('select count(*)::int as n from api_usage')).toEqual(before);
+  expect((await world.target.listCollections({}, { nameOnly: true }).toArray()).map((one) => one.name)).toEqual([
+    'analysis_results_optimized',
+  ]);
+});
