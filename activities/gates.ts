@@ -32,7 +32,6 @@ export async function gatesOf(resources: Resources, limits: GateLimits): Promise
     validation: Object.fromEntries(validation.map((row) => [row.collection, row.overall_status])),
     quarantine: Object.fromEntries(quarantine.map((row) => [row.collection, row.share])),
     reverse: reverse ? { waiting: reverse.waiting, lagMs: reverse.lagMs } : null,
-    performance: [],
   };
   return shutGates(facts, limits);
 }

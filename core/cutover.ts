@@ -43,8 +43,6 @@ export interface GateFacts {
   readonly quarantine: Readonly<Record<string, number>>;
   /** Changes of the new system that the old one does not have, and their age, ms; null where there is no way back yet. */
   readonly reverse: { readonly waiting: number; readonly lagMs: number } | null;
-  /** Why the newest performance run speaks against it; empty where it passed or none was asked for. */
-  readonly performance: readonly string[];
 }
 
 export interface GateLimits {
@@ -74,6 +72,5 @@ export function shutGates(facts: GateFacts, limits: GateLimits): string[] {
   }
   if (facts.reverse && facts.reverse.lagMs > limits.lagMs)
     shut.push(`the way back is ${facts.reverse.lagMs} ms behind with ${facts.reverse.waiting} changes.`);
-  shut.push(...facts.performance);
   return shut;
 }

@@ -1,5 +1,6 @@
 // Records the histories that replay.test.ts replays: `node --import tsx test/replay/record.ts`. Each release adds folders of its own and keeps
-// the earlier ones: `completed` and `compensated` are from before there was change capture, `live` and `live-undone` from when it came.
+// the earlier ones: `completed` and `compensated` are from before there was change capture, `live` and `live-undone` from when it came,
+// `gated` and `gated-undone` from when stages got gates and writes a way back.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -34,17 +35,17 @@ await seedSource({
 
 try {
   await withWorker({}, async () => {
-    const handle = await start('live');
-    await until('live', (status) => status.phase === 'cutover' && status.routing['sessions'] !== undefined);
+    const handle = await start('gated');
+    await until('gated', (status) => status.phase === 'cutover' && status.routing['sessions'] !== undefined);
     await handle.signal('setCutoverPercentage', { percentage: 25 });
     await handle.signal('setCutoverPercentage', { percentage: 250 });
-    await until('live', (status) => status.state === 'completed');
-    await save('live');
+    await until('gated', (status) => status.state === 'completed');
     await client.workflow.execute('rollback', {
-      workflowId: `${rootId('live')}/rollback`,
+      workflowId: `${rootId('gated')}/rollback`,
       taskQueue: controlQueue,
-      args: ['live', ['cutover', 'data', 'schema', 'preparation'].map((undo) => ({ undo }))],
+      args: ['gated', ['cutover', 'data', 'schema', 'preparation'].map((undo) => ({ undo }))],
     });
+    await save('gated');
   });
   await owner.query(`create role limited login password 'limited'`);
   await owner.query('grant create, temporary on database tradingagents to limited');
@@ -52,13 +53,13 @@ try {
   const limited = new URL(servers.TARGET_POSTGRES_URL);
   [limited.username, limited.password] = ['limited', 'limited'];
   await withWorker({ TARGET_POSTGRES_URL: limited.href }, async () => {
-    const handle = await start('live-undone');
-    await until('live-undone', (status) => status.phase === 'data');
+    const handle = await start('gated-undone');
+    await until('gated-undone', (status) => status.phase === 'data');
     await owner.query('revoke insert on api_usage from limited');
-    await until('live-undone', (status) => status.state === 'parked');
+    await until('gated-undone', (status) => status.state === 'parked');
     await handle.signal(abortSignal, { reason: 'recorded' });
-    await until('live-undone', (status) => status.state === 'aborted');
-    await save('live-undone');
+    await until('gated-undone', (status) => status.state === 'aborted');
+    await save('gated-undone');
   });
 } finally {
   await owner.end();

@@ -24,7 +24,7 @@ import { plainStage } from '../lib/plain-stage.ts';
 import { failure, reasonOf } from '../lib/reason.ts';
 import { introduce } from '../lib/report.ts';
 import { bringChangesBack } from '../lib/start-reverse.ts';
-import { control, routing, switching } from '../proxies.ts';
+import { control, long, routing, switching } from '../proxies.ts';
 import { validation } from './validation.ts';
 
 export interface StageInput {
@@ -209,6 +209,10 @@ class Course {
   /** What the strategy asks of a stage at its end. */
   async #conclude(): Promise<StageOutcome> {
     const { stage, collections, migration } = this.#input;
+    if (stage.performance) {
+      const slower = await this.#slower();
+      if (slower.length > 0) return { is: 'back', mode: 'expedited', reasons: slower };
+    }
     if (!stage.validate) return { is: 'passed' };
     try {
       await executeChild(validation, {
@@ -221,6 +225,19 @@ class Course {
       if (type !== 'ValidationFailed') throw error;
       return { is: 'back', mode: 'expedited', reasons: [message] };
     }
+  }
+
+  /** Both systems measured side by side; why the new one is slower than the old, or has lost an index. */
+  async #slower(): Promise<readonly string[]> {
+    const { zone, providers, performance } = this.#settings;
+    await long.runPerformanceTests.executeWithOptions({ summary: 'old and new system side by side' }, [
+      { collections: this.#input.collections, settings: performance, transform: { zone, providers } },
+    ]);
+    const { passed, reasons } = await control.performanceGate({
+      maxAgeSeconds: performance.maxAgeSeconds,
+      accept: 'no_slower',
+    });
+    return passed ? [] : reasons;
   }
 
   async #tell(waitingFor: string | null, more: Partial<StageProgress> = {}): Promise<void> {

@@ -1,0 +1,59 @@
+// The rules of the cutover's stages: what keeps a gate shut, and where traffic goes when a stage is left.
+import { describe, expect, test } from 'vitest';
+import { retreatFrom, shutGates, standingBefore, type GateFacts } from '../../core/cutover.ts';
+import { readSettings } from '../../core/settings.ts';
+
+const { settings } = readSettings({}) as { settings: { stages: Parameters<typeof standingBefore>[0] } };
+const good: GateFacts = {
+  lagMs: 100,
+  gap: null,
+  validation: { users: 'passed' },
+  quarantine: { users: 0.1 },
+  reverse: null,
+};
+const limits = { lagMs: 5000, quarantineShare: 0.2, collections: ['users'] };
+
+test('the defaults are the strategy: 10, 50, 90 % of reads for a week each, then the writes', () => {
+  expect(settings.stages.map((stage) => [stage.name, stage.percentage, stage.writes, stage.soakSeconds])).toEqual([
+    ['phase_1_reads', 10, 'dual_write', 604800],
+    ['phase_2_reads', 50, 'dual_write', 604800],
+    ['phase_3_reads', 90, 'dual_write', 604800],
+    ['phase_4_writes', 100, 'new_system', 604800],
+  ]);
+});
+
+describe('gates', () => {
+  test('all open', () => expect(shutGates(good, limits)).toEqual([]));
+  test.each<[string, Partial<GateFacts>, RegExp]>([
+    ['a gap', { gap: 'the oplog rolled over' }, /gap/],
+    ['capture is behind', { lagMs: 5001 }, /5001 ms behind/],
+    ['capture was never opened', { lagMs: null }, /not been opened/],
+    ['no validation', { validation: {} }, /is missing/],
+    ['a failed validation', { validation: { users: 'failed' } }, /ended failed/],
+    ['quarantine over its budget', { quarantine: { users: 0.21 } }, /21.0 %/],
+    ['the way back is behind', { reverse: { waiting: 7, lagMs: 6000 } }, /way back/],
+  ])('%s keeps one shut, and says so', (_, facts, sentence) => {
+    const shut = shutGates({ ...good, ...facts }, limits);
+    expect(shut).toHaveLength(1);
+    expect(shut[0]).toMatch(sentence);
+  });
+  test('exactly at the limits they are open', () => {
+    expect(shutGates({ ...good, lagMs: 5000, quarantine: { users: 0.2 } }, limits)).toEqual([]);
+  });
+});
+
+describe('where a stage that is left goes', () => {
+  test('one stage back, or to where it was before the first', () => {
+    expect(retreatFrom(settings.stages, 3, 'expedited')).toEqual({
+      stage: 3,
+      standing: { percentage: 90, writes: 'dual_write' },
+    });
+    expect(retreatFrom(settings.stages, 0, 'planned')).toEqual({
+      stage: 0,
+      standing: { percentage: 0, writes: 'dual_write' },
+    });
+  });
+  test('in an emergency all the way', () => {
+    expect(retreatFrom(settings.stages, 3, 'immediate').standing).toEqual({ percentage: 0, writes: 'dual_write' });
+  });
+});
