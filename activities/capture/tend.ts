@@ -8,6 +8,7 @@ import { feedsOf, type ChangeSettings, type Feed } from '../apply.ts';
 import { inForce } from '../policy.ts';
 import type { Resources } from '../resources.ts';
 import { renderCollection } from '../targets.ts';
+import { reopenAbandoned } from '../reverse/closing.ts';
 import { findDue, redoDue, type Parent } from './redo.ts';
 import { Patience, type Slice, type SliceResult } from './slice.ts';
 
@@ -27,6 +28,7 @@ export async function tendTargets(resources: Resources, settings: TendSettings, 
       if (slice.every('policy', 2000)) current = await inForce(resources.postgres, settings);
       const redone = await redoDue(resources, feeds, current, current.clashSeconds);
       if (slice.every('due', 1000)) await findDue(resources.postgres, feeds, parentsOf(resources, feeds));
+      if (slice.every('closed', 500)) await reopenAbandoned(resources);
       if (slice.every('files', 1000)) await renderStale(resources, settings.configurationDirectory);
       if (slice.every('prune', 60_000)) await prune(resources);
       patience.rewarded();

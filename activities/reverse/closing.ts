@@ -45,6 +45,22 @@ export async function close({ postgres, source }: Resources, collections: readon
   };
 }
 
+/** Closed by a switch that died before it had moved anything: its fence has passed, and the old system's writers must not stay shut out. */
+export async function reopenAbandoned(resources: Resources): Promise<void> {
+  const rows = await query<{ collection: string }>(
+    resources.postgres,
+    'looking for collections that were left closed',
+    `select cc.collection from migration_control.closed_collections cc join migration_control.collections c on c.source = cc.collection
+     join migration_control.routing r on r.collection = c.mapping
+     where r.write_mode <> 'new_system' and (r.fenced_until is null or r.fenced_until < clock_timestamp())`,
+  );
+  if (rows.length > 0)
+    await reopen(
+      resources,
+      rows.map((row) => row.collection),
+    );
+}
+
 /** Old collections accept writers again, with the validation they had. Safe to repeat. */
 export async function reopen({ postgres, source }: Resources, collections: readonly string[]): Promise<void> {
   const rows = await query<{ collection: string; options: Validation }>(

@@ -26,15 +26,18 @@ interface Recorded {
 const read = async (situation: string, file: string) =>
   JSON.parse(await readFile(join(here, situation, file), 'utf8')) as Recorded;
 
-describe.each(['completed', 'compensated', 'live', 'live-undone'])('%s', async (situation) => {
+describe.each(['completed', 'compensated', 'live', 'live-undone', 'gated', 'gated-undone'])('%s', async (situation) => {
   const files = (await readdir(join(here, situation))).sort();
 
   test('the whole tree was recorded', () => {
     expect(files).toContain('root.json');
     expect(files.filter((file) => file.startsWith('copy.')).length).toBeGreaterThan(2);
-    if (situation.startsWith('live')) expect(files).toContain('capture.json');
+    if (/^(live|gated)/.test(situation)) expect(files).toContain('capture.json');
+    if (situation === 'gated') expect(files).toEqual(expect.arrayContaining(['reverse.json', 'rollback.json']));
     expect(
-      files.some((file) => file.startsWith(['completed', 'live'].includes(situation) ? 'cutover.' : 'rollback')),
+      files.some((file) =>
+        file.startsWith(['completed', 'live', 'gated'].includes(situation) ? 'cutover.' : 'rollback'),
+      ),
     ).toBe(true);
   });
 
