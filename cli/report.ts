@@ -50,10 +50,13 @@ export async function finalReport(status: Status, elapsedMs: number): Promise<st
     const quarantined = (await fingerprintsOf(pool))
       .slice(0, 12)
       .map((one) => [one.collection, one.rule, one.path, one.type, one.documents]);
-    const stages = await query<{ at: Date; detail: { reason: string; percentage: number; writeMode?: string } }>(
+    const stages = await query<{
+      at: Date;
+      detail: { reason?: string; percentage: number; writeMode?: string; pauseMs?: number };
+    }>(
       pool,
       'reading the audit log',
-      `select at, detail from migration_control.audit_log where action = 'route' order by id`,
+      `select at, detail from migration_control.audit_log where action in ('route', 'writes moved') order by id`,
     );
     const ui = (await environment()).TEMPORAL_UI_URL;
     return [
@@ -65,7 +68,12 @@ export async function finalReport(status: Status, elapsedMs: number): Promise<st
         : table(['quarantined', 'rule', 'path', 'type', 'documents'], quarantined),
       table(
         ['stage', 'reads on new, %', 'writes', 'at'],
-        stages.map(({ at, detail }) => [detail.reason, detail.percentage, detail.writeMode ?? '', at.toISOString()]),
+        stages.map(({ at, detail }) => [
+          detail.reason ?? `writes moved, writers waited ${detail.pauseMs} ms`,
+          detail.percentage,
+          detail.writeMode ?? '',
+          at.toISOString(),
+        ]),
       ),
       `Checkpoints: ${status.checkpoints.map((one) => one.name).join(', ')}`,
       `Web UI: ${ui ?? 'not known'}/namespaces/default/workflows/migration%2F${status.migration}`,

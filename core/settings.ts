@@ -117,7 +117,7 @@ export const settingsSchema = z.strictObject({
   gateSeconds: seconds.default(600).describe('how long a shut gate is waited for before the migration parks, s'),
   fenceMs: z
     .number()
-    .min(200)
+    .min(600)
     .max(60_000)
     .default(2000)
     .describe('longest that writers wait while writes are moved; longer, and nothing is moved, ms'),

@@ -69,13 +69,15 @@ export async function reopen({ postgres, source }: Resources, collections: reado
     'select collection, options from migration_control.closed_collections where collection = any($1)',
     [collections],
   );
-  for (const { collection, options } of rows) {
-    if (isClosed(await validationOf(source.db, collection))) await reopenCollection(source.db, collection, options);
-    await query(
-      postgres,
-      'forgetting closed collections',
-      'delete from migration_control.closed_collections where collection = $1',
-      [collection],
-    );
-  }
+  await Promise.all(
+    rows.map(async ({ collection, options }) => {
+      if (isClosed(await validationOf(source.db, collection))) await reopenCollection(source.db, collection, options);
+      await query(
+        postgres,
+        'forgetting closed collections',
+        'delete from migration_control.closed_collections where collection = $1',
+        [collection],
+      );
+    }),
+  );
 }

@@ -8,6 +8,8 @@ import type { Resources } from '../resources.ts';
 /** A router that has not been heard of for this long has fallen back by itself, ms. */
 const leaseMs = 5000;
 const pollMs = 5;
+/** What is left of the fence for opening the old collections again before it passes, ms. */
+const afterwardsMs = 400;
 
 /** Until it passes, writers wait; what is done behind it counts only while it stands. */
 export interface Fence {
@@ -67,7 +69,7 @@ export async function awaitRouters({ postgres }: Resources, fence: Fence): Promi
 }
 
 export async function pause(fence: Fence, why: string): Promise<void> {
-  if (performance.now() + 50 > fence.until)
+  if (performance.now() + afterwardsMs > fence.until)
     throw new KnownFailure(
       'SwitchRefused',
       `The fence passed before the writes could be moved: ${why}. Nothing was moved.`,
