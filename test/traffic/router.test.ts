@@ -84,7 +84,9 @@ test('a change without a notice is seen at the next look', async () => {
 
 test('without PostgreSQL the last safe state holds when the lease has run out, and the router comes back by itself', async () => {
   await set('reads', 80, 'dual_write');
-  await set('moved', 100, 'new_system');
+  await set('moved', 100, 'dual_write');
+  // Writes move behind a fence (test/e2e/cutover.test.ts); here it is enough that they have.
+  await world.pool.query(`update migration_control.routing set write_mode = 'new_system' where collection = 'moved'`);
   const line = await cuttable(world.environment['TARGET_POSTGRES_URL']!);
   const states: string[] = [];
   const router = await Router.open({
@@ -175,4 +177,57 @@ test('a URL that cannot be read is refused, without its password', async () => {
   const { message, stack, cause } = refused as TypeError;
   expect(message).toContain('postgres://');
   expect([message, stack, cause, JSON.stringify(refused)].join()).not.toMatch(/secret|nobody/);
+});
+
+test('a fence waits for writes under way, and later writes wait for the fence', async () => {
+  await set('fenced', 0, 'dual_write');
+  const router = await Router.open({ postgres: world.environment['TARGET_POSTGRES_URL']!, refreshMs: 100 });
+  const fence = (sql: string) =>
+    world.pool.query(`update migration_control.routing set epoch = epoch + 1, ${sql} where collection = 'fenced'`);
+  const confirmed = async () => {
+    const [row] = await world.rows<{ behind: boolean }>(
+      `select (r.epochs ->> 'fenced')::bigint < o.epoch as behind from migration_control.routers r, migration_control.routing o
+       where o.collection = 'fenced' order by r.seen_at desc limit 1`,
+    );
+    return row!.behind === false;
+  };
+  try {
+    await vi.waitFor(() => expect(router.routeOf('fenced').epoch).toBe(1), { timeout: 2000, interval: 10 });
+    const early = await router.admit('fenced');
+    await fence(`fenced_until = clock_timestamp() + interval '20 s'`);
+    await vi.waitFor(() => expect(router.routeOf('fenced').epoch).toBe(2), { timeout: 2000, interval: 10 });
+    let late: Awaited<ReturnType<Router['admit']>> | undefined;
+    const waiting = router.admit('fenced').then((admission) => (late = admission));
+    await sleep(300);
+    expect([late, await confirmed()]).toEqual([undefined, false]);
+    early.done();
+    await vi.waitFor(async () => expect(await confirmed()).toBe(true), { timeout: 2000, interval: 20 });
+    expect(late).toBeUndefined();
+    await fence(`fenced_until = null, write_mode = 'new_system'`);
+    await waiting;
+    expect(late!.route.writeMode).toBe('new_system');
+    expect(late!.waitedMs).toBeGreaterThan(250);
+    late!.done();
+  } finally {
+    await router.close();
+  }
+});
+
+test('a fence passes by itself, and who may not wait so long is told', async () => {
+  await set('passing', 0, 'dual_write');
+  await world.pool.query(
+    `update migration_control.routing set fenced_until = clock_timestamp() + interval '700 ms' where collection = 'passing'`,
+  );
+  const open = (fenceWaitMs: number) =>
+    Router.open({ postgres: world.environment['TARGET_POSTGRES_URL']!, refreshMs: 100, fenceWaitMs });
+  const [hasty, patient] = await Promise.all([open(100), open(5000)]);
+  try {
+    await expect(hasty.admit('passing')).rejects.toThrow(/Nothing was written; try again/);
+    const admission = await patient.admit('passing');
+    expect(admission.route.writeMode).toBe('dual_write');
+    expect(admission.waitedMs).toBeGreaterThan(100);
+    admission.done();
+  } finally {
+    await Promise.all([hasty.close(), patient.close()]);
+  }
 });
