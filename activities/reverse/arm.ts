@@ -87,14 +87,16 @@ export async function disarmReverse(resources: Resources): Promise<void> {
     await client.query('delete from migration_control.reverse_position');
     await client.query(`insert into migration_control.audit_log (action, detail) values ('way back taken down', '{}')`);
   });
-  await mongo('removing what guarded the way back', () =>
-    resources.source.db
-      .collection(writeBackGuard)
-      .drop()
-      .catch((error: { codeName?: string }) => {
-        if (error.codeName !== 'NamespaceNotFound') throw error;
-      }),
-  );
+  // In the target it holds nothing but the marks of fences.
+  for (const { db } of [resources.source, resources.mongodb])
+    await mongo('removing what guarded the way back', () =>
+      db
+        .collection(writeBackGuard)
+        .drop()
+        .catch((error: { codeName?: string }) => {
+          if (error.codeName !== 'NamespaceNotFound') throw error;
+        }),
+    );
 }
 
 async function tablesOf(
