@@ -26,6 +26,15 @@ export default defineConfig({
           hookTimeout: 240_000,
         },
       },
+      {
+        test: {
+          name: 'soak',
+          include: ['test/**/*.soak.ts'],
+          globalSetup: './test/support/global-setup.ts',
+          testTimeout: 900_000,
+          hookTimeout: 240_000,
+        },
+      },
     ],
   },
 });
