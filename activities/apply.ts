@@ -59,8 +59,6 @@ export interface Totals {
   applied: number;
   stale: number;
   quarantined: number;
-  /** Changes not applied, because the new system is authoritative for their collection. */
-  held: number;
   /** Documents left as they were, because another one holds a unique value of theirs. */
   readonly clashes: Found[];
   /** Documents, by `lostKey`, whose change was no newer than what the targets held. */
@@ -89,7 +87,6 @@ export async function applyChanges(
     applied: 0,
     stale: 0,
     quarantined: 0,
-    held: 0,
     clashes: [],
     refused: new Set(),
     touched: new Set(),
@@ -99,7 +96,6 @@ export async function applyChanges(
   const outside: (() => Promise<void>)[] = [];
   for (const [feed, own] of inOrder(changes)) {
     if (moved.has(feed.mapping.collection)) {
-      totals.held += own.length;
       if (late === 'note') await noteLateWrites(client, feed, own);
       continue;
     }

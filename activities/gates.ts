@@ -9,6 +9,7 @@ import type { Evidence } from '../core/evidence.ts';
 import { clockOf } from '../stores/mongodb/changes.ts';
 import { query } from '../stores/postgres/connection.ts';
 import { sampleEvidence } from './evidence.ts';
+import { quarantineShare } from './quarantine.ts';
 import type { Resources } from './resources.ts';
 
 /** A sentence per gate that is shut. */
@@ -20,17 +21,13 @@ export async function gatesOf(resources: Resources, limits: GateLimits): Promise
     'reading the newest validation',
     'select distinct on (collection) collection, overall_status from migration_control.validation_results order by collection, id desc',
   );
-  const quarantine = await query<{ collection: string; share: number }>(
-    postgres,
-    'reading the quarantine',
-    `select collection, (count(*) filter (where state = 'quarantined'))::float8 / count(*) as share from migration_control.accounting group by collection`,
-  );
+  const quarantine = await quarantineShare(resources, limits.collections, limits.quarantineShare);
   const reverse = await reverseStatus(postgres);
   const facts: GateFacts = {
     lagMs: capture?.lagMs ?? null,
     gap: (await currentGap(postgres))?.detail ?? null,
     validation: Object.fromEntries(validation.map((row) => [row.collection, row.overall_status])),
-    quarantine: Object.fromEntries(quarantine.map((row) => [row.collection, row.share])),
+    quarantine: Object.fromEntries(quarantine.collections.map((one) => [one.collection, one.share])),
     reverse: reverse ? { waiting: reverse.waiting, lagMs: reverse.lagMs } : null,
   };
   return shutGates(facts, limits);

@@ -20,7 +20,7 @@ import { runPerformanceTests, type PerformanceOrder } from './performance/tester
 import { preflight } from './preflight.ts';
 import { prepareControl, recordAudit, recordCheckpoint, rehearseRollback, undoPreparation } from './record.ts';
 import { inForce } from './policy.ts';
-import { quarantineShare, retryQuarantined, type RetryOrder } from './quarantine.ts';
+import { retryQuarantined, type RetryOrder } from './quarantine.ts';
 import type { Resources } from './resources.ts';
 import { route, undoCutover, type RouteOrder } from './route.ts';
 import { makeMongo, makePostgres, prepareRedis, settleCollection, undoData, undoSchema } from './targets.ts';
@@ -82,7 +82,6 @@ export function controlActivities(resources: Resources) {
     sampleEvidence: (order: EvidenceOrder) => sampleEvidence(resources, order, beat),
     retryQuarantined: (order: RetryOrder) =>
       retryQuarantined(resources, order, () => Context.current().cancellationSignal.aborted),
-    quarantineShare: (collections: string[], budget: number) => quarantineShare(resources, collections, budget),
     runPerformanceTests: async (
       order: Omit<PerformanceOrder, 'transform'> & { transform: Pick<Settings, 'zone' | 'providers'> },
     ) => {

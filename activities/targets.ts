@@ -5,9 +5,9 @@ import { dirname, resolve } from 'node:path';
 import type { CollectionTarget } from '../stores/mongodb/target.ts';
 import { guardOf } from '../stores/mongodb/loader.ts';
 import { collectionNames, dropCollection, emptyCollection, makeCollection } from '../stores/mongodb/schema.ts';
-import { ownWrites } from '../control/reverse.ts';
+import { closeCapture } from '../control/capture.ts';
 import { KnownFailure } from '../core/failures.ts';
-import { inTransaction, query } from '../stores/postgres/connection.ts';
+import { inTransaction, query, ownWrites } from '../stores/postgres/connection.ts';
 import { created, forget, remember } from '../stores/postgres/created.ts';
 import { orNoteAgain } from '../stores/postgres/redo.ts';
 import { dropTables, emptyTables, hasTimescale, makeTables, monthsAround } from '../stores/postgres/schema.ts';
@@ -162,11 +162,7 @@ async function renderFiles(resources: Resources, target: FilesTarget, directory:
 /** Undoes the data phase: keys, files and documents first, then rows with ledger, batches and plan, in one transaction. */
 export async function undoData(resources: Resources, heartbeat: () => void): Promise<void> {
   if (!(await hasControl(resources))) return;
-  // Whoever reads or applies changes finds no position any more, and ends; what it had open is waited for.
-  await inTransaction(resources.postgres, 'closing change capture', async (client) => {
-    for (const table of ['capture_stream', 'capture_position', 'captured', 'redo', 'unresolved', 'stale_files'])
-      await client.query(`truncate migration_control.${table}`);
-  });
+  await closeCapture(resources.postgres);
   const mappings = [...resources.mappings.keys()];
   for (const target of targetsOf<KeysTarget>(resources, mappings, 'redis')) {
     await removeKeys(resources.redis, target.prefix);

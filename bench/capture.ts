@@ -13,6 +13,7 @@ import { seedSource } from '../seed/index.ts';
 import { checkout } from '../stack/home.ts';
 import { down, up } from '../stack/index.ts';
 import { openPool } from '../stores/postgres/connection.ts';
+import { startWorker, stop } from './worker.ts';
 
 const backlog: Record<
   string,
@@ -181,23 +182,6 @@ async function lagAt(
 const stackUrls = async (values: Record<string, string>): Promise<Record<string, string>> => ({
   ...(await up(undefined, values)),
 });
-
-async function startWorker(values: Record<string, string>): Promise<ChildProcess> {
-  const worker = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), 'worker'], {
-    env: { ...process.env, ...values },
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  await new Promise<void>((resolve, reject) => {
-    worker.stderr.on('data', (part: Buffer) => part.includes('polling') && resolve());
-    worker.once('exit', (code) => reject(new Error(`the worker ended with exit code ${code}`)));
-  });
-  return worker;
-}
-
-async function stop(worker: ChildProcess): Promise<void> {
-  worker.kill('SIGKILL');
-  if (worker.exitCode === null && worker.signalCode === null) await once(worker, 'exit');
-}
 
 async function run(values: Record<string, string>, args: readonly string[]): Promise<void> {
   const child = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), ...args], {

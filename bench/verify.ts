@@ -11,6 +11,7 @@ import { seedSource } from '../seed/index.ts';
 import { checkout } from '../stack/home.ts';
 import { down, up } from '../stack/index.ts';
 import { openPool } from '../stores/postgres/connection.ts';
+import { startWorker, stop } from './worker.ts';
 import { rawReadRate } from './raw.ts';
 
 type Pool = ReturnType<typeof openPool>;
@@ -112,23 +113,6 @@ async function rawRowRate(pool: Pool, name: string): Promise<number> {
     rates.push((Number(rows[0]!.rows) * 1000) / (performance.now() - started));
   }
   return Math.max(...rates);
-}
-
-async function startWorker(values: Record<string, string>): Promise<ChildProcess> {
-  const worker = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), 'worker'], {
-    env: { ...process.env, ...values },
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  await new Promise<void>((resolve, reject) => {
-    worker.stderr.on('data', (part: Buffer) => part.includes('polling') && resolve());
-    worker.once('exit', (code) => reject(new Error(`the worker ended with exit code ${code}`)));
-  });
-  return worker;
-}
-
-async function stop(worker: ChildProcess): Promise<void> {
-  worker.kill('SIGKILL');
-  if (worker.exitCode === null && worker.signalCode === null) await once(worker, 'exit');
 }
 
 async function causeway(values: Record<string, string>, args: readonly string[]): Promise<string> {

@@ -1,7 +1,7 @@
 // Where change capture stands, in SQL: the stream's position, the lanes', what lies between them, and gaps.
 import type pg from 'pg';
 import type { Version } from '../core/guard.ts';
-import { query } from '../stores/postgres/connection.ts';
+import { inTransaction, query } from '../stores/postgres/connection.ts';
 
 export interface StreamRow {
   readonly epoch: number;
@@ -92,6 +92,14 @@ export async function holdsLane(client: pg.ClientBase, lane: number, epoch: numb
     [lane, epoch],
   );
   return rowCount === 1;
+}
+
+/** Whoever reads or applies changes finds no position any more, and ends; what it had open is waited for. */
+export async function closeCapture(pool: pg.Pool): Promise<void> {
+  await inTransaction(pool, 'closing change capture', async (client) => {
+    for (const table of ['capture_stream', 'capture_position', 'captured', 'redo', 'unresolved', 'stale_files'])
+      await client.query(`truncate migration_control.${table}`);
+  });
 }
 
 export interface Gap {

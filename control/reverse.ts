@@ -101,6 +101,3 @@ export async function movedOf(client: pg.ClientBase, mappings: readonly string[]
   );
   return new Set(rows.map((row) => row.collection));
 }
-
-/** Marks the transaction's writes as the migration's own: the outbox is for the application's. */
-export const ownWrites = `set local causeway.writer = 'on'`;

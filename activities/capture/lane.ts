@@ -176,7 +176,6 @@ export async function applyPatiently(
       applied: a.applied + b.applied,
       stale: a.stale + b.stale,
       quarantined: a.quarantined + b.quarantined,
-      held: a.held + b.held,
       clashes: [...a.clashes, ...b.clashes],
       refused: new Set([...a.refused, ...b.refused]),
       touched: new Set([...a.touched, ...b.touched]),

@@ -9,6 +9,7 @@ import {
   unfinishedMessage,
   unfinishedRestore,
   withoutWriters,
+  type KnownSnapshot,
 } from '../../control/checkpoints.ts';
 import { readStream } from '../../control/capture.ts';
 import { refuseName, totalOf, type Manifest, type ManifestPart } from '../../core/checkpoints.ts';
@@ -40,15 +41,7 @@ export interface CreateOrder {
   readonly run: string;
 }
 
-export interface Created {
-  readonly name: string;
-  readonly createdAt: string;
-  readonly host: string;
-  readonly folder: string;
-  readonly manifestSha256: string;
-  readonly records: number;
-  readonly bytes: number;
-  readonly barrierMs: number;
+export interface Created extends KnownSnapshot {
   readonly cut: Manifest['cut'];
   /** By store. */
   readonly stores: Record<string, { readonly parts: number; readonly records: number; readonly bytes: number }>;

@@ -1,4 +1,5 @@
 // The old collections under another name, closed; then, if asked for, what only served the migration. Nothing is dropped that holds documents.
+import { closeCapture } from '../../control/capture.ts';
 import { closeCollection, isClosed, validationOf } from '../../stores/mongodb/close.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { guardOf } from '../../stores/mongodb/loader.ts';
@@ -17,10 +18,7 @@ export const retiredName = (collection: string): string => `${collection}_retire
 /** Renamed, and closed to writers. Safe to repeat. Capture and the way back have ended: there is nothing left that they could read or write. */
 export async function retireOld(resources: Resources, saved: Saved): Promise<string[]> {
   const { postgres, source } = resources;
-  await inTransaction(postgres, 'closing change capture', async (client) => {
-    for (const table of ['capture_stream', 'capture_position', 'captured', 'redo', 'unresolved', 'stale_files'])
-      await client.query(`truncate migration_control.${table}`);
-  });
+  await closeCapture(postgres);
   await disarmReverse(resources);
   const there = new Set(await collectionNames(source.db));
   const retired: string[] = [];

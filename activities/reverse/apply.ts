@@ -2,12 +2,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { enterStores } from '../../control/checkpoints.ts';
-import { movedOf, ownWrites, takeReverse } from '../../control/reverse.ts';
+import { movedOf, takeReverse } from '../../control/reverse.ts';
 import { idFromSourceId } from '../../core/identity.ts';
 import { readOp } from '../../core/guard.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
 import { lastWrittenBack, writeBack, type WriteBack } from '../../stores/mongodb/write-back.ts';
-import { inTransaction, name } from '../../stores/postgres/connection.ts';
+import { inTransaction, name, ownWrites } from '../../stores/postgres/connection.ts';
 import type { TableTarget } from '../../stores/postgres/target.ts';
 import { feedsOf, type ChangeSettings, type Feed } from '../apply.ts';
 import { Patience, type Slice, type SliceResult } from '../capture/slice.ts';

@@ -2,11 +2,11 @@
 import type pg from 'pg';
 import { KnownFailure } from '../../core/failures.ts';
 import type { Mapping } from '../../mappings/mapping.ts';
-import { readReverse, ownWrites } from '../../control/reverse.ts';
+import { readReverse } from '../../control/reverse.ts';
 import { ChangeStream, StreamLost, type Token } from '../../stores/mongodb/changes.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { writeBackGuard } from '../../stores/mongodb/write-back.ts';
-import { inTransaction, literal, name, query } from '../../stores/postgres/connection.ts';
+import { inTransaction, literal, name, query, ownWrites } from '../../stores/postgres/connection.ts';
 import type { TableTarget } from '../../stores/postgres/target.ts';
 import type { Resources } from '../resources.ts';
 

@@ -1,7 +1,7 @@
 // Moving the writes: fence, drain to the fence, verify what changed last, flip. Whatever dies in between, the fence passes by itself and nothing has moved.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { moveRoutes, routingChannel } from '../../control/routing.ts';
-import { ownWrites, readReverse } from '../../control/reverse.ts';
+import { readReverse } from '../../control/reverse.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import type { Route, WriteMode } from '../../core/state.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
@@ -9,14 +9,14 @@ import { readDocuments } from '../../stores/mongodb/source.ts';
 import { versionOf } from '../../stores/mongodb/source.ts';
 import { writeBackGuard } from '../../stores/mongodb/write-back.ts';
 import { idFromSourceId } from '../../core/identity.ts';
-import { inTransaction, query } from '../../stores/postgres/connection.ts';
+import { inTransaction, query, ownWrites } from '../../stores/postgres/connection.ts';
 import { feedsOf } from '../apply.ts';
 import { catchingUp } from '../capture/caught-up.ts';
 import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
 import { routesOf } from '../route.ts';
-import { digestOf } from '../shape.ts';
 import { close, reopen, type Closed } from './closing.ts';
+import { differs } from './validate.ts';
 import { awaitRouters, lowerFence, pause, raiseFence, type Fence } from './fence.ts';
 
 export interface SwitchOrder {
@@ -195,10 +195,7 @@ async function verifyDirty(resources: Resources, collections: readonly string[])
     const { source } = resources;
     const ids = rows.map((row) => idFromSourceId(row.source_id));
     const { documents } = await readDocuments(source.client, source.db, feed.source, ids);
-    const differing = rows.filter((row) => {
-      const bytes = documents.get(row.source_id);
-      return row.deleted ? bytes !== undefined : !bytes || digestOf(bytes) !== BigInt(row.source_digest);
-    });
+    const differing = rows.filter((row) => differs(row, documents.get(row.source_id)));
     if (differing.length > 0)
       throw new KnownFailure(
         'SwitchRefused',

@@ -69,10 +69,11 @@ async function differingOf(resources: Resources, feed: Feed, ids: readonly strin
     'select source_id, source_digest, deleted from migration_control.ledger where collection_id = $1 and source_id = any($2)',
     [feed.collectionId, ids],
   );
-  return rows
-    .filter(({ source_id: id, source_digest: digest, deleted }) => {
-      const bytes = documents.get(id);
-      return deleted ? bytes !== undefined : !bytes || digestOf(bytes) !== BigInt(digest);
-    })
-    .map((row) => row.source_id);
+  return rows.filter((row) => differs(row, documents.get(row.source_id))).map((row) => row.source_id);
 }
+
+/** Whether the old system's document is another than the ledger says it is, or is there although it says that it was deleted. */
+export const differs = (
+  { source_digest: digest, deleted }: { readonly source_digest: string; readonly deleted: boolean },
+  bytes: Uint8Array | undefined,
+): boolean => (deleted ? bytes !== undefined : !bytes || digestOf(bytes) !== BigInt(digest));

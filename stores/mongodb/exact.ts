@@ -9,13 +9,14 @@ const arrayType = 4;
  * the same bytes (types that are no longer written, such as undefined).
  */
 export function exactly(bytes: Uint8Array): Map<string, unknown> {
-  const value = mapOf(bytes);
+  const value = inOrder(bytes);
   if (Buffer.compare(serialize(value, { ignoreUndefined: false }), bytes) !== 0)
     throw new RangeError('a document holds a value that cannot be written back as it was');
   return value;
 }
 
-function mapOf(bytes: Uint8Array): Map<string, unknown> {
+/** The document's fields in their order, at every depth, with values as BSON types. */
+export function inOrder(bytes: Uint8Array): Map<string, unknown> {
   return new Map(elementsOf(bytes));
 }
 
@@ -23,7 +24,7 @@ function* elementsOf(bytes: Uint8Array): Generator<[string, unknown]> {
   for (const [type, nameOffset, nameLength, offset, length] of onDemand.parseToElements(bytes)) {
     const name = Buffer.from(bytes.buffer, bytes.byteOffset + nameOffset, nameLength).toString('utf8');
     const value = bytes.subarray(offset, offset + length);
-    if (type === objectType) yield [name, mapOf(value)];
+    if (type === objectType) yield [name, inOrder(value)];
     else if (type === arrayType) yield [name, [...elementsOf(value)].map(([, inner]) => inner)];
     else yield [name, scalar(type, value)];
   }

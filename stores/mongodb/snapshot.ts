@@ -1,8 +1,9 @@
 // Target collections at one moment, undecoded; and put back: loaded beside the old ones, which they then replace.
-import { deserialize, EJSON, Long, onDemand, serialize } from 'bson';
+import { deserialize, EJSON, Long, serialize } from 'bson';
 import { MongoServerError, Timestamp, type ClientSession, type Db, type Document, type MongoClient } from 'mongodb';
 import { KnownFailure } from '../../core/failures.ts';
 import { mongo } from './connection.ts';
+import { inOrder } from './exact.ts';
 import { versionOf } from './source.ts';
 
 const undecoded = { fieldsAsRaw: { firstBatch: true, nextBatch: true } };
@@ -187,26 +188,5 @@ const decoding = { promoteValues: false, promoteLongs: false, bsonRegExp: true }
 /** What the driver will write as these bytes. Objects put fields that look like numbers first; a document that has such is kept as maps. */
 export function sameBytes(raw: Buffer): Document {
   const plain = deserialize(raw, decoding);
-  return Buffer.compare(serialize(plain, { ignoreUndefined: false }), raw) === 0 ? plain : (ordered(raw) as never);
-}
-
-const [objectType, arrayType] = [3, 4];
-
-function ordered(raw: Uint8Array): Map<string, unknown> {
-  const fields = new Map<string, unknown>();
-  for (const [type, nameOffset, nameLength, offset, length] of onDemand.parseToElements(raw)) {
-    const field = Buffer.from(raw.buffer, raw.byteOffset + nameOffset, nameLength).toString('utf8');
-    const bytes = raw.subarray(offset, offset + length);
-    if (type === objectType) fields.set(field, ordered(bytes));
-    else if (type === arrayType) fields.set(field, [...ordered(bytes).values()]);
-    else fields.set(field, deserialize(alone(type, bytes), decoding)['v']);
-  }
-  return fields;
-}
-
-/** A document of one field, `v`. */
-function alone(type: number, bytes: Uint8Array): Buffer {
-  const document = Buffer.concat([Buffer.alloc(4), Buffer.from([type]), Buffer.from('v\0'), bytes, Buffer.from([0])]);
-  document.writeInt32LE(document.length);
-  return document;
+  return Buffer.compare(serialize(plain, { ignoreUndefined: false }), raw) === 0 ? plain : (inOrder(raw) as never);
 }

@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import type { Version } from '../../core/guard.ts';
 import { clashesOf, type Clash } from './clashes.ts';
-import { name } from './connection.ts';
+import { name, ownWrites } from './connection.ts';
 import { columnsOf } from './copy.ts';
 import { errorColumns, ledgerColumns, originCode, unresolvedColumns, type Origin } from './ledger.ts';
 import { replaceNotes } from './notes.ts';
@@ -93,7 +93,7 @@ export interface Before {
 async function stage(client: pg.ClientBase, images: Images): Promise<Stage[]> {
   // Nobody has counted the rows of temporary tables; guessing, the planner would rather read whole tables than look up a few keys.
   await client.query(`
-    set local enable_seqscan = off; set local causeway.writer = 'on';
+    set local enable_seqscan = off; ${ownWrites};
     create temporary table if not exists stage_ledger (like migration_control.ledger including defaults) on commit delete rows;
     create temporary table if not exists stage_unresolved (like migration_control.unresolved) on commit delete rows;
     create temporary table if not exists stage_errors (collection text, source_collection text, source_id text collate "C", rule text, path text,

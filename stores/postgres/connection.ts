@@ -115,3 +115,6 @@ export async function query<R extends pg.QueryResultRow>(
 export const name = (identifier: string): string => `"${identifier.replaceAll('"', '""')}"`;
 /** A quoted string constant. */
 export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
+
+/** Marks the transaction's writes as the migration's own: the outbox (control/sql/000003_cutover.sql) is for the application's. */
+export const ownWrites = `set local causeway.writer = 'on'`;

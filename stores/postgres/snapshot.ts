@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type pg from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
-import { name } from './connection.ts';
+import { name, ownWrites } from './connection.ts';
 
 export interface TableShape {
   readonly schema: string;
@@ -102,8 +102,7 @@ export async function lockTables(client: pg.ClientBase, tables: readonly TableSh
 }
 
 export async function emptyAll(client: pg.ClientBase, tables: readonly TableShape[]): Promise<void> {
-  // The outbox is for what the application writes.
-  await client.query(`set local causeway.writer = 'on'`);
+  await client.query(ownWrites);
   await client.query(`truncate ${tables.map(quoted).join(', ')}`);
 }
 

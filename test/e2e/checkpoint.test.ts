@@ -9,7 +9,7 @@ import { BSON } from 'mongodb';
 import type pg from 'pg';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { verifySnapshot } from '../../activities/checkpoint/restore.ts';
-import { openResources, type Resources } from '../../activities/resources.ts';
+import type { Resources } from '../../activities/resources.ts';
 import { startLegacyWriter, type LegacyWriter } from '../../seed/legacy-writer.ts';
 import { checkEqual } from '../support/checker.ts';
 import { contentOf, differenceOf, documentsNow, keysNow, SnapshotRead, tableNow } from '../support/snapshot.ts';
@@ -34,16 +34,7 @@ beforeAll(async () => {
   expect(started.stderr).toBe('');
   await world.until((status) => status.routing['token_usage']?.percentage === 10);
   const env = world.environment;
-  resources = await openResources(
-    {
-      source: env['SOURCE_MONGODB_URL']!,
-      postgres: env['TARGET_POSTGRES_URL']!,
-      mongodb: env['TARGET_MONGODB_URL']!,
-      redis: env['TARGET_REDIS_URL']!,
-    },
-    world.home,
-    { host: 'test', process: 'test' },
-  );
+  resources = await world.resources();
   writer = startLegacyWriter({ url: env['SOURCE_MONGODB_URL']!, perSecond: 150, seed: 11 });
 });
 afterAll(async () => {

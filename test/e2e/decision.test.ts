@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { sampleEvidence } from '../../activities/evidence.ts';
-import { openResources, type Resources } from '../../activities/resources.ts';
+import type { Resources } from '../../activities/resources.ts';
 import { decide, defaultPolicy, undecided, type Decision, type Evidence } from '../../core/decision.ts';
 import { evidenceSchema } from '../../core/evidence.ts';
 import { World } from '../support/world.ts';
@@ -24,16 +24,7 @@ beforeAll(async () => {
   await world.seed(8000, 0.02);
   await world.worker();
   expect((await world.causeway(['start', '--until', 'data', '--wait'])).code).toBe(0);
-  resources = await openResources(
-    {
-      source: world.environment['SOURCE_MONGODB_URL']!,
-      postgres: world.environment['TARGET_POSTGRES_URL']!,
-      mongodb: world.environment['TARGET_MONGODB_URL']!,
-      redis: world.environment['TARGET_REDIS_URL']!,
-    },
-    world.home,
-    { host: 'test', process: 'test' },
-  );
+  resources = await world.resources();
   await world.rows(`create role app_${process.pid} nologin`);
   await world.rows(`grant select on all tables in schema public to app_${process.pid}`);
 });

@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { Double, ObjectId } from 'bson';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { openResources, type Resources } from '../../activities/resources.ts';
+import type { Resources } from '../../activities/resources.ts';
 import { route } from '../../activities/route.ts';
 import { forgetVersions } from '../../control/lineage.ts';
 import { explainDocument, mappingFor, type Explanation, type Unknown } from '../../lineage/index.ts';
@@ -71,16 +71,7 @@ beforeAll(async () => {
   await writeFile(settings, JSON.stringify({ quarantineBudget: 1 }));
   const ran = await world.causeway(['start', '--until', 'data', '--wait', '--config', settings]);
   expect(ran.code, ran.stdout + ran.stderr).toBe(0);
-  resources = await openResources(
-    {
-      source: world.environment['SOURCE_MONGODB_URL']!,
-      postgres: world.environment['TARGET_POSTGRES_URL']!,
-      mongodb: world.environment['TARGET_MONGODB_URL']!,
-      redis: world.environment['TARGET_REDIS_URL']!,
-    },
-    world.home,
-    { host: 'test', process: 'test' },
-  );
+  resources = await world.resources();
 });
 afterAll(async () => {
   await resources?.close();

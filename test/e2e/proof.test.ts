@@ -5,7 +5,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { performanceGate } from '../../activities/performance/gate.ts';
 import { runPerformanceTests, type PerformanceReport } from '../../activities/performance/tester.ts';
-import { openResources, type Resources } from '../../activities/resources.ts';
+import type { Resources } from '../../activities/resources.ts';
 import { validateCollection, type CheckName, type CheckResult } from '../../activities/validate.ts';
 import { performanceSchema, readSettings, type PerformanceSettings, type Settings } from '../../core/settings.ts';
 import { clockOf } from '../../stores/mongodb/changes.ts';
@@ -39,16 +39,7 @@ beforeAll(async () => {
     join(world.home, 'settings.json'),
   ]);
   expect(ran.code, ran.stdout + ran.stderr).toBe(0);
-  resources = await openResources(
-    {
-      source: world.environment['SOURCE_MONGODB_URL']!,
-      postgres: world.environment['TARGET_POSTGRES_URL']!,
-      mongodb: world.environment['TARGET_MONGODB_URL']!,
-      redis: world.environment['TARGET_REDIS_URL']!,
-    },
-    world.home,
-    { host: 'test', process: 'test' },
-  );
+  resources = await world.resources();
 });
 afterAll(async () => {
   await resources?.close();

@@ -4,7 +4,7 @@ import { deserialize, Double, EJSON, Int32, ObjectId } from 'bson';
 import type { Document } from 'mongodb';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { feedsOf, type Feed } from '../../activities/apply.ts';
-import { openResources, type Resources } from '../../activities/resources.ts';
+import type { Resources } from '../../activities/resources.ts';
 import { rebuildDocuments, type Rebuilt } from '../../activities/reverse/rebuild.ts';
 import { sourceId } from '../../core/identity.ts';
 import { contentOf } from '../../mappings/way-back.ts';
@@ -53,16 +53,7 @@ beforeAll(async () => {
   await world.worker();
   const ran = await world.causeway(['start', '--until', 'data', '--wait', '--config', configuration]);
   expect(ran.code, ran.stdout + ran.stderr).toBe(0);
-  resources = await openResources(
-    {
-      source: world.environment['SOURCE_MONGODB_URL']!,
-      postgres: world.environment['TARGET_POSTGRES_URL']!,
-      mongodb: world.environment['TARGET_MONGODB_URL']!,
-      redis: world.environment['TARGET_REDIS_URL']!,
-    },
-    world.home,
-    { host: 'test', process: 'test' },
-  );
+  resources = await world.resources();
   feeds = await feedsOf(resources);
   for (const source of feeds.keys()) {
     const raws = (await world.source.collection(source).find({}, { raw: true }).toArray()) as unknown as Uint8Array[];

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Double, Int32, ObjectId } from 'bson';
 import type { ClientSession, Collection, Db, Document } from 'mongodb';
 import type pg from 'pg';
-import { openResources, type Resources } from '../../activities/resources.ts';
+import type { Resources } from '../../activities/resources.ts';
 import { DualWriteManager } from '../../traffic/dual-write.ts';
 import { Router } from '../../traffic/router.ts';
 import type { World } from './world.ts';
@@ -42,16 +42,7 @@ export class RoutedWriter {
 
   static async start(world: World, perSecond: number): Promise<RoutedWriter> {
     const address = (name: string) => world.environment[name]!;
-    const resources = await openResources(
-      {
-        source: address('SOURCE_MONGODB_URL'),
-        postgres: address('TARGET_POSTGRES_URL'),
-        mongodb: address('TARGET_MONGODB_URL'),
-        redis: address('TARGET_REDIS_URL'),
-      },
-      world.home,
-      { host: 'application', process: 'application' },
-    );
+    const resources = await world.resources('application');
     const router = await Router.open({ postgres: address('TARGET_POSTGRES_URL'), fenceWaitMs: 60_000 });
     const manager = await DualWriteManager.open({
       source: resources.source,

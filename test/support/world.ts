@@ -9,6 +9,7 @@ import { Redis } from 'ioredis';
 import { MongoClient, type Db } from 'mongodb';
 import pg from 'pg';
 import { inject, vi } from 'vitest';
+import { openResources, type Resources } from '../../activities/resources.ts';
 import type { Status } from '../../core/state.ts';
 import { seedSource, type SeedSummary } from '../../seed/index.ts';
 import { checkout } from '../../stack/home.ts';
@@ -84,6 +85,21 @@ export class World {
     );
     await world.redis.flushdb();
     return world;
+  }
+
+  /** What activities and the library work with, on this world's stores. Whoever opens them closes them. */
+  resources(who = 'test'): Promise<Resources> {
+    const address = (name: string) => this.environment[name]!;
+    return openResources(
+      {
+        source: address('SOURCE_MONGODB_URL'),
+        postgres: address('TARGET_POSTGRES_URL'),
+        mongodb: address('TARGET_MONGODB_URL'),
+        redis: address('TARGET_REDIS_URL'),
+      },
+      this.home,
+      { host: who, process: who },
+    );
   }
 
   get planted(): string {

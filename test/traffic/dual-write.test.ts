@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { Double, ObjectId } from 'bson';
 import type { Document } from 'mongodb';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { openResources, type Resources } from '../../activities/resources.ts';
+import type { Resources } from '../../activities/resources.ts';
 import { route } from '../../activities/route.ts';
 import type { Route } from '../../core/state.ts';
 import { DualWriteManager, type SecondWriteFailure } from '../../traffic/dual-write.ts';
@@ -23,16 +23,7 @@ beforeAll(async () => {
   await world.seed(2000, 0);
   worker = await world.worker();
   expect((await world.causeway(['start', '--until', 'data', '--wait'])).code).toBe(0);
-  resources = await openResources(
-    {
-      source: world.environment['SOURCE_MONGODB_URL']!,
-      postgres: world.environment['TARGET_POSTGRES_URL']!,
-      mongodb: world.environment['TARGET_MONGODB_URL']!,
-      redis: world.environment['TARGET_REDIS_URL']!,
-    },
-    world.home,
-    { host: 'test', process: 'test' },
-  );
+  resources = await world.resources();
   manager = await DualWriteManager.open({
     source: { client: world.source.client, db: world.source },
     targets: resources,
