@@ -1,6 +1,6 @@
 // The rules of the cutover's stages: what keeps a gate shut, and where traffic goes when a stage is left.
 import { describe, expect, test } from 'vitest';
-import type { standingBefore} from '../../core/cutover.ts';
+import type { standingBefore } from '../../core/cutover.ts';
 import { retreatFrom, shutGates, type GateFacts } from '../../core/cutover.ts';
 import { readSettings } from '../../core/settings.ts';
 
