@@ -9,6 +9,8 @@ export interface ReverseRow {
   /** Position in the target MongoDB's change stream; null where no mapping writes documents there. */
   readonly token: Record<string, unknown> | null;
   readonly streamVersion: bigint;
+  /** Changes of the target MongoDB up to here that were not read before writes moved back in an emergency. */
+  readonly leftoverVersion: bigint;
   readonly settings: { readonly zone: string; readonly providers: readonly string[] };
 }
 
@@ -17,6 +19,7 @@ interface Raw {
   reader_epoch: string;
   token: Record<string, unknown> | null;
   stream_version: string;
+  leftover_version: string;
   settings: ReverseRow['settings'];
 }
 
@@ -26,6 +29,7 @@ const rowOf = (row: Raw | undefined): ReverseRow | undefined =>
     readerEpoch: Number(row.reader_epoch),
     token: row.token,
     streamVersion: BigInt(row.stream_version),
+    leftoverVersion: BigInt(row.leftover_version),
     settings: row.settings,
   };
 
@@ -89,6 +93,30 @@ export async function reverseStatus(pool: pg.Pool | pg.ClientBase): Promise<Reve
     lateWrites: Number(row.late),
     unsaid: Number(row.unsaid),
     lagMs: Math.max(0, Math.round(row.lag ?? 0)),
+  };
+}
+
+/** Asks again and again whether everything that is noted now has been brought back; what is noted later is not waited for. */
+export function bringingBack(pool: pg.Pool): () => Promise<boolean> {
+  let last: string | undefined;
+  return async () => {
+    if (last === undefined) {
+      const position = await readReverse(pool);
+      if (position && position.token !== null && position.streamVersion < position.leftoverVersion) return false;
+      const [row] = await query<{ last: string }>(
+        pool,
+        'reading how far the way back is noted',
+        'select coalesce(max(id), 0) as last from migration_control.outbox',
+      );
+      last = row!.last;
+    }
+    const waiting = await query(
+      pool,
+      'waiting for the way back',
+      'select 1 from migration_control.outbox where id <= $1 limit 1',
+      [last],
+    );
+    return waiting.length === 0;
   };
 }
 

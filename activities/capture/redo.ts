@@ -4,6 +4,7 @@ import { enterStores } from '../../control/checkpoints.ts';
 import { versionOfRead, type Version } from '../../core/guard.ts';
 import { idFromSourceId } from '../../core/identity.ts';
 import { shownUpTo } from '../../control/capture.ts';
+import { holdRoutes } from '../../control/routing.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
 import { inTransaction, name, query } from '../../stores/postgres/connection.ts';
 import type { Origin } from '../../stores/postgres/ledger.ts';
@@ -34,6 +35,8 @@ export async function redoDue(
     await client.query('set local lock_timeout = 300');
     // Before any row is locked: one who is inside may want it, and a checkpoint waits for that one.
     await enterStores(client);
+    // Nor may writes move between choosing documents and applying them: what is left out then would be forgotten.
+    await client.query(holdRoutes);
     const { rows } = await client.query<RedoRow>(
       // Where the new system is authoritative, the old one's document is not what is to be written.
       `select collection_id, source_id, tries, since <= clock_timestamp() - make_interval(secs => $1) as over from migration_control.redo

@@ -157,8 +157,7 @@ async function bringBack(
     const now = old.get(id);
     const digest = now ? digestOf(now) : 0n;
     const one = rebuilt.get(id)!;
-    const rebuiltTo = wantedOf(one, row);
-    const wanted = now && isBytes(rebuiltTo) && Buffer.compare(rebuiltTo, now) === 0 ? 'as it is' : rebuiltTo;
+    const wanted = wantedOf(one, row, now !== undefined && digest === ours.get(id));
     if (wanted === 'nothing') continue;
     unsaid.set(id, one.is === 'document' ? one.unsaid : []);
     // Somebody else has written to the old system since: not what the ledger knows, and not our own last write either.
@@ -191,14 +190,16 @@ async function bringBack(
   return { documents: writes.length, unchanged: ids.length - writes.length, conflicts: conflicts.length };
 }
 
-const isBytes = (wanted: unknown): wanted is Uint8Array => wanted instanceof Uint8Array;
-
-/** The document's bytes, or undefined: it is to be deleted. */
-function wantedOf(rebuilt: Rebuilt, row: LedgerRow): Uint8Array | undefined | 'as it is' | 'nothing' {
+/**
+ * The document's bytes, or undefined: it is to be deleted. `isOurs`: what the old system holds was written back by us; the ledger need not know
+ * of it, since an applier may have died before it said so.
+ */
+function wantedOf(rebuilt: Rebuilt, row: LedgerRow, isOurs: boolean): Uint8Array | undefined | 'as it is' | 'nothing' {
   if (rebuilt.is === 'document') return rebuilt.bytes;
-  if (rebuilt.is === 'unchanged') return row.state === 'l' || !row.known ? 'as it is' : 'nothing';
+  if (rebuilt.is === 'unchanged') return 'as it is';
+  if (rebuilt.is === 'aside') return 'nothing';
   // A document that was never loaded has no rows, and stays in the old system as it is.
-  return row.state === 'l' && !row.deleted ? undefined : 'nothing';
+  return isOurs || (row.state === 'l' && !row.deleted) ? undefined : 'nothing';
 }
 
 /** Locks the documents' rows, so that capture waits before it judges our own writes. A document never seen gets a row older than any version. */

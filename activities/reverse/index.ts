@@ -1,7 +1,7 @@
 // The way back's steps as Temporal knows them.
 import { Context, heartbeat } from '@temporalio/activity';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { reverseStatus } from '../../control/reverse.ts';
+import { bringingBack, reverseStatus } from '../../control/reverse.ts';
 import type { ChangeSettings } from '../apply.ts';
 import { Slice } from '../capture/slice.ts';
 import { classified } from '../failing.ts';
@@ -27,9 +27,9 @@ export function reverseControlActivities(resources: Resources) {
     validateRollback: (collections: readonly string[]) => validateRollback(resources, collections),
     /** Until the old system has everything that the new one was given. */
     awaitBroughtBack: async () => {
-      while (!Context.current().cancellationSignal.aborted) {
-        const status = await reverseStatus(resources.postgres);
-        if (!status || status.waiting === 0) return;
+      const isBroughtBack = bringingBack(resources.postgres);
+      while (!Context.current().cancellationSignal.aborted && !(await isBroughtBack())) {
+        heartbeat();
         await sleep(100);
       }
     },

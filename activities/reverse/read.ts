@@ -91,22 +91,27 @@ async function keep(
   batch: Batch,
   mappings: ReadonlyMap<string, string>,
 ): Promise<boolean> {
-  const keys = batch.events.flatMap((event) =>
+  const events = batch.events.flatMap((event) =>
     event.kind === 'document' && mappings.has(event.collection)
-      ? [[mappings.get(event.collection)!, event.id] as const]
+      ? [{ mapping: mappings.get(event.collection)!, id: event.id, time: event.version.time }]
       : [],
   );
   return inTransaction(postgres, 'noting changes of the target', async (client) => {
-    const { rowCount } = await client.query(
+    const { rows } = await client.query<{ leftover_version: string }>(
       `update migration_control.reverse_position set token = $2, stream_version = greatest(stream_version, $3), updated_at = clock_timestamp()
-       where reader_epoch = $1`,
+       where reader_epoch = $1 returning leftover_version`,
       [epoch, JSON.stringify(batch.token), batch.time.toString()],
     );
-    if (rowCount !== 1) return false;
-    if (keys.length > 0)
+    if (rows.length !== 1) return false;
+    const leftover = BigInt(rows[0]!.leftover_version);
+    if (events.length > 0)
       await client.query(
-        `insert into migration_control.outbox (mapping, source_id, origin) select *, 'mongodb' from unnest($1::text[], $2::text[])`,
-        [keys.map(([mapping]) => mapping), keys.map(([, id]) => id)],
+        `insert into migration_control.outbox (mapping, source_id, leftover, origin) select *, 'mongodb' from unnest($1::text[], $2::text[], $3::boolean[])`,
+        [
+          events.map((event) => event.mapping),
+          events.map((event) => event.id),
+          events.map((event) => event.time <= leftover),
+        ],
       );
     return true;
   });
@@ -120,17 +125,18 @@ async function beginAgain(resources: Resources, epoch: number, mappings: Readonl
   for (const [collection, mapping] of mappings)
     for (const id of await idsOf(resources, collection)) born.push([mapping, id]);
   await inTransaction(resources.postgres, 'beginning again with the changes of the target', async (client) => {
-    const { rowCount } = await client.query(
-      'update migration_control.reverse_position set token = $2, stream_version = $3 where reader_epoch = $1',
+    const { rows } = await client.query<{ leftover: boolean }>(
+      `update migration_control.reverse_position n set token = $2, stream_version = $3 from migration_control.reverse_position o
+       where n.reader_epoch = $1 and o.one returning o.stream_version < o.leftover_version as leftover`,
       [epoch, JSON.stringify(position.token), position.version.toString()],
     );
-    if (rowCount !== 1) return;
+    if (rows.length !== 1) return;
     await client.query(
-      `insert into migration_control.outbox (mapping, source_id, origin)
-       select c.mapping, l.source_id, 'mongodb' from migration_control.ledger l join migration_control.collections c on c.id = l.collection_id
+      `insert into migration_control.outbox (mapping, source_id, leftover, origin)
+       select c.mapping, l.source_id, $4, 'mongodb' from migration_control.ledger l join migration_control.collections c on c.id = l.collection_id
        where c.mapping = any($1) and l.state = 'l' and not l.deleted
-       union select *, 'mongodb' from unnest($2::text[], $3::text[])`,
-      [[...mappings.values()], born.map(([mapping]) => mapping), born.map(([, id]) => id)],
+       union select b.*, $4, 'mongodb' from unnest($2::text[], $3::text[]) b`,
+      [[...mappings.values()], born.map(([mapping]) => mapping), born.map(([, id]) => id), rows[0]!.leftover],
     );
     await client.query(
       `insert into migration_control.audit_log (action, detail) values ('way back looks at every document', $1)`,

@@ -16,13 +16,14 @@ import { decode } from '../shape.ts';
 const documentsAtOnce = 500;
 
 /**
- * `unchanged`: the old document says all that can be said of what the targets hold, or they do not hold it at all (set aside, skipped, or the
- * rows of its id are those of another source collection). `document`: its bytes as they should be now. `gone`: the new system has removed it.
- * `unsaid` names columns and fields whose value no document of this shape says.
+ * `unchanged`: the old document says all that can be said of what the targets hold. `aside`: they do not hold it by the migration's own decision
+ * (set aside, skipped, or the rows of its id are those of another source collection). `document`: its bytes as they should be now. `gone`: the
+ * new system has removed it. `unsaid` names columns and fields whose value no document of this shape says.
  */
 export type Rebuilt =
   | { readonly is: 'unchanged'; readonly unsaid: readonly string[] }
   | { readonly is: 'document'; readonly bytes: Uint8Array; readonly unsaid: readonly string[] }
+  | { readonly is: 'aside' }
   | { readonly is: 'gone' };
 
 /**
@@ -44,7 +45,7 @@ export async function rebuildDocuments(
   const aside = await setAside(client, feed, absent);
   await keepUnresolved(client, feed, contents, old, settings);
   const result = new Map<string, Rebuilt>();
-  for (const id of absent) result.set(id, aside.has(id) ? { is: 'unchanged', unsaid: [] } : { is: 'gone' });
+  for (const id of absent) result.set(id, { is: aside.has(id) ? 'aside' : 'gone' });
   for (const [id, content] of contents) {
     const given = old.get(id);
     const put = putDocument(mapping, id, given, content, settings);

@@ -97,8 +97,9 @@ export async function switchBack(resources: Resources, order: BackOrder): Promis
     await awaitRouters(resources, fence).catch((error: unknown) => {
       if (!order.immediate) throw error;
     });
-    await drainTargetStream(resources, fence).catch((error: unknown) => {
+    await drainTargetStream(resources, fence).catch(async (error: unknown) => {
       if (!order.immediate) throw error;
+      await markUnread(resources);
     });
     await drainBack(resources, due, fence.until - 100, 0).catch(async (error: unknown) => {
       if (!order.immediate) throw error;
@@ -177,6 +178,23 @@ async function markLeftover({ postgres }: Resources, collections: readonly strin
     [collections],
   );
   return new Set(rows.map((row) => row.source_id)).size;
+}
+
+/**
+ * What the target MongoDB was given before now is a leftover when it is read. Without an answer from it: up to a minute from now, by another
+ * clock; a leftover too many is compared, and found to be as it should.
+ */
+async function markUnread({ postgres, mongodb }: Resources): Promise<void> {
+  const now = await mongo('asking for the time', () => mongodb.db.command({ ping: 1 })).then(
+    (reply) => versionOf(reply['operationTime']),
+    () => BigInt(Math.ceil(Date.now() / 1000) + 60) << 32n,
+  );
+  await query(
+    postgres,
+    'marking what was not read',
+    'update migration_control.reverse_position set leftover_version = greatest(leftover_version, $1)',
+    [now.toString()],
+  );
 }
 
 /** The documents written last, each compared with the ledger once more. Throws SwitchRefused where one differs. Returns how many were compared. */

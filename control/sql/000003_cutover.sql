@@ -32,6 +32,7 @@ create table migration_control.reverse_position (
   reader_epoch bigint not null default 0,
   token jsonb,
   stream_version bigint not null default 0,
+  leftover_version bigint not null default 0,
   settings jsonb not null,
   anchored_at timestamptz not null default clock_timestamp(),
   documents bigint not null default 0,
@@ -39,6 +40,8 @@ create table migration_control.reverse_position (
   conflicts bigint not null default 0,
   updated_at timestamptz not null default clock_timestamp()
 );
+
+comment on column migration_control.reverse_position.leftover_version is 'writes moved back in an emergency before the target MongoDB was read so far: its changes up to here are leftovers';
 
 -- Numbers the writes to the old system; taken under the applier's lock, so that they grow with the order of writing.
 create sequence migration_control.reverse_version;

@@ -99,7 +99,9 @@ test(
     );
     process.stdout.write(`  pauses of writes: ${pauses.map((row) => row.ms).join(', ')} ms\n`);
     expect(writer.counts.new).toBeGreaterThan(100);
-    expect(await writer.differences(world.source)).toEqual([]);
+    const differences = await writer.differences(world.source);
+    for (const one of differences) process.stdout.write(`  ${one}\n`);
+    expect(differences).toEqual([]);
     const worker = await startWorker(world);
     await vi.waitFor(async () => expect(await checkEqual(world.environment as never)).toEqual([]), {
       timeout: 60_000,

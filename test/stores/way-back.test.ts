@@ -87,7 +87,9 @@ test(
     let documents = 0;
     for (const [source, held] of old) {
       const rebuilt = await rebuild(source, [...held.keys()]);
-      const wrong = [...rebuilt].filter(([, one]) => one.is !== 'unchanged').map(([id, one]) => ({ id, ...one }));
+      const wrong = [...rebuilt]
+        .filter(([, one]) => !['unchanged', 'aside'].includes(one.is))
+        .map(([id, one]) => ({ id, ...one }));
       expect(
         wrong.slice(0, 3).map((one) => ({ ...one, document: EJSON.stringify(decode(held.get(one.id)!)) })),
         source,

@@ -1,0 +1,165 @@
+// What an applier of the way back leaves that dies between its two stores: documents in the old system that the ledger knows nothing of.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ObjectId } from 'bson';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { feedsOf } from '../../activities/apply.ts';
+import { Slice } from '../../activities/capture/slice.ts';
+import type { Resources } from '../../activities/resources.ts';
+import { applyReverse } from '../../activities/reverse/apply.ts';
+import { armReverse } from '../../activities/reverse/arm.ts';
+import { readReverseChanges } from '../../activities/reverse/read.ts';
+import { rebuildDocuments } from '../../activities/reverse/rebuild.ts';
+import { bringingBack } from '../../control/reverse.ts';
+import { writeBack } from '../../stores/mongodb/write-back.ts';
+import { digestOf } from '../../activities/shape.ts';
+import { World } from '../support/world.ts';
+
+const settings = { zone: 'Asia/Shanghai', providers: [] };
+let world: World;
+let resources: Resources;
+
+beforeAll(async () => {
+  world = await World.open('deadapplier');
+  await world.seed(1200, 0, ['token_usage', 'analysis_results', 'subscription_users']);
+  await world.worker();
+  const ran = await world.causeway(['start', '--until', 'data', '--wait']);
+  expect(ran.code, ran.stdout + ran.stderr).toBe(0);
+  resources = await world.resources();
+  await world.pool.query(
+    `insert into migration_control.routing (collection, percentage, write_mode, epoch)
+     select distinct mapping, 100, 'new_system', 1 from migration_control.collections
+     on conflict (collection) do update set write_mode = 'new_system', percentage = 100`,
+  );
+  await armReverse(resources, settings);
+}, 300_000);
+afterAll(async () => {
+  await resources?.close();
+  await world.close();
+});
+
+const slice = (signal: AbortSignal) => new Slice(60_000, signal, () => undefined);
+
+/** One applier, until everything noted so far has been brought back. */
+async function drain(): Promise<void> {
+  const over = new AbortController();
+  const applying = applyReverse(resources, settings, slice(over.signal));
+  for (const isDone = bringingBack(resources.postgres); !(await isDone());) await sleep(20);
+  over.abort();
+  await applying;
+}
+
+/** The old system as it is after an applier that died with its transaction: it has written these documents as the new system has them. */
+async function dieAfterWriting(id: string): Promise<void> {
+  const feed = (await feedsOf(resources)).get('token_usage')!;
+  const client = await resources.postgres.connect();
+  try {
+    await client.query('begin');
+    const [row] = (await client.query<{ v: string }>(`select nextval('migration_control.reverse_version') as v`)).rows;
+    const old = await world.source.collection('token_usage').findOne({ _id: new ObjectId(id) }, { raw: true });
+    const known = new Map(old ? [[id, old as unknown as Uint8Array]] : []);
+    const rebuilt = (await rebuildDocuments(resources, client, feed, [id], known, settings)).get(id)!;
+    const bytes = rebuilt.is === 'document' ? rebuilt.bytes : undefined;
+    await writeBack(resources.source.client, resources.source.db, 'token_usage', BigInt(row!.v), [
+      { id, bytes, digest: bytes ? digestOf(bytes) : 0n },
+    ]);
+  } finally {
+    await client.query('rollback');
+    client.release();
+  }
+}
+
+const insert = (id: string) =>
+  world.pool.query(
+    `insert into api_usage (source_id, "timestamp", provider, model_name, input_tokens, output_tokens, cost, currency)
+     values ($1, now(), 'deepseek', 'deepseek-chat', 1, 1, 0.1, 'CNY')`,
+    [id],
+  );
+const remove = (id: string) => world.pool.query('delete from api_usage where source_id = $1', [id]);
+const inOld = (id: string) => world.source.collection('token_usage').findOne({ _id: new ObjectId(id) });
+const conflicts = () => world.rows('select 1 from migration_control.reverse_conflicts');
+
+test('made, written back by one who died, and removed: the old system does not keep it', async () => {
+  const id = new ObjectId().toHexString();
+  await insert(id);
+  await dieAfterWriting(id);
+  expect(await inOld(id)).not.toBeNull();
+  await remove(id);
+  await drain();
+  expect(await inOld(id)).toBeNull();
+  expect(await conflicts()).toEqual([]);
+});
+
+test('made, written back by one who died, and changed: the old system has the change', async () => {
+  const id = new ObjectId().toHexString();
+  await insert(id);
+  await dieAfterWriting(id);
+  await world.pool.query('update api_usage set output_tokens = 7 where source_id = $1', [id]);
+  await drain();
+  expect(await inOld(id)).toMatchObject({ output_tokens: 7 });
+  expect(await conflicts()).toEqual([]);
+});
+
+test('removed, removed there by one who died, and made again: the old system has it', async () => {
+  const [{ source_id: id }] = (await world.rows<{ source_id: string }>(
+    `select source_id from api_usage where source_id ~ '^[0-9a-f]{24}$' limit 1`,
+  )) as [{ source_id: string }];
+  await remove(id);
+  await dieAfterWriting(id);
+  expect(await inOld(id)).toBeNull();
+  await insert(id);
+  await drain();
+  expect(await inOld(id)).toMatchObject({ input_tokens: 1 });
+  expect(await conflicts()).toEqual([]);
+});
+
+test('removed, made again and written back by one who died, removed: each time the old system follows', async () => {
+  const id = new ObjectId().toHexString();
+  await insert(id);
+  await drain();
+  await remove(id);
+  await drain();
+  expect(await inOld(id)).toBeNull();
+  await insert(id);
+  await dieAfterWriting(id);
+  await drain();
+  expect(await inOld(id)).not.toBeNull();
+  const [row] = await world.rows<{ deleted: boolean }>(
+    'select deleted from migration_control.ledger where source_id = $1 and version > 0',
+    [id],
+  );
+  expect(row).toEqual({ deleted: false });
+  await remove(id);
+  await drain();
+  expect(await inOld(id)).toBeNull();
+});
+
+test('what the target MongoDB was given before writes moved back in an emergency is a leftover, though it is read later', async () => {
+  const optimised = world.target.collection('analysis_results_optimized');
+  const [one, other] = await optimised.find().limit(2).toArray();
+  await optimised.updateOne({ _id: one!._id }, { $set: { status: 'given before' } });
+  const { operationTime } = await world.target.command({ ping: 1 });
+  await world.pool.query(
+    `update migration_control.routing set write_mode = 'old';
+     update migration_control.reverse_position set leftover_version = ${(BigInt(operationTime.high >>> 0) << 32n) + BigInt(operationTime.low >>> 0)}`,
+  );
+  // Capture's own writes from now on come through the same stream, and are nobody's leftovers.
+  await world.source.collection('analysis_results').updateOne({ _id: other!._id }, { $set: { status: 'after' } });
+  const isDone = bringingBack(resources.postgres);
+  expect(await isDone()).toBe(false);
+  const over = new AbortController();
+  const [reading, applying] = [
+    readReverseChanges(resources, slice(over.signal)),
+    applyReverse(resources, settings, slice(over.signal)),
+  ];
+  const old = (id: unknown) => world.source.collection('analysis_results').findOne({ _id: id as ObjectId });
+  await vi.waitFor(async () => expect(await isDone()).toBe(true), { timeout: 20_000 });
+  await vi.waitFor(async () => expect(await old(one!._id)).toMatchObject({ status: 'given before' }));
+  await vi.waitFor(
+    async () => expect(await optimised.findOne({ _id: other!._id })).toMatchObject({ status: 'after' }),
+    { timeout: 20_000 },
+  );
+  expect(await old(other!._id)).toMatchObject({ status: 'after' });
+  expect(await conflicts()).toEqual([]);
+  over.abort();
+  await Promise.all([reading, applying]);
+});
