@@ -76,6 +76,8 @@ export const restoreId = (migration: string): string => `${rootId(migration)}/re
 
 /** To change capture. */
 export const stopCaptureSignal = defineSignal('stopCapture');
+/** To change capture that is about to end: it is wanted again. */
+export const keepCaptureSignal = defineSignal('keepCapture');
 export const repairUpdate = defineUpdate<Repaired, [RepairRequest]>('repair');
 export interface RepairRequest {
   readonly dryRun?: boolean;

@@ -12,7 +12,13 @@ import {
 } from '@temporalio/workflow';
 import type { Repaired } from '../../activities/capture/repair.ts';
 import type { CaptureProgress } from '../../core/state.ts';
-import { captureProgressSignal, repairUpdate, stopCaptureSignal, type RepairRequest } from '../contract.ts';
+import {
+  captureProgressSignal,
+  keepCaptureSignal,
+  repairUpdate,
+  stopCaptureSignal,
+  type RepairRequest,
+} from '../contract.ts';
 import {
   laneLoop,
   readerLoop,
@@ -42,7 +48,13 @@ export async function changeCapture(input: CaptureInput): Promise<void> {
     tell: teller(input, () => course.troubles),
   };
   let repairing = false;
-  setHandler(stopCaptureSignal, () => void (course.over = true), { description: 'End change capture' });
+  let again = false;
+  const stop = () => {
+    course.over = true;
+    again = false;
+  };
+  setHandler(stopCaptureSignal, stop, { description: 'End change capture' });
+  setHandler(keepCaptureSignal, () => void (again = course.over), { description: 'Do not end: begin again' });
   setHandler(
     repairUpdate,
     async (request: RepairRequest): Promise<Repaired> => {
@@ -86,7 +98,7 @@ export async function changeCapture(input: CaptureInput): Promise<void> {
   scope.cancel();
   await ended;
   await condition(allHandlersFinished);
-  if (renew) await continueAsNew<typeof changeCapture>(input);
+  if (renew || again) await continueAsNew<typeof changeCapture>(input);
 }
 
 /** The new stream first, then the scan: what changes meanwhile is captured, and the guard settles what both have seen. */

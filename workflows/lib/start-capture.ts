@@ -1,12 +1,14 @@
 // Change capture is a child that outlives its phase, and every renewal: started once, found again by its id, stopped by a signal.
-import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
-import { getExternalWorkflowHandle, ParentClosePolicy, startChild } from '@temporalio/workflow';
-import { changeCapture } from '../children/change-capture.ts';
-import { captureId, rootId, stopCaptureSignal, type MigrationInput } from '../contract.ts';
+import { getExternalWorkflowHandle, patched } from '@temporalio/workflow';
+import { changeCapture, type CaptureInput } from '../children/change-capture.ts';
+import { captureId, keepCaptureSignal, rootId, stopCaptureSignal, type MigrationInput } from '../contract.ts';
 import { control } from '../proxies.ts';
+import { keepRunning, started, type Standing } from './standing-child.ts';
 
 /** Histories recorded before there was change capture replay without it. */
 export const liveCapture = 'change-capture';
+/** Histories recorded before capture that was ending could be kept. */
+const keptCapture = 'kept-capture';
 
 /** Opens the stream, or finds it open, and has it followed from where it stands. */
 export async function captureChanges({ name, settings }: MigrationInput): Promise<void> {
@@ -18,18 +20,16 @@ export async function captureChanges({ name, settings }: MigrationInput): Promis
     lanes,
     settings: { zone, providers, clashSeconds, configurationDirectory },
   };
-  try {
-    await startChild(changeCapture, {
-      workflowId: captureId(name),
-      args: [input],
-      parentClosePolicy: ParentClosePolicy.ABANDON,
-      // A phase that is stopped does not stop capture: the source goes on changing.
-      cancellationType: 'ABANDON',
-      staticSummary: `change capture, ${lanes} lanes`,
-    });
-  } catch (error) {
-    if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-  }
+  const child: Standing<CaptureInput> = {
+    workflow: changeCapture,
+    id: captureId(name),
+    input,
+    summary: `change capture, ${lanes} lanes`,
+    keep: keepCaptureSignal,
+  };
+  // A phase that is stopped does not stop capture: the source goes on changing.
+  if (patched(keptCapture)) await keepRunning(child);
+  else await started(child);
 }
 
 /** Where there is none to stop, it has ended already. Its lanes are fenced when their positions are removed. */
