@@ -26,15 +26,6 @@ export default defineConfig({
           hookTimeout: 240_000,
         },
       },
-      {
-        test: {
-          name: 'soak',
-          include: ['test/**/*.soak.ts'],
-          globalSetup: './test/support/global-setup.ts',
-          testTimeout: 900_000,
-          hookTimeout: 240_000,
-        },
-      },
     ],
   },
 });

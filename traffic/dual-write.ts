@@ -87,8 +87,7 @@ export class DualWriteManager {
   ): Promise<R> {
     const feed = this.#feeds.get(collection);
     for (;;) {
-      const admission = feed && (await this.#routes.admit(feed.mapping.collection));
-      this.#waitedMs = Math.max(this.#waitedMs, admission?.waitedMs ?? 0);
+      const admission = feed && (await this.#admit(feed));
       try {
         if (!feed || admission!.route.writeMode !== 'new_system')
           return await this.#writeOld(collection, feed, admission?.route, first, touched);
@@ -110,6 +109,27 @@ export class DualWriteManager {
         admission?.done();
       }
     }
+  }
+
+  /**
+   * The first step of `write`, for a caller that runs the operation itself: where it goes, and `done` for when it has ended. undefined: the
+   * collection does not take part, and is the old system's. Throws StoreBusy like the router.
+   */
+  async begin(collection: string): Promise<(Admission & { readonly mapping: string }) | undefined> {
+    const feed = this.#feeds.get(collection);
+    return feed && { ...(await this.#admit(feed)), mapping: feed.mapping.collection };
+  }
+
+  /** The second write of documents that the old system has, by source id, under the epoch they were admitted in. Failures are counted. */
+  async secondWrite(collection: string, ids: readonly string[], epoch: number): Promise<void> {
+    const feed = this.#feeds.get(collection);
+    if (feed && ids.length > 0) await this.#second.write(feed, ids, epoch);
+  }
+
+  async #admit(feed: Feed): Promise<Admission> {
+    const admission = await this.#routes.admit(feed.mapping.collection);
+    this.#waitedMs = Math.max(this.#waitedMs, admission.waitedMs);
+    return admission;
   }
 
   async #writeOld<R>(

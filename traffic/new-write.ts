@@ -1,7 +1,5 @@
 // A write of the application to the new system, admitted in the transaction that commits it: once writes have moved away, none lands there.
 import type pg from 'pg';
-import { enterStores } from '../control/checkpoints.ts';
-import { holdRoutes } from '../control/routing.ts';
 
 /**
  * Runs `work` in a transaction that holds the collection's route: moving the writes waits for it to end. Returns undefined, and has done
@@ -17,14 +15,11 @@ export async function writeNew<R>(
   let broken: Error | undefined;
   try {
     await client.query('begin');
-    await enterStores(client);
-    await client.query(holdRoutes);
-    const { rowCount } = await client.query(
-      `select 1 from migration_control.routing where collection = $1 and epoch = $2 and write_mode = 'new_system'
-         and (fenced_until is null or fenced_until <= clock_timestamp())`,
+    const { rows } = await client.query<{ admitted: boolean }>(
+      'select migration_control.admit_write($1, $2) as admitted',
       [collection, epoch],
     );
-    const result = rowCount === 1 ? { result: await work(client) } : undefined;
+    const result = rows[0]!.admitted ? { result: await work(client) } : undefined;
     await client.query('commit');
     return result;
   } catch (error) {

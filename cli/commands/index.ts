@@ -17,6 +17,7 @@ import { replay } from './replay.ts';
 import { report } from './report.ts';
 import { reverse } from './reverse.ts';
 import { seed } from './seed.ts';
+import { sidecar } from './sidecar.ts';
 import { stack } from './stack.ts';
 import { start } from './start.ts';
 import { status } from './status.ts';
@@ -31,6 +32,7 @@ export const commands = (): Command[] => [
   seed(),
   assess(),
   worker(),
+  sidecar(),
   start(),
   status(),
   watch(),

@@ -22,6 +22,7 @@ export class RoutedWriter {
   readonly #expected = new Map<string, Expected>();
   readonly #people: ObjectId[];
   readonly #reports: ObjectId[];
+  readonly #random: () => number;
   readonly counts = { old: 0, new: 0, errors: 0 };
   #stopping = false;
   #running: Promise<void> = Promise.resolve();
@@ -32,15 +33,18 @@ export class RoutedWriter {
     manager: DualWriteManager,
     people: ObjectId[],
     reports: ObjectId[],
+    random: () => number,
   ) {
     this.#resources = resources;
     this.#router = router;
     this.#manager = manager;
     this.#people = people;
     this.#reports = reports;
+    this.#random = random;
   }
 
-  static async start(world: World, perSecond: number): Promise<RoutedWriter> {
+  /** `random`: what is written, of what and in which order. */
+  static async start(world: World, perSecond: number, random: () => number): Promise<RoutedWriter> {
     const address = (name: string) => world.environment[name]!;
     const resources = await world.resources('application');
     const router = await Router.open({ postgres: address('TARGET_POSTGRES_URL'), fenceWaitMs: 60_000 });
@@ -65,6 +69,7 @@ export class RoutedWriter {
       manager,
       await loaded('subscription_users', 'users'),
       await loaded('analysis_results', 'analysis_results'),
+      random,
     );
     writer.#running = writer.#run(perSecond);
     return writer;
@@ -117,7 +122,7 @@ export class RoutedWriter {
     const own = [...this.#expected].filter(
       ([, one]) => one.collection === 'token_usage' && one.fields !== null && !one.unsure,
     );
-    const pick = own.length > 10 ? own[Math.floor(Math.random() * own.length)] : undefined;
+    const pick = own.length > 10 ? own[Math.floor(this.#random() * own.length)] : undefined;
     const kind = n % 10;
     if (kind < 4 || !pick) await this.#insert();
     else if (kind < 7) await this.#count(pick[0], pick[1]);
@@ -128,7 +133,7 @@ export class RoutedWriter {
 
   async #insert(): Promise<void> {
     const id = new ObjectId();
-    const tokens = Math.floor(Math.random() * 1000) + 3;
+    const tokens = Math.floor(this.#random() * 1000) + 3;
     const document: Document = {
       _id: id,
       timestamp: new Date(),

@@ -34,6 +34,7 @@ export class World {
   readonly #clients: MongoClient[];
   readonly #connection: Connection;
   readonly #workers = new Set<ChildProcess>();
+  readonly #commands = new Set<ChildProcess>();
 
   private constructor(
     name: string,
@@ -106,12 +107,12 @@ export class World {
     return join(this.home, 'planted.jsonl');
   }
 
-  seed(documents: number, dirty: number, only?: string[]): Promise<SeedSummary> {
+  seed(documents: number, dirty: number, only?: string[], seed = 5): Promise<SeedSummary> {
     return seedSource({
       url: this.environment['SOURCE_MONGODB_URL']!,
       documents,
       dirty,
-      seed: 5,
+      seed,
       plantedFile: this.planted,
       ...(only && { only }),
     });
@@ -120,18 +121,25 @@ export class World {
   /** The command line in a process of its own. `--migration` is added where the command takes it. */
   async causeway(args: readonly string[], extra: Record<string, string> = {}): Promise<Ran> {
     const named =
-      ['seed', 'assess', 'stack', 'replay', 'worker', 'demo'].includes(args[0]!) || args.includes('--help')
+      ['seed', 'assess', 'stack', 'replay', 'worker', 'demo', 'sidecar'].includes(args[0]!) || args.includes('--help')
         ? args
         : [...args, '--migration', this.name];
     const child = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), ...named], {
       env: { ...process.env, ...this.environment, ...extra },
     });
+    this.#commands.add(child);
+    child.once('exit', () => this.#commands.delete(child));
     let stdout = '';
     let stderr = '';
     child.stdout.on('data', (part: Buffer) => (stdout += part.toString('utf8')));
     child.stderr.on('data', (part: Buffer) => (stderr += part.toString('utf8')));
     const [code] = (await once(child, 'close')) as [number | null];
     return { code: code ?? 1, stdout, stderr };
+  }
+
+  /** Asks commands that run until they are told to end, to end. */
+  stopCommands(): void {
+    for (const child of this.#commands) child.kill('SIGTERM');
   }
 
   /** Starts a worker and waits until it polls. */

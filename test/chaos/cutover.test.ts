@@ -2,20 +2,24 @@
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { cutoverKillPoints, type KillPoint } from '../../activities/kill-points.ts';
 import { checkEqual } from '../support/checker.ts';
 import { RoutedWriter } from '../support/routed-writer.ts';
 import { World } from '../support/world.ts';
 import { startWorker } from './chaos.ts';
+import { randomFrom } from './random.ts';
+
+/** One in the suite; `npm run soak:cutover` names three. */
+const seeds = (process.env['SEEDS'] ?? '1').split(',').map(Number);
+const stages = [{ name: 'writes', percentage: 100, writes: 'new_system', soakSeconds: 3600 }];
 
 let world: World;
 let writer: RoutedWriter;
-const stages = [{ name: 'writes', percentage: 100, writes: 'new_system', soakSeconds: 3600 }];
 
-beforeAll(async () => {
+async function open(seed: number): Promise<void> {
   world = await World.open('back');
-  await world.seed(1500, 0.02);
+  await world.seed(1500, 0.02, undefined, seed);
   await writeFile(
     join(world.home, 'settings.json'),
     JSON.stringify({
@@ -32,12 +36,12 @@ beforeAll(async () => {
   expect(
     (await world.causeway(['start', '--until', 'data', '--wait', '--config', join(world.home, 'settings.json')])).code,
   ).toBe(0);
-  writer = await RoutedWriter.start(world, 40);
+  writer = await RoutedWriter.start(world, 40, randomFrom(seed));
   worker.kill('SIGKILL');
-});
-afterAll(async () => {
-  await writer.stop();
-  await world.close();
+}
+afterEach(async () => {
+  await writer?.stop();
+  await world?.close();
 });
 
 const modes = async () =>
@@ -46,6 +50,16 @@ const modes = async () =>
   ).map((row) => row.write_mode);
 const until = (mode: string) =>
   vi.waitFor(async () => expect(await modes()).toEqual([mode]), { timeout: 90_000, interval: 100 });
+
+/** What a way back must leave alone when there is nothing left to bring back. */
+async function standing(): Promise<unknown> {
+  const documents = new Map<string, string>();
+  for (const { name } of await world.source.listCollections({}, { nameOnly: true }).toArray())
+    for await (const raw of world.source.collection(name).find({}, { raw: true }) as unknown as AsyncIterable<Buffer>)
+      documents.set(`${name} ${documents.size}`, raw.toString('base64'));
+  const routes = await world.rows('select * from migration_control.routing order by 1');
+  return { documents: [...documents].sort(), routes };
+}
 
 /** A worker that dies at the point; returns when it has, and a whole one has been started in its place. */
 async function dies(point: KillPoint, order: () => Promise<unknown>): Promise<void> {
@@ -71,10 +85,11 @@ test('each point of the cutover is in a cycle', () => {
   expect(new Set(cycles.flatMap((cycle) => Object.values(cycle)))).toEqual(new Set(cutoverKillPoints));
 });
 
-test(
-  'there and back four times, killed at every point: the old system has what the application wrote',
+test.each(seeds)(
+  'there and back four times, killed at every point: the old system has what the application wrote (seed %i)',
   { timeout: 900_000 },
-  async () => {
+  async (seed) => {
+    await open(seed);
     for (const [n, { forward, meanwhile, back }] of cycles.entries()) {
       // `start` goes on to the cutover the first time, later on it is `retry` that begins it again.
       await dies(forward, () =>
@@ -97,12 +112,20 @@ test(
     const pauses = await world.rows<{ ms: number }>(
       `select (detail ->> 'pauseMs')::int as ms from migration_control.audit_log where action = 'writes moved' order by 1`,
     );
-    process.stdout.write(`  pauses of writes: ${pauses.map((row) => row.ms).join(', ')} ms\n`);
+    const sorted = pauses.map((row) => row.ms).sort((a, b) => a - b);
+    process.stdout.write(
+      `  pauses of writes: p50 ${sorted[sorted.length >> 1]} ms, max ${sorted.at(-1)} ms of ${sorted.join(', ')}\n`,
+    );
     expect(writer.counts.new).toBeGreaterThan(100);
     const differences = await writer.differences(world.source);
     for (const one of differences) process.stdout.write(`  ${one}\n`);
     expect(differences).toEqual([]);
     const worker = await startWorker(world);
+    const before = await standing();
+    const again = await world.causeway(['rollback', '--to', 'old', '--reason', 'once more']);
+    expect(again.code, again.stdout + again.stderr).toBe(0);
+    await vi.waitFor(async () => expect((await world.query()).state).toBe('parked'), { timeout: 60_000 });
+    expect(await standing()).toEqual(before);
     await vi.waitFor(async () => expect(await checkEqual(world.environment as never)).toEqual([]), {
       timeout: 60_000,
       interval: 1000,
