@@ -55,11 +55,9 @@ export function sidecar({ router, manager, writeMs = 30_000 }: SidecarOptions): 
     if (!read.success) return reply.code(400).send({ error: 'The body must be {"ids": [_id, ...]} in Extended JSON.' });
     const begun = writes.get(params.write);
     if (!begun)
-      return reply
-        .code(404)
-        .send({
-          error: 'No such write: it has ended, or took too long. Change capture brings what the old system has.',
-        });
+      return reply.code(404).send({
+        error: 'No such write: it has ended, or took too long. Change capture brings what the old system has.',
+      });
     try {
       const { epoch, writeMode } = begun.admission.route;
       if (writeMode === 'dual_write') await manager.secondWrite(begun.collection, read.data.ids.map(idOf), epoch);
