@@ -1,4 +1,5 @@
 // Load: a transformed segment into its targets. Stores that cannot share PostgreSQL's transaction come first, the ledger last.
+import { announceKeys, forgetAnnounced } from '../control/announced-keys.ts';
 import { enterStores } from '../control/checkpoints.ts';
 import { versionOfRead, type Version } from '../core/guard.ts';
 import type { Mapping } from '../mappings/mapping.ts';
@@ -39,6 +40,7 @@ export interface Attempt {
 
 const documentsAtOnce = 500;
 const bytesAtOnce = 4 * 1024 * 1024;
+const keysAtOnce = 5000;
 
 /** Everything but PostgreSQL: documents and keys, guarded by their own versions. */
 export async function loadOutside(
@@ -57,7 +59,7 @@ export async function loadOutside(
     stale +=
       store === 'mongodb'
         ? await loadBson(resources, target, content, version, heartbeat)
-        : await loadLines(resources, mapping, target, content, version);
+        : await loadLines(resources, mapping, target, content, version, order);
   }
   return { stale, repeated: false };
 }
@@ -95,6 +97,7 @@ async function loadLines(
   target: string,
   content: Buffer,
   version: Version,
+  { collectionId, chunk, segment, extracted }: LoadOrder,
 ): Promise<number> {
   const { prefix } = mapping.targets.find((one) => one.name === target && one.store === 'redis') as KeysTarget;
   const rows = content
@@ -102,6 +105,10 @@ async function loadLines(
     .split('\n')
     .filter(Boolean)
     .map((line) => ({ ...(JSON.parse(line) as Omit<KeyWrite, 'version'>), version }));
+  const batch = { batchId: extracted.reference.path, collectionId, chunk, segment, version: extracted.version };
+  const keys = rows.map((row) => ({ sourceId: row.sourceId, key: prefix + row.key }));
+  for (let i = 0; i < keys.length; i += keysAtOnce)
+    await announceKeys(resources.postgres, batch, keys.slice(i, i + keysAtOnce));
   const { stale } = await loadKeys(resources.redis, prefix, rows, Date.now());
   return stale;
 }
@@ -150,8 +157,11 @@ export async function loadPostgres(resources: Resources, order: LoadOrder, attem
       tables,
       ...kinOf(await enrolledIn(resources.postgres), resources.mappings, mapping),
     },
-    (applied) => settleOutside(resources, mapping, applied),
-    enterStores,
+    {
+      enter: enterStores,
+      outside: (applied) => settleOutside(resources, mapping, applied),
+      leave: (client) => forgetAnnounced(client, path),
+    },
   );
   await spool.forget(path);
   return { stale: stale ?? 0, repeated: stale === undefined };

@@ -33,7 +33,7 @@ export async function settleOutside(
   killPoint('outside.between-stores');
   const keyed = mapping.targets.filter((target): target is KeysTarget => target.store === 'redis');
   // Removals first: a key may pass from one document of the batch to another.
-  if (keyed.length > 0) await retireKeys(targets.redis, removals(applied, earlier));
+  if (keyed.length > 0) await retireKeys(targets.redis, removals(applied, earlier), 'ledger');
   if (outcomes) for (const target of keyed) await setKeys(targets, target, applied, outcomes);
 }
 
@@ -49,7 +49,7 @@ async function settleDocuments(
     if (!loaded || document) writes.push({ id: document?.['_id'] ?? idFromSourceId(id), version, document });
   }
   for (let i = 0; i < writes.length; i += documentsAtOnce)
-    await writeDocuments(mongodb.client, mongodb.db, collection, writes.slice(i, i + documentsAtOnce));
+    await writeDocuments(mongodb.client, mongodb.db, collection, writes.slice(i, i + documentsAtOnce), 'ledger');
 }
 
 async function setKeys(
@@ -67,14 +67,7 @@ async function setKeys(
         }))
       : [],
   );
-  const now = Date.now();
-  await loadKeys(redis, target.prefix, rows, now);
-  // The version before may have had a longer life, and its key may be there without the ledger knowing: from an attempt that broke off.
-  const ended = rows.filter((row) => row.expiresAt <= now);
-  await retireKeys(
-    redis,
-    ended.map((row) => ({ key: target.prefix + row.key, sourceId: row.sourceId, version: row.version })),
-  );
+  await loadKeys(redis, target.prefix, rows, Date.now(), 'ledger');
 }
 
 function removals(applied: Applied, earlier: ReadonlyMap<string, readonly string[]>): KeyRemoval[] {

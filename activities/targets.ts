@@ -187,6 +187,7 @@ export async function undoData(resources: Resources, heartbeat: () => void): Pro
       'collections',
       'chunks',
       'elections',
+      'announced_keys',
       'migration_batches',
       'migration_errors',
       'validation_results',

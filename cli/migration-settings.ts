@@ -1,11 +1,63 @@
-// The settings a migration was started with, out of its workflow's first event: what compares targets with the source must transform as it did.
+// The settings a migration was started with, out of its workflow's first event: what works on its data later must go by them too.
+import { readFile } from 'node:fs/promises';
 import { decodeArrayFromPayloads } from '@temporalio/common/lib/internal-non-workflow/index.js';
-import type { Settings } from '../core/settings.ts';
+import { readSettings, type Settings } from '../core/settings.ts';
 import { rootId, type MigrationInput } from '../workflows/contract.ts';
-import type { TemporalSession } from './connect.ts';
+import { withTemporal, type TemporalSession } from './connect.ts';
+import { UnreachableError, UsageError } from './errors.ts';
+
+/** What `--config` says, for the commands that work on a migration which has been started. */
+export const configOption = [
+  '--config <file>',
+  'settings, where they are not those the migration was started with',
+] as const;
+
+/** Those of the file; without one those the migration was started with, as far as Temporal still knows; else the defaults. */
+export async function settingsFor(session: TemporalSession, migration: string, file?: string): Promise<Settings> {
+  if (file !== undefined) return settingsFrom(file);
+  const known = await settingsOf(session, migration);
+  if (!known) return settingsFrom(undefined);
+  const read = readSettings(known);
+  if ('problems' in read)
+    throw new UsageError(
+      `The settings that ${migration} was started with are of another version (${read.problems.join('; ')}): give them with --config.`,
+    );
+  return read.settings;
+}
+
+/** The same for a command that needs no Temporal: where there is none, the file or the defaults. */
+export const settingsAnyhow = (migration: string, file?: string): Promise<Settings> =>
+  file !== undefined
+    ? settingsFrom(file)
+    : withTemporal((session) => settingsFor(session, migration)).catch((error: unknown) => {
+        if (!(error instanceof UnreachableError)) throw error;
+        return settingsFrom(undefined);
+      });
+
+/** Defaults without a file. Throws UsageError with a sentence per problem. */
+export async function settingsFrom(file: string | undefined): Promise<Settings> {
+  const text =
+    file === undefined
+      ? '{}'
+      : await readFile(file, 'utf8').catch(() =>
+          Promise.reject(new UsageError(`The configuration file ${file} cannot be read.`)),
+        );
+  let input: unknown;
+  try {
+    input = JSON.parse(text);
+  } catch (error) {
+    throw new UsageError(`The configuration file ${file} is no JSON: ${(error as Error).message}`);
+  }
+  const read = readSettings(input);
+  if ('problems' in read)
+    throw new UsageError(
+      `The configuration ${file} is refused: ${read.problems.join('; ')}. Known settings are in docs/settings.md.`,
+    );
+  return read.settings;
+}
 
 /** undefined where Temporal no longer knows the migration, or never did. */
-export async function settingsOf({ client }: TemporalSession, migration: string): Promise<Settings | undefined> {
+async function settingsOf({ client }: TemporalSession, migration: string): Promise<Settings | undefined> {
   const history = await client.workflowService
     .getWorkflowExecutionHistory({
       namespace: client.options.namespace,

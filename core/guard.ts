@@ -26,6 +26,17 @@ export interface Held<T> {
 export const written = <T>(held: Held<T> | undefined, write: Held<T>): Held<T> =>
   held === undefined || isNewer(write.version, held.version) ? write : held;
 
+/**
+ * Who has decided that a write to a store beside PostgreSQL is newer. `guard`: the store's own guard; a version that stands there is not written
+ * again. `ledger`: the caller holds the document's row, which is older; what stands under the same version then is an earlier read with the
+ * same stamp, as there are many while the source is quiet, or comes from an attempt that broke off.
+ */
+export type DecidedBy = 'guard' | 'ledger';
+
+/** Whether a write passes the guard of a store beside PostgreSQL. */
+export const passes = (version: Version, held: Version | undefined, by: DecidedBy): boolean =>
+  by === 'guard' ? isNewer(version, held) : held === undefined || !isNewer(held, version);
+
 /** Whether a writer that took its lane in `epoch` may still write. Taking a lane raises its epoch, so one thought dead is refused. */
 export const isCurrent = (epoch: number, current: number): boolean => epoch === current;
 

@@ -1,9 +1,13 @@
 // What keeps the targets complete beside the lanes: documents to be read again, references, configuration files, old figures.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { takeAbandoned } from '../../control/announced-keys.ts';
 import { readStream } from '../../control/capture.ts';
+import { enterStores } from '../../control/checkpoints.ts';
 import { forgetVersions } from '../../control/lineage.ts';
-import { query } from '../../stores/postgres/connection.ts';
+import { versionOfRead } from '../../core/guard.ts';
+import { inTransaction, query } from '../../stores/postgres/connection.ts';
 import type { TableTarget } from '../../stores/postgres/target.ts';
+import { retireKeys } from '../../stores/redis/loader.ts';
 import { feedsOf, type ChangeSettings, type Feed } from '../apply.ts';
 import { inForce } from '../policy.ts';
 import type { Resources } from '../resources.ts';
@@ -28,6 +32,7 @@ export async function tendTargets(resources: Resources, settings: TendSettings, 
       if (slice.every('policy', 2000)) current = await inForce(resources.postgres, settings);
       const redone = await redoDue(resources, feeds, current, current.clashSeconds);
       if (slice.every('due', 1000)) await findDue(resources.postgres, feeds, parentsOf(resources, feeds));
+      if (slice.every('abandoned', 2000)) await removeAbandoned(resources);
       if (slice.every('closed', 500)) await reopenAbandoned(resources);
       if (slice.every('files', 1000)) await renderStale(resources, settings.configurationDirectory);
       if (slice.every('prune', 60_000)) await prune(resources);
@@ -38,6 +43,16 @@ export async function tendTargets(resources: Resources, settings: TendSettings, 
     }
   }
   return { ended: 'slice' };
+}
+
+/** An attempt of the copy that broke off may have set keys of sessions that have ended, or were renamed or deleted, since it read them. */
+export async function removeAbandoned({ postgres, redis }: Resources): Promise<void> {
+  await inTransaction(postgres, 'removing keys of batches that broke off', async (client) => {
+    await enterStores(client);
+    const keys = await takeAbandoned(client);
+    const removals = keys.map(({ version, ...key }) => ({ ...key, version: versionOfRead(version) }));
+    if (removals.length > 0) await retireKeys(redis, removals, 'ledger');
+  });
 }
 
 function parentsOf(resources: Resources, feeds: ReadonlyMap<number, Feed>): Parent[] {

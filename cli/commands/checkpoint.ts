@@ -15,9 +15,9 @@ import type { snapshot as snapshotWorkflow } from '../../workflows/children/snap
 import { controlQueue, restoreId, snapshotId } from '../../workflows/contract.ts';
 import { checkName, home, readAddresses, readStatus, withTemporal, type TemporalSession } from '../connect.ts';
 import { UsageError } from '../errors.ts';
+import { configOption, settingsAnyhow, settingsFor } from '../migration-settings.ts';
 import { bytes, count, print, printJson, table } from '../output.ts';
 import { common } from './orders.ts';
-import { settingsFrom } from './start.ts';
 
 interface Options {
   readonly migration: string;
@@ -25,8 +25,7 @@ interface Options {
   readonly config?: string;
 }
 
-const withConfig = (command: Command): Command =>
-  common(command).option('--config <file>', 'the settings the migration was started with, if it had a file');
+const withConfig = (command: Command): Command => common(command).option(...configOption);
 
 export const checkpoint = (): Command =>
   new Command('checkpoint')
@@ -58,8 +57,8 @@ function checkpointName(name: string): string {
 async function create(given: string | undefined, options: Options): Promise<void> {
   const migration = checkName(options.migration);
   const name = checkpointName(given ?? nameAt(new Date()));
-  const { snapshotDirectory } = await settingsFrom(options.config);
   const made = await withTemporal(async (session) => {
+    const { snapshotDirectory } = await settingsFor(session, migration, options.config);
     const workflow = await statusThen(session, migration);
     const handle = await session.client.workflow.start<typeof snapshotWorkflow>('snapshot', {
       workflowId: snapshotId(migration, name),
@@ -107,7 +106,7 @@ interface PhaseCheckpoint {
 
 async function list(options: Options): Promise<void> {
   const migration = checkName(options.migration);
-  const { snapshotDirectory } = await settingsFrom(options.config);
+  const { snapshotDirectory } = await settingsAnyhow(migration, options.config);
   const pool = openPool((await readAddresses()).addresses.postgres, 1);
   try {
     const snapshots = await found(await knownSnapshots(pool), resolve(home(), snapshotDirectory, migration));
@@ -198,8 +197,8 @@ async function restore(given: string, options: Options & { dryRun?: boolean; yes
     throw new UsageError(
       `Restoring replaces what is in the targets with what stood there at checkpoint ${name}. Look first with --dry-run; with --yes it is done.`,
     );
-  const settings = await settingsFrom(options.config);
   const restored = await withTemporal(async (session) => {
+    const settings = await settingsFor(session, migration, options.config);
     const { host } = (await listedFor(name)) ?? { host: null };
     const input = { migration, name, snapshotDirectory: settings.snapshotDirectory, host, dryRun, settings };
     return outcome(await begin(session, input));

@@ -8,9 +8,9 @@ import type { decommission as decommissionWorkflow } from '../../workflows/child
 import { controlQueue, rootId } from '../../workflows/contract.ts';
 import { checkName, home, readAddresses, readStatus, withTemporal } from '../connect.ts';
 import { UsageError } from '../errors.ts';
+import { configOption, settingsFor } from '../migration-settings.ts';
 import { count, print, printJson, table } from '../output.ts';
 import { common } from './orders.ts';
-import { settingsFrom } from './start.ts';
 
 interface Options {
   readonly migration: string;
@@ -31,13 +31,13 @@ export const decommission = (): Command =>
       '--remove-ledger',
       'also remove what only served the migration: old ids, guards, the control schema with ledger and audit log',
     )
-    .option('--config <file>', 'the settings the migration was started with, if it had a file')
+    .option(...configOption)
     .action((options: Options) => run(options));
 
 async function run(options: Options): Promise<void> {
   const name = checkName(options.migration);
-  const settings = await settingsFrom(options.config);
   await withTemporal(async (session) => {
+    const settings = await settingsFor(session, name, options.config);
     const status = await readStatus(session, name);
     if (!isOver(status.state))
       throw new UsageError(

@@ -8,9 +8,9 @@ import { clockOf } from '../../stores/mongodb/changes.ts';
 import { query } from '../../stores/postgres/connection.ts';
 import { checkName, home, readAddresses } from '../connect.ts';
 import { UsageError } from '../errors.ts';
+import { configOption, settingsAnyhow } from '../migration-settings.ts';
 import { print, printJson, table } from '../output.ts';
 import { common } from './orders.ts';
-import { settingsFrom } from './start.ts';
 
 interface Options {
   readonly migration: string;
@@ -30,12 +30,12 @@ export const perf = (): Command =>
     .option('--seconds <n>', 'length of the load test, each system')
     .option('--rate <r>', 'reads offered by the load test, per second')
     .option('--collection <name>', 'only queries of this collection')
-    .option('--config <file>', 'the settings the migration was started with, if it had a file')
+    .option(...configOption)
     .action((options: Options) => run(options));
 
 async function run(options: Options): Promise<void> {
   const name = checkName(options.migration);
-  const { performance, zone, providers } = await settingsFrom(options.config);
+  const { performance, zone, providers } = await settingsAnyhow(name, options.config);
   const given = performanceSchema.safeParse({
     ...performance,
     ...(options.seconds !== undefined && { seconds: Number(options.seconds) }),

@@ -12,7 +12,7 @@ import { checkName, readAddresses, withTemporal } from '../connect.ts';
 import { UsageError } from '../errors.ts';
 import { print, printJson, table } from '../output.ts';
 import { common } from './orders.ts';
-import { settingsFrom } from './start.ts';
+import { settingsFrom } from '../migration-settings.ts';
 
 interface Options {
   readonly migration: string;

@@ -1,5 +1,4 @@
 // causeway start: begins a migration, or goes on where an earlier run stopped.
-import { readFile } from 'node:fs/promises';
 import { Command } from 'commander';
 import { WorkflowIdConflictPolicy } from '@temporalio/client';
 import { openResources } from '../../activities/resources.ts';
@@ -8,12 +7,13 @@ import { preflight } from '../../activities/preflight.ts';
 import { unfinishedMessage, unfinishedRestore } from '../../control/checkpoints.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { isPhase, phases, type Phase } from '../../core/story.ts';
-import { readSettings, type Settings } from '../../core/settings.ts';
+import type { Settings } from '../../core/settings.ts';
 import { migrationName, migrationPhase } from '../../workflows/lib/attributes.ts';
 import { controlQueue, rootId, type MigrationInput } from '../../workflows/contract.ts';
 import type { migration } from '../../workflows/migration.ts';
 import { checkName, home, readAddresses, withTemporal } from '../connect.ts';
 import { UsageError } from '../errors.ts';
+import { settingsFrom } from '../migration-settings.ts';
 import { follow } from '../follow.ts';
 import { print, printJson, table } from '../output.ts';
 import { common } from './orders.ts';
@@ -67,28 +67,6 @@ async function run(options: Options): Promise<void> {
     if (options.json) printJson({ migration: name, workflowId: rootId(name), runId: handle.firstExecutionRunId });
     else print(`Started ${rootId(name)}. Follow it with \`causeway watch\`; a \`causeway worker\` must be running.`);
   });
-}
-
-/** Defaults without a file. Throws UsageError with a sentence per problem. */
-export async function settingsFrom(file: string | undefined): Promise<Settings> {
-  const text =
-    file === undefined
-      ? '{}'
-      : await readFile(file, 'utf8').catch(() =>
-          Promise.reject(new UsageError(`The configuration file ${file} cannot be read.`)),
-        );
-  let input: unknown;
-  try {
-    input = JSON.parse(text);
-  } catch (error) {
-    throw new UsageError(`The configuration file ${file} is no JSON: ${(error as Error).message}`);
-  }
-  const read = readSettings(input);
-  if ('problems' in read)
-    throw new UsageError(
-      `The configuration ${file} is refused: ${read.problems.join('; ')}. Known settings are in docs/settings.md.`,
-    );
-  return read.settings;
 }
 
 /** The workers check again; here the answer is at once, and nothing is started that must fail. */

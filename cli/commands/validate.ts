@@ -6,9 +6,9 @@ import { controlQueue, rootId } from '../../workflows/contract.ts';
 import type { validation } from '../../workflows/children/validation.ts';
 import { checkName, readAddresses, readStatus, withTemporal } from '../connect.ts';
 import { UsageError } from '../errors.ts';
+import { configOption, settingsFor } from '../migration-settings.ts';
 import { print, printJson, table } from '../output.ts';
 import { common } from './orders.ts';
-import { settingsFrom } from './start.ts';
 
 interface Options {
   readonly migration: string;
@@ -34,17 +34,17 @@ export const validate = (): Command =>
   )
     .option('--collection <name>', 'only this collection')
     .option('--check <name>', `only this check, and may be given again: ${checkNames.join(', ')}`, collect)
-    .option('--config <file>', 'the settings the migration was started with, if it had a file')
+    .option(...configOption)
     .action((options: Options) => run(options));
 
 const collect = (name: string, names: string[] = []): string[] => [...names, name];
 
 async function run(options: Options): Promise<void> {
   const name = checkName(options.migration);
-  const settings = await settingsFrom(options.config);
   const wrong = options.check?.find((check) => !checkNames.includes(check as CheckName));
   if (wrong !== undefined) throw new UsageError(`There is no check ${wrong}. There are: ${checkNames.join(', ')}.`);
   const results = await withTemporal(async (session) => {
+    const settings = await settingsFor(session, name, options.config);
     const known = Object.keys((await readStatus(session, name)).collections);
     if (options.collection !== undefined && !known.includes(options.collection))
       throw new UsageError(

@@ -22,10 +22,9 @@ import { controlQueue, verificationId } from '../../workflows/contract.ts';
 import type { verification } from '../../workflows/children/verification.ts';
 import { checkName, readAddresses, withTemporal, type TemporalSession } from '../connect.ts';
 import { UnreachableError, UsageError } from '../errors.ts';
-import { settingsOf } from '../migration-settings.ts';
+import { configOption, settingsFor } from '../migration-settings.ts';
 import { count, print, printJson, table } from '../output.ts';
 import { common } from './orders.ts';
-import { settingsFrom } from './start.ts';
 
 interface Options {
   readonly migration: string;
@@ -50,7 +49,7 @@ export const verify = (): Command =>
     .option('--repair', 'write again what differs, and verify it')
     .option('--restart', 'begin anew, also where an earlier run has not ended')
     .option('--rate <rows>', 'documents or rows compared per second at most', positive)
-    .option('--config <file>', 'settings, where they are not those the migration was started with')
+    .option(...configOption)
     .action((options: Options) => withTemporal((session) => run(session, options)));
 
 function positive(text: string): number {
@@ -61,9 +60,11 @@ function positive(text: string): number {
 
 async function run(session: TemporalSession, options: Options): Promise<void> {
   const name = checkName(options.migration);
-  const settings = options.config === undefined ? await settingsOf(session, name) : undefined;
-  const { zone, providers, configurationDirectory, verifyRowsPerSecond } =
-    settings ?? (await settingsFrom(options.config));
+  const { zone, providers, configurationDirectory, verifyRowsPerSecond } = await settingsFor(
+    session,
+    name,
+    options.config,
+  );
   const collections = options.collection === undefined ? undefined : [options.collection];
   await requireWorker(session);
   const handle = await session.client.workflow

@@ -1,7 +1,7 @@
 // The guard in MongoDB: versions in a collection beside the target's, compared and written in the transaction that writes the documents.
 import { Int32, Long } from 'bson';
 import type { ClientSession, Db, Document, MongoClient } from 'mongodb';
-import { isNewer, type Version } from '../../core/guard.ts';
+import { passes, type DecidedBy, type Version } from '../../core/guard.ts';
 import { mongo } from './connection.ts';
 
 /** A document as it should stand, or none: then a tombstone stays in the guard, so that an older write finds it (docs/decisions/0010-outside-guards.md). */
@@ -25,12 +25,13 @@ export async function writeDocuments(
   db: Db,
   collection: string,
   writes: readonly DocumentWrite[],
+  by: DecidedBy = 'guard',
 ): Promise<number> {
   if (writes.length === 0) return 0;
   return mongo(`loading ${collection}`, async () => {
     const session = client.startSession();
     try {
-      return await session.withTransaction(() => write(session, db, collection, writes), {
+      return await session.withTransaction(() => write(session, db, collection, writes, by), {
         readConcern: { level: 'snapshot' },
         writeConcern: { w: 'majority' },
       });
@@ -45,13 +46,14 @@ async function write(
   db: Db,
   collection: string,
   writes: readonly DocumentWrite[],
+  by: DecidedBy,
 ): Promise<number> {
   const guards = db.collection<Guard>(guardOf(collection));
   const target = db.collection<{ _id: unknown }>(collection);
   const ids = writes.map((one) => one.id);
   const held = await guards.find({ _id: { $in: ids } } as never, { session, promoteValues: false }).toArray();
   const versions = new Map(held.map((guard) => [keyOf(guard._id), versionOf(guard)]));
-  const fresh = writes.filter((one) => isNewer(one.version, versions.get(keyOf(one.id))));
+  const fresh = writes.filter((one) => passes(one.version, versions.get(keyOf(one.id)), by));
   if (fresh.length === 0) return writes.length;
   const added = fresh.filter((one) => !versions.has(keyOf(one.id)));
   const changed = fresh.filter((one) => versions.has(keyOf(one.id)));

@@ -26,23 +26,31 @@ export interface Batch {
   readonly runId: string;
 }
 
+/** What belongs into the batch's transaction and is not PostgreSQL's affair. */
+export interface Around {
+  /** Before anything. */
+  readonly enter?: (client: pg.ClientBase) => Promise<unknown>;
+  /** Before the commit, where not everything was new: what follows from it in other stores. */
+  readonly outside?: (applied: Applied) => Promise<void>;
+  /** Before the commit. */
+  readonly leave?: (client: pg.ClientBase) => Promise<unknown>;
+}
+
 const uniqueViolation = '23505';
 
 /**
  * Loads once: a batch whose row is there already changes nothing. Without live writers everything is new in almost every batch, so rows go
  * straight into their tables; when one key is already there, the batch is loaded again through staging tables, where versions are compared.
- * `outside` writes what depends on the outcome into other stores before the commit; `enter` is called before anything. Returns the number of stale documents, or undefined
- * when the batch had been loaded before.
+ * Returns the number of stale documents, or undefined when the batch had been loaded before.
  */
 export async function loadSegment(
   pool: pg.Pool,
   batch: Batch,
   rows: Images,
-  outside: (applied: Applied) => Promise<void> = () => Promise.resolve(),
-  enter: (client: pg.ClientBase) => Promise<void> = () => Promise.resolve(),
+  around: Around = {},
 ): Promise<number | undefined> {
   return inTransaction(pool, `loading batch ${batch.batchId}`, async (client) => {
-    await enter(client);
+    await around.enter?.(client);
     if (!(await claimBatch(client, batch))) return undefined;
     const children = rows.tables.some((table) => table.target.child);
     await client.query('savepoint straight');
@@ -53,6 +61,7 @@ export async function loadSegment(
       if (rows.errors) await copy(client, 'migration_control.migration_errors', errorColumns, rows.errors);
       if (rows.unresolved) await copy(client, 'migration_control.unresolved', unresolvedColumns, rows.unresolved);
       if (children) await copyChildren(client, rows);
+      await around.leave?.(client);
       await finishBatch(client, batch, 0);
       return 0;
     } catch (error) {
@@ -60,7 +69,8 @@ export async function loadSegment(
       await client.query('rollback to savepoint straight');
     }
     const applied = await applyImages(client, rows, { forgetElections: false });
-    await outside(applied);
+    await around.outside?.(applied);
+    await around.leave?.(client);
     await finishBatch(client, batch, applied.stale.length);
     return applied.stale.length;
   });

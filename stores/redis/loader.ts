@@ -1,5 +1,5 @@
 // Writing keys: a pipelined Lua compare-and-set, so that of two writers in any order the same one wins.
-import type { Version } from '../../core/guard.ts';
+import type { DecidedBy, Version } from '../../core/guard.ts';
 import { mastersOf, redis, type RedisConnection } from './connection.ts';
 import { guardField, tombstoneKey, tombstoneSeconds } from './script.ts';
 import type { KeyRow } from './target.ts';
@@ -22,21 +22,42 @@ const pipelineSize = 500;
 const versionText = ({ time, op }: Version): string =>
   `${time.toString().padStart(20, '0')}.${op.toString().padStart(10, '0')}`;
 
-/** Writes the rows that have not expired at `now` (ms). Returns how many were written, stale and expired. */
-export async function loadKeys(connection: RedisConnection, prefix: string, rows: readonly KeyWrite[], now: number) {
+/**
+ * Writes the rows that have not expired at `now` (ms), and removes the keys of those that have: the version before may have had a longer life,
+ * and come from an attempt that broke off. Returns how many were written, stale and expired.
+ */
+export async function loadKeys(
+  connection: RedisConnection,
+  prefix: string,
+  rows: readonly KeyWrite[],
+  now: number,
+  by: DecidedBy = 'guard',
+) {
   const live = rows.filter((row) => row.expiresAt > now);
+  const ended = rows.filter((row) => row.expiresAt <= now);
   let written = 0;
   await redis('loading keys', async () => {
     for (let i = 0; i < live.length; i += pipelineSize) {
-      const replies = await Promise.all(live.slice(i, i + pipelineSize).map((row) => write(connection, prefix, row)));
+      const replies = await Promise.all(
+        live.slice(i, i + pipelineSize).map((row) => write(connection, prefix, row, by)),
+      );
       written += replies.filter((reply) => reply === 1).length;
     }
   });
-  return { written, stale: live.length - written, expired: rows.length - live.length };
+  await retireKeys(
+    connection,
+    ended.map((row) => ({ key: prefix + row.key, sourceId: row.sourceId, version: row.version })),
+    by,
+  );
+  return { written, stale: live.length - written, expired: ended.length };
 }
 
 /** Removes each key that its document holds in an older version; the removal is remembered. Returns how many keys went. */
-export async function retireKeys(connection: RedisConnection, removals: readonly KeyRemoval[]): Promise<number> {
+export async function retireKeys(
+  connection: RedisConnection,
+  removals: readonly KeyRemoval[],
+  by: DecidedBy = 'guard',
+): Promise<number> {
   let removed = 0;
   await redis('removing keys', async () => {
     for (let i = 0; i < removals.length; i += pipelineSize) {
@@ -50,6 +71,7 @@ export async function retireKeys(connection: RedisConnection, removals: readonly
               sourceId,
               versionText(version),
               tombstoneSeconds,
+              by,
             ),
           ),
       );
@@ -63,7 +85,7 @@ type Script = (key: string, tombstones: string, ...args: (string | number)[]) =>
 type WithScripts = RedisConnection & { causewaySet: Script; causewayRemove: Script };
 
 /** ioredis sends what is queued in one tick as one pipeline, and in a cluster each command to its node. */
-function write(connection: RedisConnection, prefix: string, row: KeyWrite): Promise<unknown> {
+function write(connection: RedisConnection, prefix: string, row: KeyWrite, by: DecidedBy): Promise<unknown> {
   const version = versionText(row.version);
   const key = prefix + row.key;
   const value = JSON.stringify({ ...row.value, [guardField]: { s: row.sourceId, r: row.rank, v: version } });
@@ -75,6 +97,7 @@ function write(connection: RedisConnection, prefix: string, row: KeyWrite): Prom
     row.sourceId,
     row.rank,
     version,
+    by,
   );
 }
 

@@ -8,36 +8,38 @@ export const tombstoneSeconds = 24 * 3600;
 
 /**
  * KEYS[1]: key, KEYS[2]: its removals (a hash of document -> version, in the same slot).
- * ARGV: value, expiry (ms since the epoch), source id, rank, version (fixed width, sorts as text).
+ * ARGV: value, expiry (ms since the epoch), source id, rank, version (fixed width, sorts as text), who decided that this one is newer.
  * Between two documents the higher rank (then source id) wins; between two versions of one document the newer.
  * An evicted key simply is written again: Redis never is the only home of a value.
  */
 export const setIfNewer = `
+local again = ARGV[6] == 'ledger'
 local gone = redis.call('HGET', KEYS[2], ARGV[3])
-if gone and gone >= ARGV[5] then return 0 end
+if gone and (gone > ARGV[5] or gone == ARGV[5] and not again) then return 0 end
 local old = redis.call('GET', KEYS[1])
 if old then
   local ok, value = pcall(cjson.decode, old)
   local guard = ok and type(value) == 'table' and value['${guardField}']
   if not guard then return redis.error_reply('FOREIGN a key that this migration did not write is in the way') end
   if guard.s == ARGV[3] then
-    if guard.v >= ARGV[5] then return 0 end
+    if guard.v > ARGV[5] or guard.v == ARGV[5] and not again then return 0 end
   elseif guard.r > ARGV[4] or (guard.r == ARGV[4] and guard.s > ARGV[3]) then return 0 end
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2])
 return 1`;
 
-/** KEYS as above. ARGV: source id, version, seconds to remember. Removes the key if this document holds it in an older version, and leaves a tombstone. */
+/** KEYS as above. ARGV: source id, version, seconds to remember, who decided. Removes the key if this document holds it in an older version, and leaves a tombstone. */
 export const removeIfOlder = `
+local again = ARGV[4] == 'ledger'
 local gone = redis.call('HGET', KEYS[2], ARGV[1])
-if gone and gone >= ARGV[2] then return 0 end
+if gone and (gone > ARGV[2] or gone == ARGV[2] and not again) then return 0 end
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 redis.call('EXPIRE', KEYS[2], ARGV[3])
 local old = redis.call('GET', KEYS[1])
 if not old then return 0 end
 local ok, value = pcall(cjson.decode, old)
 local guard = ok and type(value) == 'table' and value['${guardField}']
-if not guard or guard.s ~= ARGV[1] or guard.v >= ARGV[2] then return 0 end
+if not guard or guard.s ~= ARGV[1] or guard.v > ARGV[2] or guard.v == ARGV[2] and not again then return 0 end
 redis.call('UNLINK', KEYS[1])
 return 1`;
 

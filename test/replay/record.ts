@@ -1,6 +1,7 @@
 // Records the histories that replay.test.ts replays: `node --import tsx test/replay/record.ts`. Each release adds folders of its own and keeps
 // the earlier ones: `completed` and `compensated` are from before there was change capture, `live` and `live-undone` from when it came,
-// `gated` and `gated-undone` from when stages got gates and writes a way back.
+// `gated` and `gated-undone` from when stages got gates and writes a way back, `proven` from when there was verification: with quarantine
+// retry, checkpoint, restore and decommission. What is recorded now goes into `proven`.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -9,13 +10,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
-import pg from 'pg';
 import { readSettings, type Settings } from '../../core/settings.ts';
 import type { Status } from '../../core/state.ts';
 import { seedSource } from '../../seed/index.ts';
 import { checkout } from '../../stack/home.ts';
 import { down, up } from '../../stack/index.ts';
-import { abortSignal, controlQueue, rootId, statusQuery } from '../../workflows/contract.ts';
+import { controlQueue, rootId, statusQuery } from '../../workflows/contract.ts';
 
 const here = fileURLToPath(new URL('./', import.meta.url));
 const home = await mkdtemp(join(tmpdir(), 'causeway-record-'));
@@ -23,8 +23,6 @@ const environment = { CAUSEWAY_HOME: home, CAUSEWAY_TOOLS: join(checkout, '.caus
 const servers = await up(undefined, environment);
 const connection = await Connection.connect({ address: servers.TEMPORAL_ADDRESS });
 const client = new Client({ connection });
-const owner = new pg.Client({ connectionString: servers.TARGET_POSTGRES_URL });
-await owner.connect();
 await seedSource({
   url: servers.SOURCE_MONGODB_URL,
   documents: 1000,
@@ -34,43 +32,36 @@ await seedSource({
 });
 
 try {
-  await withWorker({}, async () => {
-    const handle = await start('gated');
-    await until('gated', (status) => status.phase === 'cutover' && status.routing['sessions'] !== undefined);
-    await handle.signal('setCutoverPercentage', { percentage: 25 });
-    await handle.signal('setCutoverPercentage', { percentage: 250 });
-    await until('gated', (status) => status.state === 'completed');
-    await client.workflow.execute('rollback', {
-      workflowId: `${rootId('gated')}/rollback`,
-      taskQueue: controlQueue,
-      args: ['gated', ['cutover', 'data', 'schema', 'preparation'].map((undo) => ({ undo }))],
-    });
-    await save('gated');
-  });
-  await owner.query(`create role limited login password 'limited'`);
-  await owner.query('grant create, temporary on database tradingagents to limited');
-  await owner.query('grant create, usage on schema public to limited');
-  const limited = new URL(servers.TARGET_POSTGRES_URL);
-  [limited.username, limited.password] = ['limited', 'limited'];
-  await withWorker({ TARGET_POSTGRES_URL: limited.href }, async () => {
-    const handle = await start('gated-undone');
-    await until('gated-undone', (status) => status.phase === 'data');
-    await owner.query('revoke insert on api_usage from limited');
-    await until('gated-undone', (status) => status.state === 'parked');
-    await handle.signal(abortSignal, { reason: 'recorded' });
-    await until('gated-undone', (status) => status.state === 'aborted');
-    await save('gated-undone');
+  await withWorker(async () => {
+    const handle = await start('proven');
+    await until('proven', (status) => status.routing['sessions'] !== undefined);
+    await causeway('verify', '--repair');
+    await causeway('quarantine', 'retry');
+    await causeway('checkpoint', 'create', 'first');
+    await causeway('checkpoint', 'restore', 'first', '--yes');
+    await handle.signal('advanceStage');
+    await until('proven', (status) => status.state === 'completed');
+    await causeway('decommission', '--yes');
+    await save('proven');
   });
 } finally {
-  await owner.end();
   await connection.close();
   await down(environment);
   await rm(home, { recursive: true, force: true });
 }
 
-async function withWorker(extra: Record<string, string>, work: () => Promise<void>): Promise<void> {
+async function causeway(...args: string[]): Promise<void> {
+  const child = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), ...args, '--migration', 'proven'], {
+    env: { ...process.env, ...servers, ...environment },
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  const [code] = (await once(child, 'exit')) as [number | null];
+  if (code !== 0) throw new Error(`causeway ${args.join(' ')} ended with ${code}`);
+}
+
+async function withWorker(work: () => Promise<void>): Promise<void> {
   const worker = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), 'worker'], {
-    env: { ...process.env, ...environment, ...extra },
+    env: { ...process.env, ...environment },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   await new Promise<void>((resolve) =>
@@ -86,7 +77,7 @@ async function withWorker(extra: Record<string, string>, work: () => Promise<voi
 
 function start(name: string) {
   const stages = [
-    { name: 'phase_1_reads', percentage: 10, soakSeconds: 2 },
+    { name: 'phase_1_reads', percentage: 10, soakSeconds: 600 },
     { name: 'phase_4_writes', percentage: 100, writes: 'new_system', soakSeconds: 1 },
   ];
   const { settings } = readSettings({ stages, quarantineBudget: 1 }) as { settings: Settings };

@@ -8,9 +8,13 @@ import { catchingUp } from '../../activities/capture/caught-up.ts';
 import { enroll } from '../../activities/plan.ts';
 import { openResources, type Resources } from '../../activities/resources.ts';
 import { makePostgres } from '../../activities/targets.ts';
+import { announceKeys, forgetAnnounced } from '../../control/announced-keys.ts';
+import { removeAbandoned } from '../../activities/capture/tend.ts';
 import { makeControlSchema } from '../../control/schema.ts';
+import { versionOfRead } from '../../core/guard.ts';
 import { sourceId } from '../../core/identity.ts';
 import { inTransaction } from '../../stores/postgres/connection.ts';
+import { loadKeys } from '../../stores/redis/loader.ts';
 import { readEnvironment } from '../../workers/environment.ts';
 import { World } from '../support/world.ts';
 
@@ -133,7 +137,23 @@ test('while the source is quiet a document can be read again and again', async (
     );
     expect(await redo()).toBe(1);
     expect([await statusOf(document), await notes()]).toEqual([status, 0]);
+    expect(JSON.parse((await world.redis.get('session:quiet'))!)).toMatchObject({ status });
   }
+  await world.source.collection('sessions').updateOne({ _id: document._id }, { $set: { expires_at: new Date(0) } });
+  await world.pool.query(
+    `insert into migration_control.redo (collection_id, source_id, reason) values ($1, $2, 'reference')`,
+    [feed.collectionId, sourceId(document._id)],
+  );
+  expect(await redo()).toBe(1);
+  expect(await world.redis.exists('session:quiet')).toBe(0);
+});
+
+test('a session that has ended by the time it is copied leaves no key that an attempt before had set', async () => {
+  const row = { key: 'copied', sourceId: 'a', rank: '1', value: {}, expiresAt: Date.now() + 60_000 };
+  await loadKeys(resources.redis, 'session:', [{ ...row, version: versionOfRead(1n) }], Date.now());
+  expect(await world.redis.exists('session:copied')).toBe(1);
+  await loadKeys(resources.redis, 'session:', [{ ...row, expiresAt: 1, version: versionOfRead(2n) }], Date.now());
+  expect(await world.redis.exists('session:copied')).toBe(0);
 });
 
 test('caught up means what was left by then, not what later changes leave', async () => {
@@ -174,4 +194,59 @@ test('a session that has ended by the time it is applied leaves no key that an a
   await new Promise((resolve) => setTimeout(resolve, 1200));
   await apply(first, second);
   expect(await world.redis.exists('session:ended')).toBe(0);
+});
+
+test('keys of an attempt of the copy that broke off are removed, if no document has them and no batch will come', async () => {
+  const has = session('has');
+  await apply(change(has));
+  const batch = async (batchId: string, segment: number, keys: Record<string, string>) => {
+    const version = (now() - 1n).toString();
+    const rows = Object.entries(keys).map(([key, sourceId]) => ({ key: `session:${key}`, sourceId }));
+    await announceKeys(
+      resources.postgres,
+      { batchId, collectionId: feed.collectionId, chunk: 0, segment, version },
+      rows,
+    );
+    for (const [key, id] of Object.entries(keys))
+      await loadKeys(
+        resources.redis,
+        'session:',
+        [
+          {
+            key,
+            sourceId: id,
+            rank: '1',
+            value: {},
+            expiresAt: Date.now() + 60_000,
+            version: versionOfRead(BigInt(version)),
+          },
+        ],
+        Date.now(),
+      );
+  };
+  const loaded = (batchId: string, segment: number, ends: boolean) =>
+    world.pool.query(
+      `insert into migration_control.migration_batches (batch_id, collection, collection_id, chunk, segment, ends_chunk, status, documents, loaded,
+         quarantined, skipped, bytes, version, started_at, attempt, run_id) values ($1, 'sessions', $2, 0, $3, $4, 'loaded', 0, 0, 0, 0, 0, 1, now(), 1, '')`,
+      [batchId, feed.collectionId, segment, ends],
+    );
+  await loaded('earlier chain', 1, false);
+  await batch('dead', 0, { renamed: 'some', has: sourceId(has._id) });
+  await batch('dead further on', 2, { deleted: 'other' });
+  await batch('under way', 1, { coming: 'third' });
+  await removeAbandoned(resources);
+  expect(await world.redis.exists('session:renamed', 'session:deleted', 'session:coming', 'session:has')).toBe(4);
+  await loaded('instead', 0, false);
+  await loaded('last', 2, true);
+  await removeAbandoned(resources);
+  expect(await world.redis.exists('session:renamed', 'session:deleted')).toBe(0);
+  expect(await world.redis.exists('session:coming', 'session:has')).toBe(2);
+  expect(await world.rows('select batch_id from migration_control.announced_keys')).toEqual([
+    { batch_id: 'under way' },
+  ]);
+  await inTransaction(resources.postgres, 'testing', (client) => forgetAnnounced(client, 'under way'));
+  await loaded('under way', 1, false);
+  // Whoever announces once more what has been loaded leaves nothing behind.
+  await batch('under way', 1, { coming: 'third' });
+  expect(await world.rows('select 1 from migration_control.announced_keys')).toEqual([]);
 });

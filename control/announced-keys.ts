@@ -1,0 +1,72 @@
+// Keys of Redis that the copy is about to set: noted before, forgotten with the batch, and looked after where the batch never came to its end.
+import type pg from 'pg';
+import { query } from '../stores/postgres/connection.ts';
+
+export interface AnnouncedBatch {
+  readonly batchId: string;
+  readonly collectionId: number;
+  readonly chunk: number;
+  readonly segment: number;
+  /** Cluster time of the copy's read. */
+  readonly version: string;
+}
+
+export interface AnnouncedKey {
+  readonly sourceId: string;
+  /** Prefix included. */
+  readonly key: string;
+}
+
+/** Durable when it returns. Nothing where the batch has been loaded already. Safe to repeat. */
+export async function announceKeys(
+  pool: pg.Pool,
+  { batchId, collectionId, chunk, segment, version }: AnnouncedBatch,
+  keys: readonly AnnouncedKey[],
+): Promise<void> {
+  await query(
+    pool,
+    'noting keys that are about to be set',
+    `insert into migration_control.announced_keys (batch_id, collection_id, chunk, segment, version, source_id, key)
+     select $1, $2, $3, $4, $5, * from unnest($6::text[], $7::text[])
+     where not exists (select 1 from migration_control.migration_batches where batch_id = $1) on conflict do nothing`,
+    [batchId, collectionId, chunk, segment, version, keys.map((one) => one.sourceId), keys.map((one) => one.key)],
+  );
+}
+
+/** In the transaction that commits the batch: from here on the ledger knows its keys. */
+export const forgetAnnounced = (client: pg.ClientBase, batchId: string): Promise<unknown> =>
+  query(client, 'forgetting keys that are set', 'delete from migration_control.announced_keys where batch_id = $1', [
+    batchId,
+  ]);
+
+/**
+ * Takes out keys whose batch will not come any more, because a later one has been loaded in its place; of those that no document has now, who
+ * had it and in which version. Their documents' ledger rows are locked until the transaction ends.
+ */
+export async function takeAbandoned(
+  client: pg.ClientBase,
+): Promise<{ readonly key: string; readonly sourceId: string; readonly version: bigint }[]> {
+  const rows = await query<{ collection_id: number; source_id: string; key: string; version: string }>(
+    client,
+    'looking for keys of batches that broke off',
+    `delete from migration_control.announced_keys where ctid = any(array(
+       select a.ctid from migration_control.announced_keys a where exists (
+         select 1 from migration_control.migration_batches b
+         where b.collection_id = a.collection_id and b.chunk = a.chunk and b.batch_id <> a.batch_id and b.finished_at > a.at
+           and (b.segment = a.segment or b.ends_chunk and b.segment <= a.segment))
+       limit 500 for update skip locked))
+     returning collection_id, source_id, key, version`,
+  );
+  if (rows.length === 0) return [];
+  const held = await query<{ collection_id: number; source_id: string; keys: string[] | null }>(
+    client,
+    'looking which keys documents have',
+    `select collection_id, source_id, case when state = 'l' and not deleted then keys end as keys from migration_control.ledger
+     where collection_id = any($1) and source_id = any($2) order by collection_id, source_id for share`,
+    [[...new Set(rows.map((row) => row.collection_id))], rows.map((row) => row.source_id)],
+  );
+  const has = new Map(held.map((row) => [`${row.collection_id}\t${row.source_id}`, row.keys ?? []]));
+  return rows
+    .filter((row) => has.get(`${row.collection_id}\t${row.source_id}`)?.includes(row.key) !== true)
+    .map((row) => ({ key: row.key, sourceId: row.source_id, version: BigInt(row.version) }));
+}
