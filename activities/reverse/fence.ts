@@ -68,11 +68,9 @@ export async function awaitRouters({ postgres }: Resources, fence: Fence): Promi
   }
 }
 
-export async function pause(fence: Fence, why: string): Promise<void> {
-  if (performance.now() + afterwardsMs > fence.until)
-    throw new KnownFailure(
-      'SwitchRefused',
-      `The fence passed before the writes could be moved: ${why}. Nothing was moved.`,
-    );
+/** Until the fence is nearly over, or, before there is one, the time that may be waited for it. */
+export async function pause({ until }: Pick<Fence, 'until'>, why: string): Promise<void> {
+  if (performance.now() + afterwardsMs > until)
+    throw new KnownFailure('SwitchRefused', `The writes could not be moved in time: ${why}. Nothing was moved.`);
   await sleep(pollMs);
 }

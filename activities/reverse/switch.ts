@@ -56,6 +56,9 @@ export async function switchToNew(resources: Resources, order: SwitchOrder): Pro
   // Closing again is harmless, and a switch that died after its flip may not have come to it.
   const sources = await sourcesOf(resources, order.collections);
   if (due.length === 0) return { ...(await nothingMoved(resources)), ...(await close(resources, sources)) };
+  // An attempt that died may have closed them; its fence has passed, or will, and the old system still is authoritative.
+  await reopen(resources, sources);
+  await drainForward(resources, beforeFence(60_000));
   const fence = await raiseFence(resources, due, order.fenceMs);
   killPoint('switch.after-fence');
   let closed: Closed = { closed: [], notClosed: [] };
@@ -86,10 +89,12 @@ export async function switchBack(resources: Resources, order: BackOrder): Promis
     await reopen(resources, sources);
     return nothingMoved(resources);
   }
-  // Most of it without a fence, so that the pause is short.
-  await drainBack(resources, due, performance.now() + 60_000, 50).catch((error: unknown) => {
-    if (!order.immediate) throw error;
-  });
+  const near = beforeFence(order.immediate ? 5000 : 60_000);
+  await drainTargetStream(resources, near)
+    .then(() => drainBack(resources, due, near.until, 50))
+    .catch((error: unknown) => {
+      if (!order.immediate) throw error;
+    });
   const fence = await raiseFence(resources, due, order.fenceMs);
   killPoint('back.after-fence');
   try {
@@ -118,8 +123,11 @@ export async function switchBack(resources: Resources, order: BackOrder): Promis
   }
 }
 
+/** Most is drained without a fence, so that writers wait for a moment only, and not for a worker that has to be missed first. */
+const beforeFence = (ms: number): Pick<Fence, 'until'> => ({ until: performance.now() + ms });
+
 /** Everything written to the old system before now stands in the targets. */
-async function drainForward(resources: Resources, fence: Fence): Promise<void> {
+async function drainForward(resources: Resources, fence: Pick<Fence, 'until'>): Promise<void> {
   const { db } = resources.source;
   const written = versionOf(
     (await mongo('asking for the time', () => db.command({ ping: 1 })))['operationTime'],
@@ -130,7 +138,7 @@ async function drainForward(resources: Resources, fence: Fence): Promise<void> {
 }
 
 /** Everything the new system's MongoDB holds is noted in the outbox. */
-async function drainTargetStream(resources: Resources, fence: Fence): Promise<void> {
+async function drainTargetStream(resources: Resources, fence: Pick<Fence, 'until'>): Promise<void> {
   const { db } = resources.mongodb;
   if ((await readReverse(resources.postgres))?.token === null) return;
   const written = versionOf((await mongo('asking for the time', () => db.command({ ping: 1 })))['operationTime']);

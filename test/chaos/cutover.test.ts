@@ -107,7 +107,7 @@ test.each(seeds)(
     }
     await writer.stop();
     process.stdout.write(
-      `  ${writer.counts.old} writes to the old system, ${writer.counts.new} to the new, ${writer.counts.errors} errors; longest wait ${Math.round(writer.longestWaitMs)} ms\n`,
+      `  ${writer.counts.old} writes to the old system, ${writer.counts.new} to the new, ${writer.counts.errors} errors (${[...writer.errors].map(([kind, n]) => `${n} ${kind}`).join(', ')}); longest wait ${Math.round(writer.longestWaitMs)} ms\n`,
     );
     const pauses = await world.rows<{ ms: number }>(
       `select (detail ->> 'pauseMs')::int as ms from migration_control.audit_log where action = 'writes moved' order by 1`,

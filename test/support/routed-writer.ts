@@ -24,6 +24,8 @@ export class RoutedWriter {
   readonly #reports: ObjectId[];
   readonly #random: () => number;
   readonly counts = { old: 0, new: 0, errors: 0 };
+  /** Errors by what they were. */
+  readonly errors = new Map<string, number>();
   #stopping = false;
   #running: Promise<void> = Promise.resolve();
 
@@ -226,8 +228,11 @@ export class RoutedWriter {
         fields,
         unsure: known?.unsure === true && fields !== null && collection === 'token_usage',
       });
-    } catch {
+    } catch (error) {
       this.counts.errors++;
+      const { code, name } = error as { code?: unknown; name: string };
+      const kind = `${name} ${String(code ?? '')}`.trim();
+      this.errors.set(kind, (this.errors.get(kind) ?? 0) + 1);
       this.#expected.set(id, { collection, fields: known?.fields ?? null, unsure: true });
     }
   }
