@@ -39,6 +39,8 @@ try {
     await causeway('quarantine', 'retry');
     await causeway('checkpoint', 'create', 'first');
     await causeway('checkpoint', 'restore', 'first', '--yes');
+    await causeway('resume');
+    await until('proven', (status) => status.state === 'running' && status.routing['sessions']?.percentage === 10);
     await handle.signal('advanceStage');
     await until('proven', (status) => status.state === 'completed');
     await causeway('decommission', '--yes');

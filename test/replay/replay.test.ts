@@ -26,27 +26,40 @@ interface Recorded {
 const read = async (situation: string, file: string) =>
   JSON.parse(await readFile(join(here, situation, file), 'utf8')) as Recorded;
 
-describe.each(['completed', 'compensated', 'live', 'live-undone', 'gated', 'gated-undone'])('%s', async (situation) => {
-  const files = (await readdir(join(here, situation))).sort();
+describe.each(['completed', 'compensated', 'live', 'live-undone', 'gated', 'gated-undone', 'proven'])(
+  '%s',
+  async (situation) => {
+    const files = (await readdir(join(here, situation))).sort();
 
-  test('the whole tree was recorded', () => {
-    expect(files).toContain('root.json');
-    expect(files.filter((file) => file.startsWith('copy.')).length).toBeGreaterThan(2);
-    if (/^(live|gated)/.test(situation)) expect(files).toContain('capture.json');
-    if (situation === 'gated') expect(files).toEqual(expect.arrayContaining(['reverse.json', 'rollback.json']));
-    expect(
-      files.some((file) =>
-        file.startsWith(['completed', 'live', 'gated'].includes(situation) ? 'cutover.' : 'rollback'),
-      ),
-    ).toBe(true);
-  });
+    test('the whole tree was recorded', () => {
+      expect(files).toContain('root.json');
+      expect(files.filter((file) => file.startsWith('copy.')).length).toBeGreaterThan(2);
+      if (/^(live|gated|proven)/.test(situation)) expect(files).toContain('capture.json');
+      if (situation === 'gated') expect(files).toEqual(expect.arrayContaining(['reverse.json', 'rollback.json']));
+      if (situation === 'proven')
+        expect(files).toEqual(
+          expect.arrayContaining([
+            'decommission.json',
+            'quarantine.retry.json',
+            'restore.json',
+            'snapshot.first.json',
+            'verify.json',
+          ]),
+        );
+      expect(
+        files.some((file) =>
+          file.startsWith(['completed', 'live', 'gated', 'proven'].includes(situation) ? 'cutover.' : 'rollback'),
+        ),
+      ).toBe(true);
+    });
 
-  test.each(files)('%s replays', async (file) => {
-    const recorded = await read(situation, file);
-    const workflowId = recorded.events[0]!.workflowExecutionStartedEventAttributes!.workflowId!;
-    await Worker.runReplayHistory({ workflowBundle: { codePath: bundle } }, historyFromJSON(recorded), workflowId);
-  });
-});
+    test.each(files)('%s replays', async (file) => {
+      const recorded = await read(situation, file);
+      const workflowId = recorded.events[0]!.workflowExecutionStartedEventAttributes!.workflowId!;
+      await Worker.runReplayHistory({ workflowBundle: { codePath: bundle } }, historyFromJSON(recorded), workflowId);
+    });
+  },
+);
 
 test('a history that the code does not follow is noticed', async () => {
   const recorded = await read('completed', 'schema.json');
