@@ -106,10 +106,13 @@ async function loadLines(
     .filter(Boolean)
     .map((line) => ({ ...(JSON.parse(line) as Omit<KeyWrite, 'version'>), version }));
   const batch = { batchId: extracted.reference.path, collectionId, chunk, segment, version: extracted.version };
-  const keys = rows.map((row) => ({ sourceId: row.sourceId, key: prefix + row.key }));
+  const now = Date.now();
+  const keys = rows
+    .filter((row) => row.expiresAt > now)
+    .map((row) => ({ sourceId: row.sourceId, key: prefix + row.key }));
   for (let i = 0; i < keys.length; i += keysAtOnce)
     await announceKeys(resources.postgres, batch, keys.slice(i, i + keysAtOnce));
-  const { stale } = await loadKeys(resources.redis, prefix, rows, Date.now());
+  const { stale } = await loadKeys(resources.redis, prefix, rows, now);
   return stale;
 }
 

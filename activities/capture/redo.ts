@@ -115,6 +115,14 @@ export async function setAside(
     if (rowCount === 0) lost.set(lostKey(loser.feed, loser.id), why);
     else same.push(loser);
   }
+  for (const { feed, id } of same) {
+    const { version } = changes.find((change) => change.feed === feed && change.id === id)!;
+    // It had yielded to this read, which has changed nothing.
+    await client.query(
+      'update migration_control.ledger set op_index = $4 where collection_id = $1 and source_id = $2 and version = $3 and op_index = $4 - 1',
+      [feed.collectionId, id, version.time.toString(), version.op],
+    );
+  }
   if (lost.size === 0) return same;
   await applyChanges(
     resources,

@@ -23,8 +23,8 @@ const versionText = ({ time, op }: Version): string =>
   `${time.toString().padStart(20, '0')}.${op.toString().padStart(10, '0')}`;
 
 /**
- * Writes the rows that have not expired at `now` (ms), and removes the keys of those that have: the version before may have had a longer life,
- * and come from an attempt that broke off. Returns how many were written, stale and expired.
+ * Writes the rows that have not expired at `now` (ms). Where the ledger decides, the keys of those that have are removed: the version before may
+ * have had a longer life, and come from an attempt that broke off. Returns how many were written, stale and expired.
  */
 export async function loadKeys(
   connection: RedisConnection,
@@ -44,11 +44,12 @@ export async function loadKeys(
       written += replies.filter((reply) => reply === 1).length;
     }
   });
-  await retireKeys(
-    connection,
-    ended.map((row) => ({ key: prefix + row.key, sourceId: row.sourceId, version: row.version })),
-    by,
-  );
+  if (by === 'ledger')
+    await retireKeys(
+      connection,
+      ended.map((row) => ({ key: prefix + row.key, sourceId: row.sourceId, version: row.version })),
+      by,
+    );
   return { written, stale: live.length - written, expired: ended.length };
 }
 

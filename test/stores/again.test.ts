@@ -148,14 +148,6 @@ test('while the source is quiet a document can be read again and again', async (
   expect(await world.redis.exists('session:quiet')).toBe(0);
 });
 
-test('a session that has ended by the time it is copied leaves no key that an attempt before had set', async () => {
-  const row = { key: 'copied', sourceId: 'a', rank: '1', value: {}, expiresAt: Date.now() + 60_000 };
-  await loadKeys(resources.redis, 'session:', [{ ...row, version: versionOfRead(1n) }], Date.now());
-  expect(await world.redis.exists('session:copied')).toBe(1);
-  await loadKeys(resources.redis, 'session:', [{ ...row, expiresAt: 1, version: versionOfRead(2n) }], Date.now());
-  expect(await world.redis.exists('session:copied')).toBe(0);
-});
-
 test('caught up means what was left by then, not what later changes leave', async () => {
   const note = (id: string) =>
     world.pool.query(
