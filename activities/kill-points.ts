@@ -1,4 +1,5 @@
-// Places where a worker can be made to die as by kill -9: CAUSEWAY_KILL_AT names one, `:n` its nth passage. Only tests set it.
+// Places where a worker can be made to die as by kill -9, or with CAUSEWAY_KILL_WITH=SIGSTOP to hang: CAUSEWAY_KILL_AT names one, `:n` its nth
+// passage. Only tests set them.
 
 export const killPoints = [
   'reader.after-read',
@@ -41,9 +42,10 @@ export const checkpointKillPoints = [
 export type KillPoint =
   (typeof killPoints)[number] | (typeof cutoverKillPoints)[number] | (typeof checkpointKillPoints)[number];
 
+const signal = process.env['CAUSEWAY_KILL_WITH'] === 'SIGSTOP' ? 'SIGSTOP' : 'SIGKILL';
 const [place, nth = '1'] = (process.env['CAUSEWAY_KILL_AT'] ?? '').split(':');
 let passed = 0;
 
 export function killPoint(here: KillPoint): void {
-  if (here === place && ++passed >= Number(nth)) process.kill(process.pid, 'SIGKILL');
+  if (here === place && ++passed >= Number(nth)) process.kill(process.pid, signal);
 }

@@ -75,7 +75,7 @@ async function loadBson(
   let batch: DocumentWrite[] = [];
   let size = 0;
   const flush = async () => {
-    stale += await writeDocuments(resources.mongodb.client, resources.mongodb.db, collection, batch);
+    stale += await writeDocuments(resources.mongodb, collection, batch);
     batch = [];
     size = 0;
     heartbeat();

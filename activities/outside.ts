@@ -49,7 +49,7 @@ async function settleDocuments(
     if (!loaded || document) writes.push({ id: document?.['_id'] ?? idFromSourceId(id), version, document });
   }
   for (let i = 0; i < writes.length; i += documentsAtOnce)
-    await writeDocuments(mongodb.client, mongodb.db, collection, writes.slice(i, i + documentsAtOnce), 'ledger');
+    await writeDocuments(mongodb, collection, writes.slice(i, i + documentsAtOnce), 'ledger');
 }
 
 async function setKeys(

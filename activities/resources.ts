@@ -1,11 +1,12 @@
 // What every activity of one worker process shares: connections, mappings, spool. Opened once, closed at shutdown.
 import { join } from 'node:path';
-import type { Db, MongoClient } from 'mongodb';
+import type { MongoClient } from 'mongodb';
 import type pg from 'pg';
+import { WritingSessions } from '../control/writing-sessions.ts';
 import { loadMappings } from '../mappings/registry.ts';
 import type { Mapping } from '../mappings/mapping.ts';
 import { Spool } from '../spool/segment.ts';
-import { openMongo } from '../stores/mongodb/connection.ts';
+import { openMongo, type WrittenDatabase } from '../stores/mongodb/connection.ts';
 import { openPool } from '../stores/postgres/connection.ts';
 import { openRedis, type RedisConnection } from '../stores/redis/connection.ts';
 
@@ -18,10 +19,11 @@ export interface Addresses {
 
 export interface Resources {
   readonly addresses: Addresses;
-  readonly source: { readonly client: MongoClient; readonly db: Db };
+  readonly source: { readonly client: MongoClient } & WrittenDatabase;
   readonly postgres: pg.Pool;
-  readonly mongodb: { readonly client: MongoClient; readonly db: Db };
+  readonly mongodb: { readonly client: MongoClient } & WrittenDatabase;
   readonly redis: RedisConnection;
+  readonly sessions: WritingSessions;
   readonly mappings: ReadonlyMap<string, Mapping>;
   readonly spool: Spool;
   /** Folder of this worker; relative paths of the configuration begin here. */
@@ -41,19 +43,24 @@ export async function openResources(
   const mongodb = openMongo(addresses.mongodb);
   const postgres = openPool(addresses.postgres);
   const redis = openRedis(addresses.redis);
+  const sessions = new WritingSessions(openPool(addresses.postgres, 1), queues.process, {
+    source: source.client,
+    target: mongodb.client,
+  });
   return {
     addresses,
-    source,
+    source: { ...source, session: (options) => sessions.open('source', options) },
     postgres,
-    mongodb,
+    mongodb: { ...mongodb, session: (options) => sessions.open('target', options) },
     redis,
+    sessions,
     mappings: await loadMappings(),
     spool: new Spool(join(home, 'spool')),
     home,
     queues,
     async close() {
       redis.disconnect();
-      await Promise.allSettled([source.client.close(), mongodb.client.close(), postgres.end()]);
+      await Promise.allSettled([sessions.close(), source.client.close(), mongodb.client.close(), postgres.end()]);
     },
   };
 }

@@ -8,23 +8,41 @@ const folder = new URL('./sql/', import.meta.url);
 
 /** Brings `migration_control` up to date and claims the database for `migration`. Returns the names of the files applied now. */
 export async function makeControlSchema(pool: pg.Pool, migration: string): Promise<string[]> {
-  const files = (await readdir(folder)).filter((file) => file.endsWith('.sql')).sort();
   return inTransaction(pool, 'making the control schema', async (client) => {
-    await client.query(`select pg_advisory_xact_lock(hashtext('causeway control schema'))`);
+    await client.query(lockSchema);
     await client.query('create schema if not exists migration_control');
     await client.query(
       'create table if not exists migration_control.schema_versions (file text primary key, applied_at timestamptz not null default now())',
     );
-    const { rows } = await client.query<{ file: string }>('select file from migration_control.schema_versions');
-    const applied = new Set(rows.map((row) => row.file));
-    const missing = files.filter((file) => !applied.has(file));
-    for (const file of missing) {
-      await client.query(await readFile(new URL(file, folder), 'utf8'));
-      await client.query('insert into migration_control.schema_versions (file) values ($1)', [file]);
-    }
+    const applied = await applyMissing(client);
     await claim(client, migration);
-    return missing;
+    return applied;
   });
+}
+
+/** A migration under way gets what newer workers need. Nothing where there is none. Returns the names of the files applied now. */
+export async function catchUpControlSchema(pool: pg.Pool): Promise<string[]> {
+  return inTransaction(pool, 'bringing the control schema up to date', async (client) => {
+    await client.query(lockSchema);
+    const { rows } = await client.query<{ ours: boolean }>(
+      `select to_regclass('migration_control.schema_versions') is not null and to_regclass('migration_control.migration') is not null as ours`,
+    );
+    return rows[0]!.ours ? applyMissing(client) : [];
+  });
+}
+
+const lockSchema = `select pg_advisory_xact_lock(hashtext('causeway control schema'))`;
+
+async function applyMissing(client: pg.ClientBase): Promise<string[]> {
+  const files = (await readdir(folder)).filter((file) => file.endsWith('.sql')).sort();
+  const { rows } = await client.query<{ file: string }>('select file from migration_control.schema_versions');
+  const applied = new Set(rows.map((row) => row.file));
+  const missing = files.filter((file) => !applied.has(file));
+  for (const file of missing) {
+    await client.query(await readFile(new URL(file, folder), 'utf8'));
+    await client.query('insert into migration_control.schema_versions (file) values ($1)', [file]);
+  }
+  return missing;
 }
 
 async function claim(client: pg.ClientBase, migration: string): Promise<void> {

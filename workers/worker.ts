@@ -10,6 +10,7 @@ import { reverseActivities } from '../activities/reverse/index.ts';
 import { checkpointActivities } from '../activities/checkpoint/index.ts';
 import { announce } from '../activities/capture/lane.ts';
 import { OpenReads } from '../activities/extract.ts';
+import { catchUpControlSchema } from '../control/schema.ts';
 import { openResources } from '../activities/resources.ts';
 import { captureQueue, captureQueueOf, controlQueue, extractQueue, snapshotQueueOf } from '../workflows/contract.ts';
 import { workflowBundle } from './bundle.ts';
@@ -46,6 +47,10 @@ export async function startWorker(
   const queues = { host, process: `${host}-${process.pid}` };
   const resources = await openResources(environment.addresses, resolve(home), queues);
   const reads = new OpenReads();
+  await catchUpControlSchema(resources.postgres).catch((error: Error) =>
+    log(`the control schema is as it was: ${error.message}`),
+  );
+  resources.sessions.watch();
   const leave = announce(resources);
   const { address, namespace } = environment.temporal;
   const connection = await NativeConnection.connect({ address });

@@ -189,7 +189,7 @@ function byFeed(rows: readonly RedoRow[], feeds: ReadonlyMap<number, Feed>): Map
 
 /** The documents as they are now; one that is not there any more is a delete of the same version, which is no later than `atMost`. */
 export async function readAgain(
-  { source }: Pick<Resources, 'source'>,
+  { source }: { readonly source: Pick<Resources['source'], 'client' | 'db'> },
   feed: Feed,
   ids: readonly string[],
   atMost?: bigint,

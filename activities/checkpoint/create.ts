@@ -129,9 +129,7 @@ async function fill(resources: Resources, order: CreateOrder, draft: Draft, say:
     const { result: cut, barrierMs } = await withoutWriters(resources.postgres, 'cutting a checkpoint', async () => {
       const [postgres, mongodb, keys, files] = await settledAll([
         fixPostgres(client),
-        collections.length > 0
-          ? Moment.now(resources.mongodb.client, resources.mongodb.db, collections[0]!)
-          : undefined,
+        collections.length > 0 ? Moment.now(resources.mongodb, collections[0]!) : undefined,
         keepKeys(resources, draft),
         keepFiles(resources, draft),
       ] as const);

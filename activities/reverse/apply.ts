@@ -178,7 +178,7 @@ async function bringBack(
     const { rows } = await client.query<{ version: string }>(
       `select nextval('migration_control.reverse_version') as version`,
     );
-    written = await writeBack(source.client, source.db, feed.source, BigInt(rows[0]!.version), writes);
+    written = await writeBack(source, feed.source, BigInt(rows[0]!.version), writes);
     killPoint('reverse.after-write');
   }
   const digests = new Map([

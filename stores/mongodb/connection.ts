@@ -5,9 +5,17 @@ import {
   MongoNetworkError,
   MongoServerError,
   MongoServerSelectionError,
+  type ClientSession,
+  type ClientSessionOptions,
   type Db,
 } from 'mongodb';
 import { KnownFailure, type FailureType } from '../../core/failures.ts';
+
+/** A database, and the sessions in which it is written. The caller ends them. */
+export interface WrittenDatabase {
+  readonly db: Db;
+  session(options?: ClientSessionOptions): Promise<ClientSession>;
+}
 
 /** A client whose database is the one in the URL's path. Throws ConfigurationInvalid where the URL names none. */
 export function openMongo(url: string): { client: MongoClient; db: Db } {

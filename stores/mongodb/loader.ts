@@ -1,8 +1,8 @@
 // The guard in MongoDB: versions in a collection beside the target's, compared and written in the transaction that writes the documents.
 import { Int32, Long } from 'bson';
-import type { ClientSession, Db, Document, MongoClient } from 'mongodb';
+import type { ClientSession, Db, Document } from 'mongodb';
 import { passes, type DecidedBy, type Version } from '../../core/guard.ts';
-import { mongo } from './connection.ts';
+import { mongo, type WrittenDatabase } from './connection.ts';
 
 /** A document as it should stand, or none: then a tombstone stays in the guard, so that an older write finds it (docs/decisions/0010-outside-guards.md). */
 export interface DocumentWrite {
@@ -21,17 +21,16 @@ export const guardOf = (collection: string): string => `${collection}.causeway`;
 
 /** At most one write per document. Returns how many were stale. A crash leaves all of it or nothing. */
 export async function writeDocuments(
-  client: MongoClient,
-  db: Db,
+  target: WrittenDatabase,
   collection: string,
   writes: readonly DocumentWrite[],
   by: DecidedBy = 'guard',
 ): Promise<number> {
   if (writes.length === 0) return 0;
   return mongo(`loading ${collection}`, async () => {
-    const session = client.startSession();
+    const session = await target.session();
     try {
-      return await session.withTransaction(() => write(session, db, collection, writes, by), {
+      return await session.withTransaction(() => write(session, target.db, collection, writes, by), {
         readConcern: { level: 'snapshot' },
         writeConcern: { w: 'majority' },
       });

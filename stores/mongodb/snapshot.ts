@@ -1,8 +1,8 @@
 // Target collections at one moment, undecoded; and put back: loaded beside the old ones, which they then replace.
 import { deserialize, EJSON, Long, serialize } from 'bson';
-import { MongoServerError, Timestamp, type ClientSession, type Db, type Document, type MongoClient } from 'mongodb';
+import { MongoServerError, Timestamp, type ClientSession, type Db, type Document } from 'mongodb';
 import { KnownFailure } from '../../core/failures.ts';
-import { mongo } from './connection.ts';
+import { mongo, type WrittenDatabase } from './connection.ts';
 import { inOrder } from './exact.ts';
 import { versionOf } from './source.ts';
 
@@ -36,11 +36,11 @@ export class Moment {
   }
 
   /** `any`: a collection that is there. Whatever was acknowledged before the call is seen, nothing that begins after it. */
-  static async now(client: MongoClient, db: Db, any: string): Promise<Moment> {
+  static async now({ db, session: open }: WrittenDatabase, any: string): Promise<Moment> {
     return mongo('fixing a moment', async () => {
       const { operationTime } = (await db.command({ ping: 1 })) as { operationTime: Timestamp };
       // Causal consistency would add a second time to what says its time itself.
-      const session = client.startSession({ causalConsistency: false });
+      const session = await open({ causalConsistency: false });
       if (await readsAt(db, session, any, operationTime)) return new Moment(db, session, operationTime, true);
       session.startTransaction({ readConcern: { level: 'snapshot' } });
       await db.command({ find: any, limit: 1, singleBatch: true }, { session });

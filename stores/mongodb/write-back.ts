@@ -1,8 +1,8 @@
 // Documents written back to the old system: guarded by a version of their own, past the validation that keeps other writers out.
 import { Long } from 'bson';
-import type { ClientSession, Db, MongoClient } from 'mongodb';
+import type { ClientSession, Db } from 'mongodb';
 import { idFromSourceId } from '../../core/identity.ts';
-import { mongo } from './connection.ts';
+import { mongo, type WrittenDatabase } from './connection.ts';
 import { exactly } from './exact.ts';
 import { versionOf } from './source.ts';
 
@@ -46,17 +46,16 @@ export async function lastWrittenBack(
  * caller was thought dead and another has gone on. Returns a cluster time that all writes are included in.
  */
 export async function writeBack(
-  client: MongoClient,
-  db: Db,
+  source: WrittenDatabase,
   collection: string,
   version: bigint,
   writes: readonly WriteBack[],
 ): Promise<bigint> {
   return mongo(`writing back to ${collection}`, async () => {
-    const session = client.startSession();
+    const session = await source.session();
     try {
       for (const batch of batchesOf(writes))
-        await session.withTransaction(() => write(session, db, collection, version, batch), {
+        await session.withTransaction(() => write(session, source.db, collection, version, batch), {
           readConcern: { level: 'snapshot' },
           writeConcern: { w: 'majority' },
         });

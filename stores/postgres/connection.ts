@@ -44,6 +44,7 @@ const byCode: Record<string, FailureType> = {
   '40001': 'StoreBusy',
   '40P01': 'StoreBusy',
   '55P03': 'StoreBusy',
+  '25P03': 'StoreBusy',
   // Live writers race: a key or a parent row was taken or removed meanwhile; the same work succeeds when it is done again.
   '23503': 'StoreBusy',
   '3D000': 'PreflightFailed',
@@ -76,6 +77,9 @@ export function postgresFailure(error: unknown, doing: string): unknown {
 
 const firstLine = (text: string) => text.split('\n', 1)[0]!;
 
+/** A process that hangs, or whose host is gone, must not keep its locks from those that take over: the server ends its transaction. */
+const hungAfter = '20s';
+
 /** Runs `work` in one transaction on one connection; a failure rolls back and is a known failure. */
 export async function inTransaction<T>(
   pool: pg.Pool,
@@ -86,7 +90,7 @@ export async function inTransaction<T>(
   let broken: Error | undefined;
   try {
     client = await pool.connect();
-    await client.query('begin');
+    await client.query(`begin; set local idle_in_transaction_session_timeout = '${hungAfter}'`);
     const result = await work(client);
     await client.query('commit');
     return result;

@@ -19,6 +19,7 @@ const notState = [
   'rollback_checkpoints',
   'validation_results',
   'capture_workers',
+  'writing_sessions',
   'capture_lag',
   'snapshots',
   'restores',

@@ -59,7 +59,7 @@ async function dieAfterWriting(id: string): Promise<void> {
     const known = new Map(old ? [[id, old as unknown as Uint8Array]] : []);
     const rebuilt = (await rebuildDocuments(resources, client, feed, [id], known, settings)).get(id)!;
     const bytes = rebuilt.is === 'document' ? rebuilt.bytes : undefined;
-    await writeBack(resources.source.client, resources.source.db, 'token_usage', BigInt(row!.v), [
+    await writeBack(resources.source, 'token_usage', BigInt(row!.v), [
       { id, bytes, digest: bytes ? digestOf(bytes) : 0n },
     ]);
   } finally {

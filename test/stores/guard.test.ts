@@ -241,7 +241,7 @@ describe('MongoDB', () => {
       indexes: [{ n: 1 }],
     });
     const write = (time: bigint, n: number | undefined, id = 'x') =>
-      writeDocuments(clientOf(world), world.target, 'guarded', [
+      writeDocuments(written(), 'guarded', [
         { id, version: { time, op: 5 }, document: n === undefined ? undefined : { _id: id, n: new Int32(n) } },
       ]);
     const found = async (id = 'x') => (await world.target.collection('guarded').findOne({ _id: id as never }))?.['n'];
@@ -251,7 +251,7 @@ describe('MongoDB', () => {
     expect(await write(12n, 12)).toBe(1);
     expect(await found()).toBe(12);
     await expect(
-      writeDocuments(clientOf(world), world.target, 'guarded', [
+      writeDocuments(written(), 'guarded', [
         { id: 'y', version: { time: 13n, op: 0 }, document: { _id: 'y', n: 'text' } },
       ]),
     ).rejects.toMatchObject({ type: 'TargetConflict' });
@@ -272,8 +272,7 @@ describe('MongoDB', () => {
     await Promise.all(
       versions.map((time) =>
         writeDocuments(
-          clientOf(world),
-          world.target,
+          written(),
           'guarded',
           ids.map((id, i) => ({
             id,
@@ -371,7 +370,7 @@ describe.each(['single', 'cluster'])('Redis, %s', (mode) => {
   });
 });
 
-const clientOf = (of: World) => of.target.client;
+const written = () => ({ db: world.target, session: async () => world.target.client.startSession() });
 
 /** Three masters on this machine. */
 async function startCluster(): Promise<{ url: string; stop: () => Promise<void> }> {

@@ -207,6 +207,8 @@ export class World {
         if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
       }),
     );
+    // What a killed worker or a test left open would lock documents that are to be dropped.
+    for (const client of this.#clients) await client.db('admin').command({ killAllSessions: [] });
     await this.source.dropDatabase();
     await this.target.dropDatabase();
     await this.redis.flushdb();

@@ -1,0 +1,55 @@
+// A worker that hangs in the middle of a batch, with locks in PostgreSQL and MongoDB: the others go on without it, and when it wakes nothing is undone.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { startLegacyWriter } from '../../seed/legacy-writer.ts';
+import { World } from '../support/world.ts';
+import { completed, startWorker, Watch } from './chaos.ts';
+
+let world: World;
+beforeAll(async () => {
+  world = await World.open('hung');
+});
+afterAll(() => world.close());
+
+test('hung before its commit: its lanes move, and its late commit does not count', { timeout: 300_000 }, async () => {
+  await world.seed(1500, 0.02);
+  const writer = startLegacyWriter({ url: world.environment['SOURCE_MONGODB_URL']!, perSecond: 100, seed: 31 });
+  const watch = new Watch(world.environment);
+  // The 40th batch of this process: by then all lanes run.
+  const hung = await startWorker(world, { CAUSEWAY_KILL_AT: 'lane.before-commit:40', CAUSEWAY_KILL_WITH: 'SIGSTOP' });
+  try {
+    expect((await world.causeway(['start', '--until', 'data'])).code).toBe(0);
+    const holdersOf = async () =>
+      (await world.rows<{ holder: string }>('select distinct holder from migration_control.capture_position')).map(
+        (row) => row.holder,
+      );
+    await expect
+      .poll(async () => (await watch.status())?.lagMs ?? 0, { timeout: 120_000, interval: 200 })
+      .toBeGreaterThan(3000);
+    const since = Date.now();
+    const living = await startWorker(world);
+    try {
+      await expect
+        .poll(async () => (await holdersOf()).every((holder) => holder.endsWith(`-${living.pid}`)), {
+          timeout: 60_000,
+          interval: 200,
+        })
+        .toBe(true);
+      await watch.back(60_000);
+      process.stdout.write(`  lanes of a hung worker moved and its backlog was gone after ${Date.now() - since} ms\n`);
+      hung.kill('SIGCONT');
+      await sleep(5000);
+      await writer.stop();
+      expect(await watch.finished({ environment: world.environment, migration: world.name }, 120_000)).toEqual(
+        completed,
+      );
+    } finally {
+      living.kill('SIGKILL');
+    }
+    expect(await watch.differences(world.environment)).toEqual([]);
+  } finally {
+    hung.kill('SIGKILL');
+    await writer.stop();
+    await watch.close();
+  }
+});
