@@ -9,10 +9,11 @@ import { millisecondsOf } from '../stores/mongodb/source.ts';
 import { applyImages, type Applied, type Images } from '../stores/postgres/apply.ts';
 import { sameIdSet, type Clash } from '../stores/postgres/clashes.ts';
 import { encodeUnresolved, type Origin } from '../stores/postgres/ledger.ts';
+import { orNoteAgain } from '../stores/postgres/redo.ts';
 import { resolveReferences } from '../stores/postgres/references.ts';
 import type { CopyText } from '../stores/postgres/stage.ts';
 import type { Row, TableTarget } from '../stores/postgres/target.ts';
-import { movedOf } from '../control/reverse.ts';
+import { leftoversOf, movedOf } from '../control/reverse.ts';
 import { enrolledIn, kinOf, settleOutside, type Targets } from './outside.ts';
 import { noteLateWrites } from './reverse/late.ts';
 import { mappingOf } from './resources.ts';
@@ -91,10 +92,19 @@ export async function applyChanges(
     refused: new Set(),
     touched: new Set(),
   };
-  const moved = await movedOf(client, [...new Set(changes.map((change) => change.feed.mapping.collection))]);
+  const mappings = [...new Set(changes.map((change) => change.feed.mapping.collection))];
+  const moved = await movedOf(client, mappings);
+  const leftovers = await leftoversOf(
+    client,
+    mappings.filter((mapping) => !moved.has(mapping)),
+    changes.map((change) => change.id),
+  );
   // Other stores last: what PostgreSQL may still refuse, or wait for, has been done by then.
   const outside: (() => Promise<void>)[] = [];
-  for (const [feed, own] of inOrder(changes)) {
+  for (const [feed, all] of inOrder(changes)) {
+    const [own, later] = parted(all, (change) => leftovers.has(`${feed.mapping.collection}\t${change.id}`));
+    if (later.length > 0) await readLater(client, feed, later);
+    if (own.length === 0) continue;
     if (moved.has(feed.mapping.collection)) {
       if (late === 'note') await noteLateWrites(client, feed, own);
       continue;
@@ -109,6 +119,18 @@ export async function applyChanges(
   }
   for (const settle of outside) await settle();
   return totals;
+}
+
+/** What the new system had made of the document comes to the old one first, where both sides are compared; then the document is read again. */
+async function readLater(client: pg.ClientBase, feed: Feed, changes: readonly Change[]): Promise<void> {
+  await client.query(
+    `insert into migration_control.redo (collection_id, source_id, reason) select $1, id, 'late write' from unnest($2::text[]) id ${orNoteAgain}`,
+    [feed.collectionId, [...new Set(changes.map((change) => change.id))].sort()],
+  );
+}
+
+function parted<T>(all: readonly T[], is: (one: T) => boolean): [T[], T[]] {
+  return [all.filter((one) => !is(one)), all.filter(is)];
 }
 
 export const lostKey = (feed: Feed, id: string): string => `${feed.collectionId}\t${id}`;

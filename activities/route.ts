@@ -23,6 +23,8 @@ export async function route(resources: Resources, asked: RouteOrder): Promise<Re
   return inTransaction(resources.postgres, 'changing the routing', async (client) => {
     const unfinished = await unfinishedRestore(client);
     if (unfinished) throw new KnownFailure('StoreBusy', unfinishedMessage(unfinished));
+    // Who waits for the routes makes all writers behind it wait; one that hangs must not hold them all.
+    await client.query(`set local lock_timeout = '3s'`);
     await client.query(moveRoutes);
     const order = asked.unmoved ? { ...asked, collections: await unmovedOf(client, asked.collections) } : asked;
     await refuseToMoveWrites(client, order);

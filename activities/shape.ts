@@ -10,7 +10,7 @@ import { redact } from '../core/redact.ts';
 import type { Mapping, Outcome } from '../mappings/mapping.ts';
 import type { TransformSettings } from '../mappings/settings.ts';
 import { transformDocument } from '../mappings/transform.ts';
-import { encoderOf, type Encode } from '../stores/postgres/copy.ts';
+import { encoderOf, nulEscapes, type Encode } from '../stores/postgres/copy.ts';
 import { encodeError, ledgerEncoder, type LedgerRow } from '../stores/postgres/ledger.ts';
 import { Reference, type Row, type TableTarget } from '../stores/postgres/target.ts';
 import type { KeyRow, KeysTarget } from '../stores/redis/target.ts';
@@ -206,5 +206,5 @@ function hasReference(outcome: Outcome): boolean {
 /** Canonical Extended JSON, secrets redacted; a NUL, which jsonb refuses, stands as the six characters \u0000. */
 function redactedDocument(document: Record<string, unknown>): string {
   const json = redact(EJSON.serialize(document, { relaxed: false }));
-  return JSON.stringify(json).replace(/\\u0000/g, '\\\\u0000');
+  return JSON.stringify(json).replace(nulEscapes, '$1\\\\u0000');
 }

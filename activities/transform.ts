@@ -1,4 +1,5 @@
 // Transform: a segment's documents through their mapping, into files that the loaders only have to move.
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import type { WriteStream } from 'node:fs';
 import { finished } from 'node:stream/promises';
@@ -86,15 +87,21 @@ export async function transformSegment(
   const version = versionOfRead(BigInt(order.extracted.version));
   const settings: TransformSettings = { ...order.settings, asOf: millisecondsOf(version.time) };
   const raw = await spool.bytes(path, documentsFile);
+  // An attempt that was thought dead may still write: the manifest names the files of one attempt.
+  const attempt = randomUUID().slice(0, 8);
+  const own = (file: string) => `${file}.${attempt}`;
   // Files are rendered from a table once the collection is copied; they take no rows.
   const outputs = new Map(
     mapping.targets
       .filter((target) => target.store !== 'files')
-      .map((target) => [target.name, { target, output: new Output(spool, path, `${target.store}-${target.name}`) }]),
+      .map((target) => [
+        target.name,
+        { target, output: new Output(spool, path, own(`${target.store}-${target.name}`)) },
+      ]),
   );
-  const ledger = new Output(spool, path, 'ledger');
-  const errors = new Output(spool, path, 'errors');
-  const unresolved = new Output(spool, path, 'unresolved');
+  const ledger = new Output(spool, path, own('ledger'));
+  const errors = new Output(spool, path, own('errors'));
+  const unresolved = new Output(spool, path, own('unresolved'));
   const shaper = new Shaper(mapping, order.source, order.collectionId);
   const counts = { loaded: 0, quarantined: 0, skipped: 0 };
   const waiting: Loading[] = [];

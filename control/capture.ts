@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import type { Version } from '../core/guard.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
+import { tokenOf } from '../stores/mongodb/changes.ts';
 
 export interface StreamRow {
   readonly epoch: number;
@@ -27,7 +28,7 @@ interface RawStream {
 const streamOf = (row: RawStream | undefined): StreamRow | undefined =>
   row && {
     epoch: Number(row.epoch),
-    token: row.token,
+    token: tokenOf(row.token),
     version: BigInt(row.version),
     last: row.last_version === '0' ? undefined : { time: BigInt(row.last_version), op: row.last_op_index },
     lanes: row.lanes,

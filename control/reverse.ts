@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import { holdRoutes } from './routing.ts';
 import { query } from '../stores/postgres/connection.ts';
+import { tokenOf } from '../stores/mongodb/changes.ts';
 
 export interface ReverseRow {
   readonly epoch: number;
@@ -27,7 +28,7 @@ const rowOf = (row: Raw | undefined): ReverseRow | undefined =>
   row && {
     epoch: Number(row.epoch),
     readerEpoch: Number(row.reader_epoch),
-    token: row.token,
+    token: row.token && tokenOf(row.token),
     streamVersion: BigInt(row.stream_version),
     leftoverVersion: BigInt(row.leftover_version),
     settings: row.settings,
@@ -58,6 +59,24 @@ export async function takeReverse(
   );
   return rowOf(rows[0]);
 }
+
+/** Documents, as `mapping\tsource id`, that the new system had changed before writes moved back, and that the old one does not have yet. */
+export async function leftoversOf(
+  client: pg.ClientBase,
+  mappings: readonly string[],
+  ids: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const rows = await query<{ mapping: string; source_id: string }>(
+    client,
+    'looking for changes that follow',
+    `select mapping, source_id from migration_control.outbox o where mapping = any($1) and source_id = any($2) and ${isLeftover}`,
+    [mappings, ids],
+  );
+  return new Set(rows.map((row) => `${row.mapping}\t${row.source_id}`));
+}
+
+/** SQL, of `outbox o`. Where the old system is authoritative, what the target MongoDB tells are our own writes to it. */
+export const isLeftover = `(o.leftover or o.origin = 'postgres')`;
 
 export interface ReverseStatus {
   /** Documents changed in the new system that the old one does not have yet. */

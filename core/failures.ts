@@ -105,6 +105,12 @@ export const failures = {
     then: 'park',
     advice: 'The old system can only be brought back by hand, from its last snapshot.',
   },
+  DecommissionRefused: {
+    retryable: false,
+    then: 'park',
+    advice:
+      'Everything stays with the new system. Do what the message says, then `causeway retry`, and approve `decommission` again.',
+  },
   GateShut: {
     retryable: false,
     then: 'park',

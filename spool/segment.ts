@@ -1,4 +1,5 @@
 // Documents on their way, by reference: a segment is a folder of files on this host, written once, complete when its manifest is there.
+import { randomUUID } from 'node:crypto';
 import { createReadStream, createWriteStream, type ReadStream, type WriteStream } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -45,8 +46,9 @@ export class Spool {
 
   async store(path: string, file: string, content: string | Uint8Array): Promise<void> {
     const target = this.#at(path, file);
-    await writeFile(`${target}.part`, content);
-    await rename(`${target}.part`, target);
+    const part = `${target}.${randomUUID()}.part`;
+    await writeFile(part, content);
+    await rename(part, target);
   }
 
   async json<T>(path: string, file: string): Promise<T> {

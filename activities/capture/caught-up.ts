@@ -1,5 +1,6 @@
 // Whether what was written to the source before a moment stands in the targets, while writing goes on.
 import { currentGap, readStream } from '../../control/capture.ts';
+import { mark } from '../../control/stale-files.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { query } from '../../stores/postgres/connection.ts';
 import type { Resources } from '../resources.ts';
@@ -40,6 +41,3 @@ export function catchingUp({ postgres }: Pick<Resources, 'postgres'>, version: s
     return !row!.waiting;
   };
 }
-
-/** Tells a mark from one that was made again after it. */
-const mark = `collection || ' ' || xmin::text`;

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { holdsLane, takeLane } from '../../control/capture.ts';
+import { markStale } from '../../control/stale-files.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { inTransaction, postgresFailure, query } from '../../stores/postgres/connection.ts';
 import type { Origin } from '../../stores/postgres/ledger.ts';
@@ -146,6 +147,7 @@ export async function applyPatiently(
   lost: ReadonlyMap<string, Why> = new Map(),
   origin: Origin = 'capture',
   late: LateWrites = 'leave',
+  raced = false,
 ): Promise<Totals> {
   await client.query('savepoint half');
   try {
@@ -160,6 +162,9 @@ export async function applyPatiently(
     if (!only || lost.has(lostKey(only.feed, only.id))) throw error;
     const keys = new Set(changes.map((change) => lostKey(change.feed, change.id)));
     if (!second || keys.size === 1) {
+      // Another writer took a unique value after this one had looked. Now that is seen, and the document waits as one that clashes does.
+      if (failure.type === 'TargetConflict' && !raced)
+        return applyPatiently(resources, client, changes, settings, lost, origin, late, true);
       const why = { rule: 'target_refused', path: '', message: failure.message };
       const one = new Map([[lostKey(only.feed, only.id), why]]);
       return applyPatiently(resources, client, changes, settings, one, origin, late);
@@ -192,11 +197,7 @@ export async function markFiles(
   const stale = [...touched].filter((collection) =>
     resources.mappings.get(collection)?.targets.some((target) => target.store === 'files'),
   );
-  if (stale.length > 0)
-    await client.query(
-      'insert into migration_control.stale_files (collection) select unnest($1::text[]) on conflict do nothing',
-      [stale],
-    );
+  await markStale(client, stale);
 }
 
 /** A process that holds more lanes than its share gives its highest to the one with the fewest. Returns that one's queue. */

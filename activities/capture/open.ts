@@ -2,7 +2,7 @@
 import type { Settings } from '../../core/settings.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { readStream } from '../../control/capture.ts';
-import { ChangeStream, imagesOf } from '../../stores/mongodb/changes.ts';
+import { ChangeStream, imagesOf, tokenText } from '../../stores/mongodb/changes.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { inTransaction } from '../../stores/postgres/connection.ts';
 import { enroll } from '../plan.ts';
@@ -41,7 +41,7 @@ export async function openCapture(resources: Resources, settings: Settings): Pro
       await client.query(
         `insert into migration_control.capture_stream (token, opened_version, version, last_version, last_op_index, lanes, images)
          values ($1, $2, $2, 0, 0, $3, $4) on conflict do nothing`,
-        [JSON.stringify(stream.position.token), version, settings.captureLanes, images],
+        [tokenText(stream.position.token), version, settings.captureLanes, images],
       );
       await client.query(
         'insert into migration_control.capture_position (lane, version) select lane, $2 from generate_series(0, $1 - 1) lane on conflict do nothing',

@@ -10,6 +10,7 @@ import {
   type Batch,
   type ChangeEvent,
   type OtherEvent,
+  tokenText,
 } from '../../stores/mongodb/changes.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { inTransaction, query } from '../../stores/postgres/connection.ts';
@@ -210,7 +211,7 @@ async function keep(
         `update migration_control.capture_stream set token = $1, version = greatest(version, $2), last_version = $3, last_op_index = $4,
            next_segment = $5, seen_at = greatest(seen_at, $6), updated_at = clock_timestamp()`,
         [
-          JSON.stringify(moved.token),
+          tokenText(moved.token),
           moved.time.toString(),
           moved.last?.time.toString() ?? '0',
           moved.last?.op ?? 0,

@@ -4,6 +4,7 @@ import { enterStores } from '../../control/checkpoints.ts';
 import { versionOfRead, type Version } from '../../core/guard.ts';
 import { idFromSourceId } from '../../core/identity.ts';
 import { shownUpTo } from '../../control/capture.ts';
+import { isLeftover } from '../../control/reverse.ts';
 import { holdRoutes } from '../../control/routing.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
 import { inTransaction, name, query } from '../../stores/postgres/connection.ts';
@@ -42,6 +43,8 @@ export async function redoDue(
       `select collection_id, source_id, tries, since <= clock_timestamp() - make_interval(secs => $1) as over from migration_control.redo
        where due_at <= clock_timestamp() and not exists (select 1 from migration_control.collections c
          join migration_control.routing r on r.collection = c.mapping and r.write_mode = 'new_system' where c.id = redo.collection_id)
+       and not exists (select 1 from migration_control.outbox o join migration_control.collections c on c.mapping = o.mapping
+         where c.id = redo.collection_id and o.source_id = redo.source_id and ${isLeftover})
        order by due_at limit ${atOnce} for update skip locked`,
       [clashSeconds],
     );

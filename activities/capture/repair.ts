@@ -6,7 +6,7 @@ import type pg from 'pg';
 import { currentGap, shownUpTo, type Gap } from '../../control/capture.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { versionOfRead } from '../../core/guard.ts';
-import { ChangeStream, imagesOf, StreamLost } from '../../stores/mongodb/changes.ts';
+import { ChangeStream, imagesOf, StreamLost, tokenText } from '../../stores/mongodb/changes.ts';
 import { collectionNames } from '../../stores/mongodb/schema.ts';
 import { weigh } from '../../stores/mongodb/ranges.ts';
 import { RangeRead } from '../../stores/mongodb/source.ts';
@@ -53,7 +53,7 @@ export async function reopenCapture(resources: Resources): Promise<void> {
       resources.postgres,
       'keeping the position of the new stream',
       `update migration_control.capture_stream set epoch = epoch + 1, token = $1, version = $2, last_version = 0, last_op_index = 0, images = $3, updated_at = clock_timestamp()`,
-      [JSON.stringify(stream.position.token), stream.openedAt.toString(), images],
+      [tokenText(stream.position.token), stream.openedAt.toString(), images],
     );
   } finally {
     await stream.close();

@@ -4,6 +4,7 @@ import { takeAbandoned } from '../../control/announced-keys.ts';
 import { readStream } from '../../control/capture.ts';
 import { enterStores } from '../../control/checkpoints.ts';
 import { forgetVersions } from '../../control/lineage.ts';
+import { staleNow, unmark } from '../../control/stale-files.ts';
 import { versionOfRead } from '../../core/guard.ts';
 import { inTransaction, query } from '../../stores/postgres/connection.ts';
 import type { TableTarget } from '../../stores/postgres/target.ts';
@@ -71,23 +72,12 @@ function parentsOf(resources: Resources, feeds: ReadonlyMap<number, Feed>): Pare
   });
 }
 
+/** The mark goes last: a worker that dies before leaves it to the next. */
 export async function renderStale(resources: Resources, directory: string): Promise<void> {
-  // The mark goes first: what changes while the files are written marks them again.
-  const rows = await query<{ collection: string }>(
-    resources.postgres,
-    'looking for files to write',
-    'delete from migration_control.stale_files returning collection',
-  );
-  for (const { collection } of rows)
-    await renderCollection(resources, collection, directory).catch(async (error: unknown) => {
-      await query(
-        resources.postgres,
-        'marking files again',
-        'insert into migration_control.stale_files (collection) values ($1) on conflict do nothing',
-        [collection],
-      );
-      throw error;
-    });
+  for (const stale of await staleNow(resources.postgres)) {
+    await renderCollection(resources, stale.collection, directory);
+    await unmark(resources.postgres, stale);
+  }
 }
 
 async function prune(resources: Resources): Promise<void> {

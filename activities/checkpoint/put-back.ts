@@ -32,6 +32,7 @@ import { damaged, type Snapshot } from '../../stores/snapshots/snapshot.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
+import { markStale } from '../../control/stale-files.ts';
 import type { Say } from './create.ts';
 import { prefixesOf } from './create.ts';
 import { fileRecords, presentTables, whileRestoring, type Verified } from './restore.ts';
@@ -238,9 +239,13 @@ async function fence(client: pg.ClientBase, before: Standing, rendered: readonly
   await client.query(
     `update migration_control.routing set percentage = 0, write_mode = 'old', epoch = epoch + 1, updated_at = clock_timestamp()`,
   );
-  await client.query(
-    `insert into migration_control.stale_files (collection) select mapping from migration_control.collections where mapping = any($1) on conflict do nothing`,
+  const { rows: kept } = await client.query<{ mapping: string }>(
+    'select distinct mapping from migration_control.collections where mapping = any($1)',
     [rendered],
+  );
+  await markStale(
+    client,
+    kept.map((row) => row.mapping),
   );
   if (before.gap)
     await client.query(

@@ -8,6 +8,8 @@ import type { Resources } from '../resources.ts';
 
 const refused = (message: string) => new KnownFailure('ConfigurationInvalid', `${message} Nothing was changed.`);
 
+const behindMs = 5000;
+
 export async function refuseUnready({ postgres }: Resources): Promise<void> {
   const rows = await query<{ collection: string }>(
     postgres,
@@ -19,7 +21,8 @@ export async function refuseUnready({ postgres }: Resources): Promise<void> {
       `The old system is still used: reads or writes of ${rows.map((row) => row.collection).join(', ')} go there.`,
     );
   const status = await reverseStatus(postgres);
-  if (status && status.waiting > 0)
+  // While the application writes, something always is on its way.
+  if (status && status.lagMs > behindMs)
     throw new KnownFailure('StoreBusy', `${status.waiting} changes are still on their way to the old system.`);
   if (status && status.lateWrites > 0)
     throw refused(

@@ -1,4 +1,5 @@
 // The old collections under another name, closed; then, if asked for, what only served the migration. Nothing is dropped that holds documents.
+import { KnownFailure } from '../../core/failures.ts';
 import { closeCapture } from '../../control/capture.ts';
 import { closeCollection, isClosed, validationOf } from '../../stores/mongodb/close.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
@@ -18,22 +19,30 @@ export const retiredName = (collection: string): string => `${collection}_retire
 /** Renamed, and closed to writers. Safe to repeat. Capture and the way back have ended: there is nothing left that they could read or write. */
 export async function retireOld(resources: Resources, saved: Saved): Promise<string[]> {
   const { postgres, source } = resources;
+  // From here on nothing goes back by itself, however far this comes.
+  await recordAudit(resources, 'decommission begun', { snapshot: saved.folder, manifestSha256: saved.manifestSha256 });
   await closeCapture(postgres);
-  await disarmReverse(resources);
+  await disarmReverse(resources, { ofNewSystem: true });
   const there = new Set(await collectionNames(source.db));
   const retired: string[] = [];
+  const notClosed: string[] = [];
   for (const { source: collection } of await enrolledIn(postgres)) {
     const to = retiredName(collection);
     if (there.has(collection)) await mongo(`renaming ${collection}`, () => source.db.collection(collection).rename(to));
     else if (!there.has(to)) continue;
     // Some servers lose a collection's options in a rename.
-    if (!isClosed(await validationOf(source.db, to))) await closeCollection(source.db, to);
+    if (!isClosed(await validationOf(source.db, to)))
+      await closeCollection(source.db, to).catch((error: unknown) => {
+        if (!(error instanceof KnownFailure && error.type === 'PermissionDenied')) throw error;
+        notClosed.push(to);
+      });
     retired.push(to);
   }
   await recordAudit(resources, 'decommissioned', {
     snapshot: saved.folder,
     manifestSha256: saved.manifestSha256,
     retired,
+    notClosed,
   });
   return retired;
 }

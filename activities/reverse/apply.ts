@@ -4,10 +4,11 @@ import type pg from 'pg';
 import { enterStores } from '../../control/checkpoints.ts';
 import { movedOf, takeReverse } from '../../control/reverse.ts';
 import { idFromSourceId } from '../../core/identity.ts';
+import { KnownFailure } from '../../core/failures.ts';
 import { readOp } from '../../core/guard.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
 import { lastWrittenBack, writeBack, type WriteBack } from '../../stores/mongodb/write-back.ts';
-import { inTransaction, name, ownWrites } from '../../stores/postgres/connection.ts';
+import { inTransaction, name, ownWrites, postgresFailure } from '../../stores/postgres/connection.ts';
 import type { TableTarget } from '../../stores/postgres/target.ts';
 import { feedsOf, type ChangeSettings, type Feed } from '../apply.ts';
 import { Patience, type Slice, type SliceResult } from '../capture/slice.ts';
@@ -15,9 +16,15 @@ import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
 import { digestOf } from '../shape.ts';
 import { rebuildDocuments, type Rebuilt } from './rebuild.ts';
+import { keepConflicts, noteUnsaid, type Conflict } from './told.ts';
 
 const keysAtOnce = 300;
 const idleMs = 20;
+/** From the lock of the documents' ledger rows to their writing; the server ends the transaction of one that hangs for longer (`inTransaction`). */
+const writeMs = 10_000;
+/** A document that fails alone so often is set aside, so that the others come back. */
+const triesAlone = 5;
+const asideMost = 100;
 
 /** Applies until its slice is over. One at a time: taking over raises the epoch, and each transaction checks it. */
 export async function applyReverse(resources: Resources, settings: ChangeSettings, slice: Slice): Promise<SliceResult> {
@@ -26,6 +33,8 @@ export async function applyReverse(resources: Resources, settings: ChangeSetting
   const feeds = [...(await feedsOf(resources)).values()];
   const patience = new Patience(slice);
   let most = keysAtOnce;
+  let failedAlone = 0;
+  let aside = 0;
   while (!slice.over()) {
     try {
       const applied = await applyNext(resources, taken.epoch, feeds, settings, most);
@@ -34,11 +43,48 @@ export async function applyReverse(resources: Resources, settings: ChangeSetting
       most = Math.min(most * 2, keysAtOnce);
       if (applied === 0) await sleep(idleMs);
     } catch (error) {
-      await patience.after(error);
+      const failure = postgresFailure(error, 'bringing changes back');
+      failedAlone = most === 1 ? failedAlone + 1 : 0;
       most = Math.max(Math.floor(most / 4), 1);
+      if (!ofDocument(failure)) await patience.after(failure);
+      else if (failedAlone < triesAlone) await sleep(100);
+      else if (++aside > asideMost) throw failure;
+      else await setAsideFirst(resources, taken.epoch, feeds, failure);
     }
   }
   return { ended: 'slice' };
+}
+
+/** Whether the document may be the cause, and not a store that is away or busy. */
+const ofDocument = (failure: unknown): failure is KnownFailure =>
+  failure instanceof KnownFailure && ['TargetConflict', 'ValueRefused', 'Defect'].includes(failure.type);
+
+/** What is first in the outbox stays in the new system only: told by `reverse status`, and met by the validation of a rollback. */
+async function setAsideFirst(
+  resources: Resources,
+  epoch: number,
+  feeds: readonly Feed[],
+  { type }: KnownFailure,
+): Promise<void> {
+  await inTransaction(resources.postgres, 'setting a change aside', async (client) => {
+    const { rows } = await client.query<{ mapping: string; source_id: string }>(
+      `select mapping, source_id from migration_control.outbox
+       where exists (select 1 from migration_control.reverse_position where epoch = $1) order by id limit 1`,
+      [epoch],
+    );
+    const first = rows[0];
+    if (!first) return;
+    const its = feeds.filter((feed) => feed.mapping.collection === first.mapping);
+    const [feed] = (await feedsFor(client, its, [first.source_id])).keys();
+    await noteUnsaid(client, feed!, new Map([[first.source_id, [`the whole document (${type})`]]]));
+    await client.query('delete from migration_control.outbox where mapping = $1 and source_id = $2', [
+      first.mapping,
+      first.source_id,
+    ]);
+    await client.query(`insert into migration_control.audit_log (action, detail) values ('not brought back', $1)`, [
+      JSON.stringify({ collection: feed!.source, reason: type }),
+    ]);
+  });
 }
 
 interface OutboxRow {
@@ -138,6 +184,7 @@ async function bringBack(
   leftover: ReadonlySet<string>,
 ) {
   const partition = `migration_control.${name(`ledger_${feed.collectionId}`)}`;
+  const lockedAt = performance.now();
   const ledger = await lockLedger(client, feed, partition, ids);
   const { source } = resources;
   const { version: readAt, documents: old } = await readDocuments(
@@ -178,7 +225,7 @@ async function bringBack(
     const { rows } = await client.query<{ version: string }>(
       `select nextval('migration_control.reverse_version') as version`,
     );
-    written = await writeBack(source, feed.source, BigInt(rows[0]!.version), writes);
+    written = await writeBack(source, feed.source, BigInt(rows[0]!.version), writes, lockedAt + writeMs);
     killPoint('reverse.after-write');
   }
   const digests = new Map([
@@ -221,25 +268,6 @@ async function lockLedger(
   return new Map(rows.map((row) => [row.source_id, row]));
 }
 
-/** What a document of the old system has no form for stays in the new one, and is told of. */
-async function noteUnsaid(
-  client: pg.ClientBase,
-  feed: Feed,
-  unsaid: ReadonlyMap<string, readonly string[]>,
-): Promise<void> {
-  if (unsaid.size === 0) return;
-  await client.query('delete from migration_control.reverse_unsaid where collection_id = $1 and source_id = any($2)', [
-    feed.collectionId,
-    [...unsaid.keys()],
-  ]);
-  const some = [...unsaid].filter(([, paths]) => paths.length > 0);
-  if (some.length > 0)
-    await client.query(
-      'insert into migration_control.reverse_unsaid (collection_id, source_id, paths) select $1, * from unnest($2::text[], $3::text[])',
-      [feed.collectionId, some.map(([id]) => id), some.map(([, paths]) => paths.join(', '))],
-    );
-}
-
 /** The ledger's version is a time that holds our write: what capture reads of it is no news then (echo). undefined: deleted. */
 async function writeLedger(
   client: pg.ClientBase,
@@ -274,25 +302,4 @@ async function followTime(client: pg.ClientBase, feed: Feed, partition: string, 
      where l.source_id = any($1) and t.source_id = l.source_id and l.place is distinct from t.${name(timed.time!)}`,
     [ids],
   );
-}
-
-interface Conflict {
-  readonly id: string;
-  readonly kept: 'new' | 'old';
-  readonly lost: Uint8Array | undefined;
-}
-
-/** Nothing is lost: the side that was not kept stands here. Where the old one was kept, it is brought to the new system. */
-async function keepConflicts(client: pg.ClientBase, feed: Feed, conflicts: readonly Conflict[]): Promise<void> {
-  for (const { id, kept, lost } of conflicts)
-    await client.query(
-      `insert into migration_control.reverse_conflicts (collection, source_collection, source_id, kept, document) values ($1, $2, $3, $4, $5)`,
-      [feed.mapping.collection, feed.source, id, kept, lost ?? null],
-    );
-  const old = conflicts.filter((one) => one.kept === 'old').map((one) => one.id);
-  if (old.length > 0)
-    await client.query(
-      `insert into migration_control.redo (collection_id, source_id, reason) select $1, id, 'late write' from unnest($2::text[]) id on conflict do nothing`,
-      [feed.collectionId, old],
-    );
 }

@@ -3,7 +3,8 @@ import type pg from 'pg';
 import { KnownFailure } from '../../core/failures.ts';
 import type { Mapping } from '../../mappings/mapping.ts';
 import { readReverse } from '../../control/reverse.ts';
-import { ChangeStream, StreamLost, type Token } from '../../stores/mongodb/changes.ts';
+import { moveRoutes } from '../../control/routing.ts';
+import { ChangeStream, StreamLost, type Token, tokenText } from '../../stores/mongodb/changes.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { writeBackGuard } from '../../stores/mongodb/write-back.ts';
 import { inTransaction, literal, name, query, ownWrites } from '../../stores/postgres/connection.ts';
@@ -43,7 +44,7 @@ export async function armReverse(resources: Resources, settings: ReverseSettings
     await client.query(
       'insert into migration_control.reverse_position (token, stream_version, settings) values ($1, $2, $3) on conflict do nothing',
       [
-        position && JSON.stringify(position.token),
+        position && tokenText(position.token),
         position?.version.toString() ?? '0',
         JSON.stringify({ zone: settings.zone, providers: settings.providers }),
       ],
@@ -72,11 +73,21 @@ export async function targetPosition({
   }
 }
 
-/** Takes the way back down: what is in the outbox is no longer wanted. Safe to repeat, also where there is nothing. */
-export async function disarmReverse(resources: Resources): Promise<void> {
+/**
+ * Takes the way back down: what is in the outbox is no longer wanted. Safe to repeat, also where there is nothing. Refused while the new system
+ * has writes that would have no other way back, unless it is to keep them (`ofNewSystem`).
+ */
+export async function disarmReverse(resources: Resources, { ofNewSystem = false } = {}): Promise<void> {
   if (!(await readReverse(resources.postgres))) return;
   await inTransaction(resources.postgres, 'taking down the way back', async (client) => {
     await client.query(`set local lock_timeout = '5s'; ${ownWrites}`);
+    await client.query(moveRoutes);
+    const { rowCount } = await client.query(
+      `select 1 from migration_control.routing where write_mode = 'new_system' limit 1`,
+    );
+    // A switch that was thought dead may have gone on.
+    if (rowCount !== 0 && !ofNewSystem)
+      throw new KnownFailure('SwitchRefused', 'Writes have moved to the new system meanwhile: the way back stays.');
     for (const { target } of await tablesOf(client, resources)) {
       const table = name(target.name);
       await client.query(`drop trigger if exists ${trigger} on ${table}`);

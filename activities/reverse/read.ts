@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readReverse, takeReverse } from '../../control/reverse.ts';
 import { sourceId } from '../../core/identity.ts';
-import { ChangeStream, StreamLost, type Batch } from '../../stores/mongodb/changes.ts';
+import { ChangeStream, StreamLost, type Batch, tokenText } from '../../stores/mongodb/changes.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { inTransaction } from '../../stores/postgres/connection.ts';
 import { Patience, type Slice, type SliceResult } from '../capture/slice.ts';
@@ -100,7 +100,7 @@ async function keep(
     const { rows } = await client.query<{ leftover_version: string }>(
       `update migration_control.reverse_position set token = $2, stream_version = greatest(stream_version, $3), updated_at = clock_timestamp()
        where reader_epoch = $1 returning leftover_version`,
-      [epoch, JSON.stringify(batch.token), batch.time.toString()],
+      [epoch, tokenText(batch.token), batch.time.toString()],
     );
     if (rows.length !== 1) return false;
     const leftover = BigInt(rows[0]!.leftover_version);
@@ -128,7 +128,7 @@ async function beginAgain(resources: Resources, epoch: number, mappings: Readonl
     const { rows } = await client.query<{ leftover: boolean }>(
       `update migration_control.reverse_position n set token = $2, stream_version = $3 from migration_control.reverse_position o
        where n.reader_epoch = $1 and o.one returning o.stream_version < o.leftover_version as leftover`,
-      [epoch, JSON.stringify(position.token), position.version.toString()],
+      [epoch, tokenText(position.token), position.version.toString()],
     );
     if (rows.length !== 1) return;
     await client.query(

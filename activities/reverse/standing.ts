@@ -26,12 +26,12 @@ export async function writesStand({ postgres }: Resources): Promise<WritesStand 
   const [gone] = await query<{ detail: unknown }>(
     postgres,
     'looking whether the old system was taken out of use',
-    `select detail from migration_control.audit_log where action = 'decommissioned' limit 1`,
+    `select detail from migration_control.audit_log where action in ('decommissioned', 'decommission begun') order by id limit 1`,
   );
   if (gone)
     throw new KnownFailure(
       'PointOfNoReturn',
-      'The old system was taken out of use; there is nothing to go back to. Its last snapshot is named in the audit log (action "decommissioned").',
+      'The old system was taken out of use; there is nothing to go back to. Its last snapshot is named in the audit log (action "decommission begun").',
     );
   return {
     collections: rows.map((row) => row.collection),

@@ -241,6 +241,11 @@ async function flip(
   return inTransaction(postgres, 'moving the writes', async (client) => {
     await client.query(`set local lock_timeout = '2s'; ${ownWrites}`);
     await client.query(moveRoutes);
+    if (to.writeMode === 'new_system') {
+      const { rowCount } = await client.query('select 1 from migration_control.reverse_position for share');
+      if (rowCount === 0)
+        throw new KnownFailure('SwitchRefused', 'The way back was taken down meanwhile. Nothing was moved.');
+    }
     const collections = [...fence.epochs.keys()];
     const { rows } = await client.query<{ collection: string; paused: number }>(
       `update migration_control.routing r set write_mode = $3, percentage = $4, epoch = r.epoch + 1, fenced_until = null, updated_at = clock_timestamp()

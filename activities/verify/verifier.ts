@@ -2,6 +2,7 @@
 import type { TransformSettings } from '../../mappings/settings.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { millisecondsOf, versionOf } from '../../stores/mongodb/source.ts';
+import { inForce } from '../policy.ts';
 import { enrolledIn } from '../outside.ts';
 import { mappingOf, type Resources } from '../resources.ts';
 import type { Slice } from '../capture/slice.ts';
@@ -33,10 +34,11 @@ export interface Verifier {
 
 export async function verifierOf(
   resources: Resources,
-  order: VerifyOrder,
+  asked: VerifyOrder,
   run: number,
   slice: Slice,
 ): Promise<Verifier> {
+  const order = await inForce(resources.postgres, asked);
   const grounds = (await enrolledIn(resources.postgres)).map(({ id, mapping, source }) => ({
     mapping: mappingOf(resources, mapping),
     source,

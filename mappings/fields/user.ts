@@ -26,6 +26,8 @@ export function userReference(value: unknown, path: string, notes: Notes): Refer
   const asText: [string, string] = ['source_id', sourceId(text)];
   return new Reference(
     'users',
-    /^[0-9a-f]{24}$/i.test(text) ? [['source_id', text.toLowerCase()], asText] : [asText, ['username', text]],
+    /^[0-9a-f]{24}$/i.test(text)
+      ? [['source_id', text.toLowerCase()], asText]
+      : [asText, ['username', text.replaceAll('\u0000', '')]],
   );
 }

@@ -1,5 +1,5 @@
 // The change stream of a source database, undecoded, with every position it passes; what it cannot go on from is a gap, never skipped.
-import { deserialize, Int32, onDemand, type Long, type Timestamp } from 'bson';
+import { deserialize, EJSON, Int32, onDemand, type Long, type Timestamp } from 'bson';
 import { MongoServerError, type ClientSession, type Db, type MongoClient } from 'mongodb';
 import { numbered, type Version } from '../../core/guard.ts';
 import { sourceId } from '../../core/identity.ts';
@@ -8,6 +8,10 @@ import { batchFor, versionOf } from './source.ts';
 
 /** A resume token as MongoDB writes it; opaque but for being kept. */
 export type Token = Record<string, unknown>;
+
+/** As JSON: a token may hold binary data beside its text. */
+export const tokenText = (token: Token): string => EJSON.stringify(token, { relaxed: false });
+export const tokenOf = (json: Record<string, unknown>): Token => EJSON.deserialize(json, { relaxed: false }) as Token;
 
 /** Where the images of updates come from: written with the change, or looked up when the change is read (then later, or gone). */
 export type Images = 'post-images' | 'updateLookup';
@@ -54,8 +58,8 @@ export class StreamLost extends Error {
 
 /** 286 ChangeStreamHistoryLost, 136 CappedPositionLost, 234 oplog rolled over under a cursor: what was to be read is no longer there. */
 const historyLost = new Set([286, 136, 234]);
-/** 280 ChangeStreamFatalError, 260 InvalidResumeToken, 50811/40647 a token this server did not write or cannot read. */
-const tokenRefused = new Set([280, 260, 222, 50811, 40647, 40649, 40576]);
+/** 280 ChangeStreamFatalError, 260 InvalidResumeToken, 50811/40647/40648 a token this server did not write or cannot read. */
+const tokenRefused = new Set([280, 260, 222, 50811, 40647, 40648, 40649, 40576]);
 
 function lostOr(error: unknown): unknown {
   if (!(error instanceof MongoServerError)) return error;
@@ -73,6 +77,8 @@ function lostOr(error: unknown): unknown {
   return error;
 }
 
+/** NoMatchingDocument: images were asked for, and a change in the database has none. */
+const noImage = 47;
 const undecoded = { fieldsAsRaw: { firstBatch: true, nextBatch: true } };
 const decoding = { promoteValues: false, promoteLongs: false } as const;
 
@@ -88,9 +94,9 @@ const settlingMs = 1000;
 
 /** One database's stream. Watches every collection: a filter would tie the position to the mappings of the day (pitfall 11). */
 export class ChangeStream {
-  readonly #db: Db;
-  readonly #session: ClientSession;
-  readonly #awaitMs: number;
+  readonly #source: Source;
+  readonly #options: StreamOptions;
+  #session: ClientSession;
   readonly #batch: number;
   #cursor: Long;
   #token: Token;
@@ -100,31 +106,32 @@ export class ChangeStream {
   readonly openedAt: bigint;
 
   private constructor(
-    db: Db,
+    source: Source,
     session: ClientSession,
     cursor: Cursor,
     openedAt: bigint,
     last: Version | undefined,
     options: StreamOptions,
   ) {
-    this.#db = db;
+    this.#source = source;
+    this.#options = options;
     this.#session = session;
     this.#cursor = cursor.id;
     this.#token = cursor.postBatchResumeToken;
     this.#last = last;
-    this.#awaitMs = options.awaitMs;
     this.#batch = batchFor(options.averageBytes ?? 1000, 2000);
     this.openedAt = openedAt;
   }
 
   /** Opens after `from`, or now. Throws StreamLost where the source cannot go on from there. */
   static async open(
-    { client, db }: Source,
+    source: Source,
     images: Images,
     from: Position | undefined,
     options: StreamOptions,
   ): Promise<ChangeStream> {
     // A cursor belongs to the session it was opened in.
+    const { client, db } = source;
     const session = client.startSession();
     const stream = {
       $changeStream: {
@@ -140,7 +147,7 @@ export class ChangeStream {
           session,
         } as never);
         const openedAt = versionOf(reply['operationTime'] as Timestamp);
-        return new ChangeStream(db, session, reply['cursor'] as Cursor, openedAt, from?.last, options);
+        return new ChangeStream(source, session, reply['cursor'] as Cursor, openedAt, from?.last, options);
       } catch (error) {
         const unknownStage = error instanceof MongoServerError && error.code === 40324;
         if (unknownStage && pipeline.length > 1) continue;
@@ -153,16 +160,12 @@ export class ChangeStream {
 
   /** Waits up to `awaitMs` for changes. An event split because of its size is put together again, and its position is that of its last part. */
   async next(): Promise<Batch> {
-    const reply = await this.#db
-      .command(
-        {
-          getMore: this.#cursor,
-          collection: '$cmd.aggregate',
-          batchSize: new Int32(this.#batch),
-          maxTimeMS: new Int32(this.#awaitMs),
-        },
-        { ...undecoded, session: this.#session } as never,
-      )
+    const reply = await this.#more()
+      .catch(async (error: unknown) => {
+        if (!(error instanceof MongoServerError && error.code === noImage)) throw error;
+        await this.#lookUp();
+        return this.#more();
+      })
       .catch((error: unknown) => {
         throw lostOr(error);
       });
@@ -181,6 +184,27 @@ export class ChangeStream {
         (this.#last?.time ?? this.openedAt) - 1n;
     if (!atEnd) this.#quiet = undefined;
     return { events, token: this.#token, time: reached, atEnd };
+  }
+
+  #more(): Promise<Record<string, unknown>> {
+    return this.#source.db.command(
+      {
+        getMore: this.#cursor,
+        collection: '$cmd.aggregate',
+        batchSize: new Int32(this.#batch),
+        maxTimeMS: new Int32(this.#options.awaitMs),
+      },
+      { ...undecoded, session: this.#session } as never,
+    );
+  }
+
+  /** From here on documents are looked up: one of another collection, or an old one, has no image that was kept. */
+  async #lookUp(): Promise<void> {
+    const again = await ChangeStream.open(this.#source, 'updateLookup', this.position, this.#options);
+    await this.#session.endSession();
+    this.#session = again.#session;
+    this.#cursor = again.#cursor;
+    this.#fragments = [];
   }
 
   /**
@@ -227,7 +251,7 @@ export class ChangeStream {
   }
 
   async close(): Promise<void> {
-    await this.#db
+    await this.#source.db
       .command({ killCursors: '$cmd.aggregate', cursors: [this.#cursor] }, { session: this.#session })
       .catch(() => undefined);
     await this.#session.endSession().catch(() => undefined);

@@ -1,6 +1,7 @@
 // Documents written back to the old system: guarded by a version of their own, past the validation that keeps other writers out.
 import { Long } from 'bson';
 import type { ClientSession, Db } from 'mongodb';
+import { KnownFailure } from '../../core/failures.ts';
 import { idFromSourceId } from '../../core/identity.ts';
 import { mongo, type WrittenDatabase } from './connection.ts';
 import { exactly } from './exact.ts';
@@ -43,22 +44,30 @@ export async function lastWrittenBack(
 
 /**
  * Writes in transactions of a few megabytes; `version` must grow from call to call. A document that holds a newer version stays as it is: the
- * caller was thought dead and another has gone on. Returns a cluster time that all writes are included in.
+ * caller was thought dead and another has gone on. `until`, by `performance.now()`: a caller that hung for so long has been replaced, and what it
+ * would write may be old, though no guard says so. Returns a cluster time that all writes are included in.
  */
 export async function writeBack(
   source: WrittenDatabase,
   collection: string,
   version: bigint,
   writes: readonly WriteBack[],
+  until: number,
 ): Promise<bigint> {
   return mongo(`writing back to ${collection}`, async () => {
     const session = await source.session();
     try {
       for (const batch of batchesOf(writes))
-        await session.withTransaction(() => write(session, source.db, collection, version, batch), {
-          readConcern: { level: 'snapshot' },
-          writeConcern: { w: 'majority' },
-        });
+        await session.withTransaction(
+          () => {
+            if (performance.now() > until) throw new KnownFailure('StoreBusy', 'writing back took too long');
+            return write(session, source.db, collection, version, batch);
+          },
+          {
+            readConcern: { level: 'snapshot' },
+            writeConcern: { w: 'majority' },
+          },
+        );
       return versionOf(session.operationTime!);
     } finally {
       await session.endSession();
@@ -108,7 +117,15 @@ async function write(
   );
   const there = fresh.filter((one) => one.bytes !== undefined);
   const gone = fresh.filter((one) => one.bytes === undefined);
-  // Plain commands, because the driver's own methods would look into a replacement, and add to it.
+  // Removals first: a unique value may pass from one document of the batch to another. Plain commands, because the driver's own methods would look
+  // into a replacement, and add to it.
+  if (gone.length > 0)
+    await db
+      .command(
+        { delete: collection, deletes: gone.map(({ id }) => ({ q: { _id: idFromSourceId(id) }, limit: 1 })) },
+        { session },
+      )
+      .then(throwWriteErrors);
   if (there.length > 0)
     await db
       .command(
@@ -120,17 +137,11 @@ async function write(
         { session },
       )
       .then(throwWriteErrors);
-  if (gone.length > 0)
-    await db
-      .command(
-        { delete: collection, deletes: gone.map(({ id }) => ({ q: { _id: idFromSourceId(id) }, limit: 1 })) },
-        { session },
-      )
-      .then(throwWriteErrors);
 }
 
 /** A command reports a document's failure in its answer. The message may quote values: only its code is kept. */
 function throwWriteErrors(reply: { writeErrors?: readonly { code?: unknown }[] }): void {
   const [first] = reply.writeErrors ?? [];
-  if (first) throw Object.assign(new Error('a document could not be written back'), { code: Number(first.code) });
+  if (first)
+    throw new KnownFailure('TargetConflict', `a document could not be written back, code ${Number(first.code)}`);
 }

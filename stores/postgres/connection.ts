@@ -70,6 +70,8 @@ export function postgresFailure(error: unknown, doing: string): unknown {
     return say('StoreUnreachable', 'the database accepts no connections');
   if (code?.startsWith('53')) return say('StoreBusy', firstLine(error.message));
   if (code?.startsWith('23')) return say('TargetConflict', `a constraint is broken, code ${code}`);
+  // An entry too long for an index.
+  if (code === '54000') return say('ValueRefused', 'a value is too long for an index, code 54000');
   // Class 22 messages quote the value they could not read.
   if (code?.startsWith('22')) return say('ValueRefused', `a value does not fit its column, code ${code}`);
   return say('Defect', code ? `${firstLine(error.message)}, code ${code}` : firstLine(error.message));

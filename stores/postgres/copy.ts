@@ -12,6 +12,11 @@ export function encoderOf(target: TableTarget): Encode {
   const columns = Object.entries(target.columns).map(
     ([column, its]) => [column, encodeAs(its, `${target.name}.${column}`), its.notNull === true] as const,
   );
+  const indexed = [...(target.unique ?? []), ...(target.indexes ?? [])]
+    .map((index) =>
+      index.map((column) => column.replace(/ desc$/, '')).filter((column) => target.columns[column]?.type === 'text'),
+    )
+    .filter((index) => index.length > 0);
   return (sourceId, row) => {
     let line = escape(sourceId);
     let met = 0;
@@ -23,6 +28,7 @@ export function encoderOf(target: TableTarget): Encode {
       else line += '\t\\N';
     }
     refuseUnknown(target, row, met);
+    for (const index of indexed) refuseLong(target, index, row);
     return `${line}\n`;
   };
 }
@@ -34,6 +40,20 @@ function refuseUnknown(target: TableTarget, row: Row, met: number): void {
   if (given === met) return;
   const unknown = Object.keys(row).find((column) => !(column in target.columns));
   throw new TypeError(`${target.name} has no column ${unknown}`);
+}
+
+/** PostgreSQL's B-trees take entries of a third of a page, 2,704 bytes with their head; what compresses well may be longer, but who knows. */
+const longestEntry = 2600;
+
+function refuseLong(target: TableTarget, index: readonly string[], row: Row): void {
+  let bytes = 0;
+  for (const column of index) if (typeof row[column] === 'string') bytes += Buffer.byteLength(row[column]);
+  if (bytes > longestEntry)
+    quarantine(
+      'target_refused',
+      index[0]!,
+      `${target.name} has an index on ${index.join(', ')}, which takes ${longestEntry} bytes`,
+    );
 }
 
 /** What encodes a value of each type. Throws TypeError, naming the column, on a value the mapping should not have produced. */
@@ -73,8 +93,9 @@ function encodeAs(column: Column, place: string): (value: unknown) => string {
   }
 }
 
-/** An escaped NUL, and not an escaped backslash followed by `u0000`. */
-const nulEscape = /(?<!\\)(?:\\\\)*\\u0000/;
+/** An escaped NUL in JSON, and not an escaped backslash followed by `u0000`. */
+const nulEscape = /(?<!\\)((?:\\\\)*)\\u0000/;
+export const nulEscapes = new RegExp(nulEscape, 'g');
 const special = /[\\\n\r\t]/;
 const specials = /[\\\n\r\t]/g;
 const escapes: Record<string, string> = { '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' };

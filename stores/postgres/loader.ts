@@ -1,5 +1,6 @@
 // Loading a segment: rows, ledger, quarantine and the batch's own row in one transaction; the newest version of a document wins.
 import type pg from 'pg';
+import { KnownFailure } from '../../core/failures.ts';
 import { inTransaction, name } from './connection.ts';
 import { columnsOf } from './copy.ts';
 import { applyImages, type Applied, type Images } from './apply.ts';
@@ -68,7 +69,11 @@ export async function loadSegment(
       if ((error as pg.DatabaseError).code !== uniqueViolation) throw error;
       await client.query('rollback to savepoint straight');
     }
-    const applied = await applyImages(client, rows, { forgetElections: false });
+    const applied = await applyImages(client, rows, { forgetElections: false }).catch((error: pg.DatabaseError) => {
+      // Another writer took a unique value after this one had looked; tried again, it is seen.
+      if (error.code === uniqueViolation) throw new KnownFailure('StoreBusy', 'unique values are changing hands');
+      throw error;
+    });
     await around.outside?.(applied);
     await around.leave?.(client);
     await finishBatch(client, batch, applied.stale.length);

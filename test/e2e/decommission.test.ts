@@ -1,6 +1,7 @@
 // The end of the old system: a last snapshot that was verified, collections closed and renamed, and nothing before somebody says so.
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Snapshot } from '../../stores/snapshots/snapshot.ts';
 import { World } from '../support/world.ts';
@@ -38,9 +39,42 @@ test('before the approval the command refuses, and the old collections are there
   expect(await collections()).toEqual(expect.arrayContaining(['token_usage', 'users']));
 });
 
+test(
+  'approved too early it is refused: nothing goes back, nothing is renamed, and it is asked again',
+  { timeout: 120_000 },
+  async () => {
+    await world.rows(
+      `insert into migration_control.late_writes (collection_id, source_id, version, op_index, deleted)
+     select id, 'somebody', 1, 0, false from migration_control.collections where source = 'token_usage'`,
+    );
+    expect((await world.causeway(['approve', 'decommission'])).code).toBe(0);
+    const parked = await world.until((status) => status.state === 'parked', 60_000);
+    expect(parked.lastError).toMatchObject({ phase: 'cutover', type: 'DecommissionRefused' });
+    expect(parked.lastError!.message).toContain('were written after its writes had moved');
+    expect(await world.rows('select distinct write_mode, percentage from migration_control.routing')).toEqual([
+      { write_mode: 'new_system', percentage: 100 },
+    ]);
+    expect(await collections()).toEqual(expect.arrayContaining(['token_usage', 'users']));
+    await world.rows('delete from migration_control.late_writes');
+    expect((await world.causeway(['retry'])).code).toBe(0);
+    await world.until((status) => status.waitingFor?.includes('"decommission"') === true, 60_000);
+  },
+);
+
 test('approved: saved, verified, renamed and closed; the way back is gone', { timeout: 240_000 }, async () => {
+  // The application goes on in the new system.
+  let over = false;
+  const writing = (async () => {
+    for (let n = 0; !over; n++) {
+      await world.rows('update api_usage set output_tokens = $1 where id = (select min(id) from api_usage)', [n]);
+      await sleep(20);
+    }
+  })();
+  await sleep(500);
   expect((await world.causeway(['approve', 'decommission'])).code).toBe(0);
   await world.until((status) => status.state === 'completed', 120_000);
+  over = true;
+  await writing;
   const [saved] = await world.rows<{ detail: { folder: string; collections: Record<string, number> } }>(
     `select detail from migration_control.audit_log where action = 'old system saved'`,
   );

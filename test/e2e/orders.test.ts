@@ -84,6 +84,21 @@ test('a pause holds, resume goes on with the routing as the operator left it', a
   expect(await percentages()).toEqual([40]);
 });
 
+test('an incident while a stage waits for its approval is not kept for later: all goes back, and writes do not move', async () => {
+  await signal('advanceStage');
+  await world.until((status) => status.waitingFor?.includes('writes') === true);
+  await signal('reportIncident', { kind: 'data_corruption', detail: 'found by an auditor' });
+  const status = await world.until((one) => one.state === 'parked', 60_000);
+  expect(status.lastError).toMatchObject({ type: 'StageFailed' });
+  expect(status.lastError!.message).toContain('incident reported: data_corruption');
+  expect(await percentages()).toEqual([0]);
+  expect(await world.rows('select distinct write_mode from migration_control.routing')).toEqual([
+    { write_mode: 'dual_write' },
+  ]);
+  expect((await world.causeway(['retry'])).code).toBe(0);
+  await vi.waitFor(async () => expect(await percentages()).toEqual([10]), { timeout: 30_000 });
+});
+
 test('a gate waits for its approval and for no other; then the migration completes', async () => {
   await signal('advanceStage');
   const waiting = await world.until((status) => status.waitingFor !== null);

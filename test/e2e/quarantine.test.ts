@@ -10,6 +10,7 @@ import type { RetryReport } from '../../activities/quarantine.ts';
 import type { Explanation } from '../../lineage/index.ts';
 import { accountFor, feeds } from '../support/accounting.ts';
 import { checkEqual } from '../support/checker.ts';
+import type { Summary } from '../../control/verification-report.ts';
 import { World } from '../support/world.ts';
 
 const root = new URL('../../', import.meta.url).pathname;
@@ -281,6 +282,16 @@ test('the policy is corrected: exactly the documents concerned are loaded, while
   expect(explained.quarantine).toMatchObject([{ rule, type: 'string', resolution: 'loaded' }]);
   expect(JSON.stringify(explained)).not.toContain(secret);
   await everythingAccounted();
+  // Verification and its repair judge by it as well, though the migration was started with another.
+  const verified = await json<Summary>([
+    'verify',
+    '--collection',
+    'token_usage',
+    '--repair',
+    '--config',
+    settings('first'),
+  ]);
+  expect(verified).toMatchObject({ different: 0, open: 0, repaired: 0 });
 });
 
 test('a mapping is corrected: killed in the middle, the retry goes on, and every document is counted once', async () => {

@@ -3,6 +3,7 @@ import { serialize } from 'bson';
 import { ObjectId } from 'mongodb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { applyChanges, feedsOf, type Feed } from '../../activities/apply.ts';
+import { applyPatiently } from '../../activities/capture/lane.ts';
 import { redoDue } from '../../activities/capture/redo.ts';
 import { catchingUp } from '../../activities/capture/caught-up.ts';
 import { enroll } from '../../activities/plan.ts';
@@ -106,6 +107,30 @@ test('a change that clashes while its document is being read again is read once 
   await streamHasShown(next().time);
   await expect.poll(async () => (await redo().catch(() => 0), await statusOf(document))).toBe('new');
   expect(await notes()).toBe(0);
+});
+
+test('a unique value that another writer takes in the same moment is a clash, and no refusal', async () => {
+  const first = session('raced');
+  const second = session('raced', { status: 'second' });
+  await world.source.collection('sessions').insertMany([first, second]);
+  const other = await world.pool.connect();
+  await other.query('begin');
+  await applyChanges(resources, other, [change(first)], settings);
+  // Nobody sees the first session yet; the second waits for its row.
+  const applying = inTransaction(resources.postgres, 'testing', (client) =>
+    applyPatiently(resources, client, [change(second)], settings),
+  );
+  await expect
+    .poll(async () => (await world.rows(`select 1 from pg_stat_activity where wait_event_type = 'Lock'`)).length)
+    .toBeGreaterThan(0);
+  await other.query('commit');
+  other.release();
+  expect(await applying).toMatchObject({ quarantined: 0, clashes: [{ id: sourceId(second._id) }] });
+  expect(await notes()).toBe(1);
+  await world.source.collection('sessions').deleteOne({ _id: first._id });
+  await apply({ ...change(first), bytes: undefined as never });
+  await streamHasShown(next().time);
+  await expect.poll(async () => (await redo().catch(() => 0), await statusOf(second))).toBe('second');
 });
 
 test('what is read again stays noted while the stream has not shown what stands in the targets', async () => {

@@ -118,6 +118,17 @@ test.each<[unknown, string | undefined, string | undefined]>([
   expect([read?.symbol, read?.market]).toEqual([symbol, market]);
 });
 
+test('more than an index takes sets the document aside, by characters that are several bytes too', () => {
+  const indexed = encoderOf(
+    table('t', { columns: { a: text(), b: text(), c: text() }, unique: [['a']], indexes: [['b', 'c desc']] }),
+  );
+  expect(indexed('id', { a: 'x'.repeat(2600), b: 'y'.repeat(2000) })).toContain('x'.repeat(2600));
+  for (const row of [{ a: 'x'.repeat(2601) }, { a: '码'.repeat(900) }, { b: 'y'.repeat(2000), c: 'z'.repeat(601) }])
+    expect(() => indexed('id', row)).toThrow(/has an index on .*, which takes 2600 bytes/);
+  const free = encoderOf(table('t', { columns: { a: text() } }));
+  expect(free('id', { a: 'x'.repeat(5000) }).length).toBeGreaterThan(5000);
+});
+
 describe('COPY text', () => {
   const encode = encoderOf(
     table('t', {

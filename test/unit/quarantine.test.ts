@@ -1,13 +1,30 @@
 // Quarantine without a server: redaction, encryption, readings of an id, types at a path, budget.
 import { randomBytes } from 'node:crypto';
-import { Double, EJSON, Int32, Long, ObjectId } from 'bson';
+import { Double, EJSON, Int32, Long, ObjectId, serialize } from 'bson';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { Shaper } from '../../activities/shape.ts';
 import { Vault, VaultError, isSealed } from '../../control/vault.ts';
 import { typeAt } from '../../core/bson-type.ts';
 import { sourceId, sourceIdsOf } from '../../core/identity.ts';
 import { judgeQuarantine } from '../../core/quarantine.ts';
 import { isSecretName, redact } from '../../core/redact.ts';
+import { loadMappings } from '../../mappings/registry.ts';
+
+const mappings = await loadMappings();
+
+test('a document set aside is JSON that PostgreSQL takes, whatever stands before a NUL', () => {
+  const shaper = new Shaper(mappings.get('token_usage')!, 'token_usage', 1, Vault.from(undefined));
+  const texts = ['\u0000', '\\u0000', '\\\u0000', '\\\\u0000', '\u0000\u0000', 'a\u0000\\\\\u0000'];
+  for (const text of texts) {
+    const document = { _id: new ObjectId(), text };
+    const image = { id: 'x', version: { time: 1n, op: 0 }, bytes: serialize(document), document };
+    const json = shaper.aside(image);
+    // jsonb refuses an escape of NUL: an odd number of backslashes before u0000.
+    expect([...json.matchAll(/(\\+)u0000/g)].every(([, slashes]) => slashes!.length % 2 === 0)).toBe(true);
+    expect((JSON.parse(json) as { text: string }).text).toBe(text.replaceAll('\u0000', '\\u0000'));
+  }
+});
 
 const secretName = fc
   .tuple(

@@ -10,6 +10,7 @@ import {
 } from '@temporalio/workflow';
 import type { StageOutcome } from '../../core/cutover.ts';
 import type { Decision } from '../../core/decision.ts';
+import type { Incident } from '../../core/evidence.ts';
 import { incidentOrder } from '../../core/orders.ts';
 import type { Settings, Stage } from '../../core/settings.ts';
 import {
@@ -57,6 +58,9 @@ class Course {
   readonly #monitor: Monitor;
   readonly #approved = new Set<string>();
   #advanced = false;
+  /** Reported while the stage is not being watched: what it was about to do is not done. */
+  #incident: string | undefined;
+  #watched = false;
 
   constructor(input: StageInput, settings: Settings) {
     this.#input = input;
@@ -89,7 +93,9 @@ class Course {
       reportIncidentSignal,
       (payload) => {
         const read = incidentOrder.safeParse(payload);
-        if (read.success) this.#monitor.report({ kind: read.data.kind });
+        if (!read.success) return;
+        if (this.#watched) this.#monitor.report({ kind: read.data.kind });
+        else this.#incident = read.data.kind;
       },
       { description: 'Judged at once, whatever is being sampled' },
     );
@@ -99,15 +105,33 @@ class Course {
     const { stage } = this.#input;
     if (stage.approve) await this.#approval(stage.name);
     await this.#gates();
+    if (this.#incident !== undefined) return this.#fled(this.#incident);
     await this.#move();
+    // One that came meanwhile is judged with what now stands.
+    if (this.#incident !== undefined) this.#monitor.report({ kind: this.#incident as Incident['kind'] });
+    this.#incident = undefined;
+    this.#watched = true;
     const outcome = await this.#soak();
-    return outcome.is === 'passed' ? this.#conclude() : outcome;
+    this.#watched = false;
+    if (outcome.is !== 'passed') return outcome;
+    const end = await this.#conclude();
+    return this.#incident === undefined ? end : this.#fled(this.#incident);
+  }
+
+  /** An incident outside of the watching needs no evidence beside it. */
+  async #fled(kind: string): Promise<StageOutcome> {
+    const reason = `incident reported: ${kind}`;
+    await this.#tell(null, {
+      decision: { decision: `rollback, immediate, of ${this.#input.stage.name}`, reason, severity: 'critical' },
+    });
+    return { is: 'back', mode: 'immediate', reasons: [reason] };
   }
 
   async #approval(gate: string): Promise<void> {
     const { approvalSeconds } = this.#input;
     await this.#tell(`approve {"gate": "${gate}"}`);
-    if (!(await condition(() => this.#approved.has(gate), approvalSeconds * 1000)))
+    const heard = () => this.#approved.has(gate) || this.#incident !== undefined;
+    if (!(await condition(heard, approvalSeconds * 1000)))
       throw failure({ type: 'ApprovalTimedOut', message: `Nobody approved ${gate} within ${approvalSeconds} s.` });
     await this.#tell(null);
   }
@@ -119,7 +143,7 @@ class Course {
     const until = Date.now() + gateSeconds * 1000;
     for (;;) {
       const shut = await control.shutGates({ collections, lagMs: gateLagMs, quarantineShare: quarantineBudget });
-      if (shut.length === 0) return this.#tell(null);
+      if (shut.length === 0 || this.#incident !== undefined) return this.#tell(null);
       await this.#tell(`gates of ${stage.name}: ${shut.join(' ')}`.slice(0, 1000));
       if (Date.now() >= until)
         throw failure({ type: 'GateShut', message: `${stage.name} cannot begin: ${shut.join(' ')}` });

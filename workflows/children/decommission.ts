@@ -1,6 +1,7 @@
 // The end of the old system: a last snapshot that was verified, then its collections closed and renamed. From there nothing goes back by itself.
 import { workflowInfo } from '@temporalio/workflow';
 import type { Saved } from '../../activities/decommission/save.ts';
+import { failures } from '../../core/failures.ts';
 import { failure, reasonOf } from '../lib/reason.ts';
 import { introduce } from '../lib/report.ts';
 import { stopCapture } from '../lib/start-capture.ts';
@@ -42,6 +43,8 @@ export async function decommission(input: DecommissionInput): Promise<Decommissi
     );
     return { saved, retired, removed };
   } catch (error) {
-    throw failure(reasonOf(error));
+    const reason = reasonOf(error);
+    // Whatever it was, the traffic is not moved back for it.
+    throw failure(failures[reason.type].then === 'compensate' ? { ...reason, type: 'DecommissionRefused' } : reason);
   }
 }

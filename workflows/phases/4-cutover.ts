@@ -1,5 +1,6 @@
 // Phase 4: reads move step by step, then writes.
 import {
+  CancellationScope,
   condition,
   executeChild,
   getExternalWorkflowHandle,
@@ -11,6 +12,7 @@ import { retreatFrom, type StageOutcome } from '../../core/cutover.ts';
 import {
   advanceStageSignal,
   approveSignal,
+  pauseSignal,
   reportIncidentSignal,
   stageProgressSignal,
   rootId,
@@ -56,9 +58,9 @@ export async function cutoverPhase(
   setHandler(
     reportIncidentSignal,
     async (payload) =>
-      void (await pass()
-        ?.signal(reportIncidentSignal, payload)
-        .catch(() => undefined)),
+      void (await (
+        pass()?.signal(reportIncidentSignal, payload) ?? getExternalWorkflowHandle(root).signal(pauseSignal)
+      ).catch(() => undefined)),
   );
 
   for (const [index, stage] of stages.entries()) {
@@ -91,7 +93,8 @@ export async function cutoverPhase(
       staticSummary: stage.name,
     });
     current = undefined;
-    if (outcome?.is === 'back') await leave(input, index, outcome);
+    // Begun, it is not left half done, whatever is ordered meanwhile.
+    if (outcome?.is === 'back') await CancellationScope.nonCancellable(() => leave(input, index, outcome));
     await getExternalWorkflowHandle(root).signal(stageProgressSignal, {
       stage: index + 1,
       waitingFor: null,
@@ -128,8 +131,6 @@ async function leave(
   const { failed, routing: routes } = await executeChild(rollback, {
     workflowId: `${rootId(input.name)}/rollback`,
     args: [input.name, [{ undo: 'cutover', to }], input.settings],
-    // Once begun it is not left half done.
-    cancellationType: 'ABANDON',
   });
   if (failed) throw failure(failed.reason);
   await getExternalWorkflowHandle(rootId(input.name)).signal(stageProgressSignal, {

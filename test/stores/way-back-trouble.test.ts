@@ -1,15 +1,15 @@
-// What an applier of the way back leaves that dies between its two stores: documents in the old system that the ledger knows nothing of.
+// The way back where something goes wrong: appliers that died or hung, documents that cannot be brought back, changes that meet others.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ObjectId } from 'bson';
+import { ObjectId, serialize } from 'bson';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { feedsOf } from '../../activities/apply.ts';
 import { Slice } from '../../activities/capture/slice.ts';
 import type { Resources } from '../../activities/resources.ts';
 import { applyReverse } from '../../activities/reverse/apply.ts';
-import { armReverse } from '../../activities/reverse/arm.ts';
+import { armReverse, disarmReverse } from '../../activities/reverse/arm.ts';
 import { readReverseChanges } from '../../activities/reverse/read.ts';
 import { rebuildDocuments } from '../../activities/reverse/rebuild.ts';
-import { bringingBack } from '../../control/reverse.ts';
+import { bringingBack, reverseStatus } from '../../control/reverse.ts';
 import { writeBack } from '../../stores/mongodb/write-back.ts';
 import { digestOf } from '../../activities/shape.ts';
 import { World } from '../support/world.ts';
@@ -19,7 +19,7 @@ let world: World;
 let resources: Resources;
 
 beforeAll(async () => {
-  world = await World.open('deadapplier');
+  world = await World.open('trouble');
   await world.seed(1200, 0, ['token_usage', 'analysis_results', 'subscription_users']);
   await world.worker();
   const ran = await world.causeway(['start', '--until', 'data', '--wait']);
@@ -59,9 +59,13 @@ async function dieAfterWriting(id: string): Promise<void> {
     const known = new Map(old ? [[id, old as unknown as Uint8Array]] : []);
     const rebuilt = (await rebuildDocuments(resources, client, feed, [id], known, settings)).get(id)!;
     const bytes = rebuilt.is === 'document' ? rebuilt.bytes : undefined;
-    await writeBack(resources.source, 'token_usage', BigInt(row!.v), [
-      { id, bytes, digest: bytes ? digestOf(bytes) : 0n },
-    ]);
+    await writeBack(
+      resources.source,
+      'token_usage',
+      BigInt(row!.v),
+      [{ id, bytes, digest: bytes ? digestOf(bytes) : 0n }],
+      performance.now() + 10_000,
+    );
   } finally {
     await client.query('rollback');
     client.release();
@@ -131,6 +135,88 @@ test('removed, made again and written back by one who died, removed: each time t
   await remove(id);
   await drain();
   expect(await inOld(id)).toBeNull();
+});
+
+test('one who hung before writing writes nothing any more', async () => {
+  const id = new ObjectId().toHexString();
+  await expect(
+    writeBack(
+      resources.source,
+      'token_usage',
+      1n << 40n,
+      [{ id, bytes: serialize({ _id: new ObjectId(id) }), digest: 1n }],
+      performance.now() - 1,
+    ),
+  ).rejects.toMatchObject({ type: 'StoreBusy' });
+  expect(await inOld(id)).toBeNull();
+});
+
+test('a unique value of the old system passes from one document to another within a batch', async () => {
+  const old = world.source.collection('token_usage');
+  await old.createIndex({ model_name: 1 }, { unique: true, partialFilterExpression: { model_name: 'unique value' } });
+  const [first, second] = [new ObjectId().toHexString(), new ObjectId().toHexString()];
+  const name = (id: string) =>
+    world.pool.query(`update api_usage set model_name = 'unique value' where source_id = $1`, [id]);
+  await insert(first);
+  await name(first);
+  await drain();
+  expect(await inOld(first)).toMatchObject({ model_name: 'unique value' });
+  await insert(second);
+  await name(second);
+  await remove(first);
+  await drain();
+  expect([await inOld(first), await inOld(second)]).toMatchObject([null, { model_name: 'unique value' }]);
+  await old.dropIndex('model_name_1');
+});
+
+test('a row that no document can stand for stops no other, and is told', async () => {
+  const good = [new ObjectId().toHexString(), new ObjectId().toHexString()] as const;
+  await insert(good[0]);
+  await insert('u-17');
+  await insert(good[1]);
+  await drain();
+  for (const id of good) expect(await inOld(id)).not.toBeNull();
+  expect((await reverseStatus(resources.postgres))!.unsaid).toBe(1);
+  expect(await world.rows(`select paths from migration_control.reverse_unsaid where source_id = 'u-17'`)).toEqual([
+    { paths: 'the whole document (Defect)' },
+  ]);
+  await world.pool.query(`delete from api_usage where source_id = 'u-17'`);
+  await drain();
+  expect((await reverseStatus(resources.postgres))!.unsaid).toBe(1);
+});
+
+test('the way back is not taken down while the new system has writes, and no writes move where there is none', async () => {
+  await expect(disarmReverse(resources)).rejects.toMatchObject({ type: 'SwitchRefused' });
+  expect(await reverseStatus(resources.postgres)).toBeDefined();
+});
+
+test('moved back in an emergency: what follows is compared before capture brings what the old system was given since', async () => {
+  const [{ source_id: id }] = (await world.rows<{ source_id: string }>(
+    `select source_id from api_usage where source_id ~ '^[0-9a-f]{24}$' order by 1 limit 1`,
+  )) as [{ source_id: string }];
+  await world.pool.query('update api_usage set output_tokens = 4711 where source_id = $1', [id]);
+  await world.pool.query(
+    `update migration_control.routing set write_mode = 'old'; update migration_control.outbox set leftover = true`,
+  );
+  await world.source.collection('token_usage').updateOne({ _id: new ObjectId(id) }, { $set: { output_tokens: 12 } });
+  const tokens = async () =>
+    (await world.rows<{ n: string }>('select output_tokens as n from api_usage where source_id = $1', [id]))[0]!.n;
+  // Capture has met it, and leaves it for later.
+  await vi.waitFor(
+    async () =>
+      expect(await world.rows('select 1 from migration_control.redo where source_id = $1', [id])).toHaveLength(1),
+    { timeout: 20_000 },
+  );
+  expect(await tokens()).toBe('4711');
+  await drain();
+  expect(await world.rows('select kept, document is null as gone from migration_control.reverse_conflicts')).toEqual([
+    { kept: 'old', gone: false },
+  ]);
+  await vi.waitFor(async () => expect(await tokens()).toBe('12'), { timeout: 20_000 });
+  expect(await inOld(id)).toMatchObject({ output_tokens: 12 });
+  await world.pool.query(
+    `delete from migration_control.reverse_conflicts; update migration_control.routing set write_mode = 'new_system'`,
+  );
 });
 
 test('what the target MongoDB was given before writes moved back in an emergency is a leftover, though it is read later', async () => {
