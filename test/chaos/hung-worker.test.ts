@@ -15,10 +15,12 @@ test('hung before its commit: its lanes move, and its late commit does not count
   await world.seed(1500, 0.02);
   const writer = startLegacyWriter({ url: world.environment['SOURCE_MONGODB_URL']!, perSecond: 100, seed: 31 });
   const watch = new Watch(world.environment);
-  // The 40th batch of this process: by then all lanes run.
-  const hung = await startWorker(world, { CAUSEWAY_KILL_AT: 'lane.before-commit:40', CAUSEWAY_KILL_WITH: 'SIGSTOP' });
+  const first = await startWorker(world);
+  expect((await world.causeway(['start', '--until', 'data', '--wait'])).code).toBe(0);
+  first.kill('SIGKILL');
+  // The 10th batch of this process: by then all lanes run.
+  const hung = await startWorker(world, { CAUSEWAY_KILL_AT: 'lane.before-commit:10', CAUSEWAY_KILL_WITH: 'SIGSTOP' });
   try {
-    expect((await world.causeway(['start', '--until', 'data'])).code).toBe(0);
     const holdersOf = async () =>
       (await world.rows<{ holder: string }>('select distinct holder from migration_control.capture_position')).map(
         (row) => row.holder,
