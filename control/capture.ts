@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import type { Version } from '../core/guard.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
-import { tokenOf } from '../stores/mongodb/changes.ts';
+import { tokenOf } from '../stores/mongodb/token.ts';
 
 export interface StreamRow {
   readonly epoch: number;

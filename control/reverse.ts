@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import { holdRoutes } from './routing.ts';
 import { query } from '../stores/postgres/connection.ts';
-import { tokenOf } from '../stores/mongodb/changes.ts';
+import { tokenOf } from '../stores/mongodb/token.ts';
 
 export interface ReverseRow {
   readonly epoch: number;

@@ -2,7 +2,8 @@
 import type { Settings } from '../../core/settings.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { readStream } from '../../control/capture.ts';
-import { ChangeStream, imagesOf, tokenText } from '../../stores/mongodb/changes.ts';
+import { ChangeStream, imagesOf } from '../../stores/mongodb/changes.ts';
+import { tokenText } from '../../stores/mongodb/token.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { inTransaction } from '../../stores/postgres/connection.ts';
 import { enroll } from '../plan.ts';

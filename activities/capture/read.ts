@@ -3,15 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { holdsStream, openGap, readStream, takeStream, type StreamRow } from '../../control/capture.ts';
 import { KnownFailure } from '../../core/failures.ts';
-import {
-  ChangeStream,
-  clockOf,
-  StreamLost,
-  type Batch,
-  type ChangeEvent,
-  type OtherEvent,
-  tokenText,
-} from '../../stores/mongodb/changes.ts';
+import { ChangeStream, clockOf, type Batch, type ChangeEvent, type OtherEvent } from '../../stores/mongodb/changes.ts';
+import { StreamLost, tokenText } from '../../stores/mongodb/token.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { inTransaction, query } from '../../stores/postgres/connection.ts';
 import { feedsOf, type Feed } from '../apply.ts';

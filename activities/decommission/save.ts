@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import type { Manifest, ManifestPart } from '../../core/checkpoints.ts';
 import { nameAt, totalOf } from '../../core/checkpoints.ts';
 import { KnownFailure } from '../../core/failures.ts';
+import { takeReverse } from '../../control/reverse.ts';
 import { query } from '../../stores/postgres/connection.ts';
 import { present, shapeOf } from '../../stores/mongodb/snapshot.ts';
 import { ContentDigest } from '../../stores/snapshots/digest.ts';
@@ -33,25 +34,8 @@ export async function saveOld(resources: Resources, order: SaveOrder, say: Say):
   const known = await savedBefore(resources, order.run, collections.length === 0);
   if (known) return known;
   await refuseUnready(resources);
-  return holdingBack(resources, () => save(resources, order, collections, say));
-}
-
-/** Nothing is brought back meanwhile: the application goes on in the new system, and the snapshot is compared with what stands. */
-async function holdingBack<T>({ postgres }: Resources, work: () => Promise<T>): Promise<T> {
-  const client = await postgres.connect();
-  try {
-    await query(client, 'holding the way back', 'begin');
-    await query(client, 'holding the way back', 'select 1 from migration_control.reverse_position for update');
-    return await work();
-  } finally {
-    await client.query('rollback').then(
-      () => client.release(),
-      (error: Error) => client.release(error),
-    );
-  }
-}
-
-async function save(resources: Resources, order: SaveOrder, collections: readonly string[], say: Say): Promise<Saved> {
+  // An applier of the way back that has not heard yet that it is over is refused from now on.
+  await takeReverse(resources.postgres, 'epoch', 'decommission');
   const folder = join(resolve(resources.home, order.snapshotDirectory, `${order.migration}.old`), nameAt(new Date()));
   const draft = await Draft.open(folder);
   try {

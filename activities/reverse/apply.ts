@@ -24,7 +24,8 @@ const idleMs = 20;
 const writeMs = 10_000;
 /** A document that fails alone so often is set aside, so that the others come back. */
 const triesAlone = 5;
-const asideMost = 100;
+/** One after the other, with none between that came back: then it is not the documents. */
+const asideMost = 3;
 
 /** Applies until its slice is over. One at a time: taking over raises the epoch, and each transaction checks it. */
 export async function applyReverse(resources: Resources, settings: ChangeSettings, slice: Slice): Promise<SliceResult> {
@@ -41,6 +42,7 @@ export async function applyReverse(resources: Resources, settings: ChangeSetting
       if (applied === 'closed' || applied === 'superseded') return { ended: applied };
       patience.rewarded();
       most = Math.min(most * 2, keysAtOnce);
+      aside = 0;
       if (applied === 0) await sleep(idleMs);
     } catch (error) {
       const failure = postgresFailure(error, 'bringing changes back');

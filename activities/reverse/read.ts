@@ -2,7 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readReverse, takeReverse } from '../../control/reverse.ts';
 import { sourceId } from '../../core/identity.ts';
-import { ChangeStream, StreamLost, type Batch, tokenText } from '../../stores/mongodb/changes.ts';
+import { ChangeStream, type Batch } from '../../stores/mongodb/changes.ts';
+import { StreamLost, tokenText } from '../../stores/mongodb/token.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { inTransaction } from '../../stores/postgres/connection.ts';
 import { Patience, type Slice, type SliceResult } from '../capture/slice.ts';

@@ -1,17 +1,11 @@
 // The change stream of a source database, undecoded, with every position it passes; what it cannot go on from is a gap, never skipped.
-import { deserialize, EJSON, Int32, onDemand, type Long, type Timestamp } from 'bson';
+import { deserialize, Int32, onDemand, type Long, type Timestamp } from 'bson';
 import { MongoServerError, type ClientSession, type Db, type MongoClient } from 'mongodb';
 import { numbered, type Version } from '../../core/guard.ts';
 import { sourceId } from '../../core/identity.ts';
 import { mongo } from './connection.ts';
 import { batchFor, versionOf } from './source.ts';
-
-/** A resume token as MongoDB writes it; opaque but for being kept. */
-export type Token = Record<string, unknown>;
-
-/** As JSON: a token may hold binary data beside its text. */
-export const tokenText = (token: Token): string => EJSON.stringify(token, { relaxed: false });
-export const tokenOf = (json: Record<string, unknown>): Token => EJSON.deserialize(json, { relaxed: false }) as Token;
+import { lostOr, timeOf, type Token } from './token.ts';
 
 /** Where the images of updates come from: written with the change, or looked up when the change is read (then later, or gone). */
 export type Images = 'post-images' | 'updateLookup';
@@ -44,37 +38,6 @@ export interface Batch {
   readonly time: bigint;
   /** Nothing more was there to read. */
   readonly atEnd: boolean;
-}
-
-/** The stream cannot be resumed: what happened, in the server's code and a sentence. */
-export class StreamLost extends Error {
-  readonly kind: 'history-lost' | 'token-refused';
-  constructor(kind: StreamLost['kind'], message: string) {
-    super(message);
-    this.name = 'StreamLost';
-    this.kind = kind;
-  }
-}
-
-/** 286 ChangeStreamHistoryLost, 136 CappedPositionLost, 234 oplog rolled over under a cursor: what was to be read is no longer there. */
-const historyLost = new Set([286, 136, 234]);
-/** 280 ChangeStreamFatalError, 260 InvalidResumeToken, 50811/40647/40648 a token this server did not write or cannot read. */
-const tokenRefused = new Set([280, 260, 222, 50811, 40647, 40648, 40649, 40576]);
-
-function lostOr(error: unknown): unknown {
-  if (!(error instanceof MongoServerError)) return error;
-  const code = Number(error.code);
-  if (historyLost.has(code) || /resume (of change stream was not possible|point may no longer)/i.test(error.message))
-    return new StreamLost(
-      'history-lost',
-      `the source no longer holds the changes since the last one read (code ${code})`,
-    );
-  if (tokenRefused.has(code))
-    return new StreamLost(
-      'token-refused',
-      `the source does not accept the position of the last change read (code ${code})`,
-    );
-  return error;
 }
 
 /** NoMatchingDocument: images were asked for, and a change in the database has none. */
@@ -256,15 +219,6 @@ export class ChangeStream {
       .catch(() => undefined);
     await this.#session.endSession().catch(() => undefined);
   }
-}
-
-/**
- * The cluster time in MongoDB's own tokens: a key string that begins with a timestamp. It is what the stream has passed; the time of a reply may be
- * ahead of it by what no majority has yet. Undefined for tokens of another make.
- */
-function timeOf(token: Token): bigint | undefined {
-  const data = String(token['_data']);
-  return /^82[0-9a-f]{16}/i.test(data) ? BigInt(`0x${data.slice(2, 18)}`) : undefined;
 }
 
 /** Where to go on, and the version of the last event, from which operations of the same cluster time are counted on. */

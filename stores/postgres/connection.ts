@@ -56,7 +56,9 @@ const unreachable =
 /** A driver error as a known failure. Keeps code, table and constraint; leaves out `detail`, which holds values. */
 export function postgresFailure(error: unknown, doing: string): unknown {
   if (!(error instanceof Error) || error instanceof KnownFailure) return error;
-  const { code, message, table, constraint } = error as pg.DatabaseError;
+  const { message, table, constraint } = error as pg.DatabaseError;
+  const given: unknown = (error as pg.DatabaseError).code;
+  const code = typeof given === 'string' ? given : undefined;
   // A file that rows are copied to or from.
   if (code !== undefined && fileCodes.has(code)) return error;
   const place = [table && `table ${table}`, constraint && `constraint ${constraint}`].filter(Boolean).join(', ');

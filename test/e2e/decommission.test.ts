@@ -2,6 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ObjectId } from 'mongodb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Snapshot } from '../../stores/snapshots/snapshot.ts';
 import { World } from '../support/world.ts';
@@ -55,6 +56,12 @@ test(
       { write_mode: 'new_system', percentage: 100 },
     ]);
     expect(await collections()).toEqual(expect.arrayContaining(['token_usage', 'users']));
+    // The new system's changes still go to the old one.
+    const [row] = await world.rows<{ source_id: string }>(
+      `update api_usage set output_tokens = 4711 where id = (select min(id) from api_usage where source_id ~ '^[0-9a-f]{24}$') returning source_id`,
+    );
+    const inOld = () => world.source.collection('token_usage').findOne({ _id: new ObjectId(row!.source_id) });
+    await expect.poll(inOld, { timeout: 20_000 }).toMatchObject({ output_tokens: 4711 });
     await world.rows('delete from migration_control.late_writes');
     expect((await world.causeway(['retry'])).code).toBe(0);
     await world.until((status) => status.waitingFor?.includes('"decommission"') === true, 60_000);

@@ -2,7 +2,8 @@
 import { Binary } from 'bson';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openMongo } from '../../stores/mongodb/connection.ts';
-import { ChangeStream, tokenOf, tokenText, type ChangeEvent } from '../../stores/mongodb/changes.ts';
+import { ChangeStream, type ChangeEvent } from '../../stores/mongodb/changes.ts';
+import { tokenOf, tokenText } from '../../stores/mongodb/token.ts';
 import { World } from '../support/world.ts';
 
 let world: World;

@@ -1,12 +1,12 @@
 // The end of the old system: a last snapshot that was verified, then its collections closed and renamed. From there nothing goes back by itself.
-import { workflowInfo } from '@temporalio/workflow';
+import { patched, workflowInfo } from '@temporalio/workflow';
 import type { Saved } from '../../activities/decommission/save.ts';
 import { failures } from '../../core/failures.ts';
 import { failure, reasonOf } from '../lib/reason.ts';
 import { introduce } from '../lib/report.ts';
 import { stopCapture } from '../lib/start-capture.ts';
-import { stopReverse } from '../lib/start-reverse.ts';
-import { long } from '../proxies.ts';
+import { bringChangesBack, stopReverse } from '../lib/start-reverse.ts';
+import { control, long } from '../proxies.ts';
 
 export interface DecommissionInput {
   readonly migration: string;
@@ -21,18 +21,33 @@ export interface Decommissioned {
   readonly removed: readonly string[];
 }
 
+/** Histories recorded before the way back was stopped first replay with the order they had. */
+const quietWhileSaving = 'quiet-while-saving';
+
+/** Nothing has been taken out of use: the new system's changes go on to the old one. The settings are those the way back was anchored with. */
+async function goOn(migration: string): Promise<void> {
+  const standing = await control.writesStand();
+  if (standing && standing.moved.length > 0)
+    await bringChangesBack(migration, { zone: 'Asia/Shanghai', providers: [] });
+}
+
 /** Each step can be repeated; until the old collections are renamed nothing has changed but that a snapshot is there. */
 export async function decommission(input: DecommissionInput): Promise<Decommissioned> {
   const { migration, snapshotDirectory } = input;
   introduce(migration, 'decommission', '## Decommission\n\nSaving the old collections');
+  const quiet = patched(quietWhileSaving);
+  let saving = true;
   try {
+    // The application goes on in the new system; what is saved is the old one as it is now.
+    if (quiet) await stopReverse(migration);
     const saved = await long.saveOld({ migration, snapshotDirectory, run: workflowInfo().runId });
     introduce(
       migration,
       'decommission',
       `## Decommission\n\nSaved and verified in \`${saved.folder}\`; taking the old collections out of use`,
     );
-    await stopReverse(migration);
+    saving = false;
+    if (!quiet) await stopReverse(migration);
     await stopCapture(migration);
     const retired = await long.retireOld(saved);
     const removed = input.removeLedger ? await long.removeServing() : [];
@@ -44,6 +59,7 @@ export async function decommission(input: DecommissionInput): Promise<Decommissi
     return { saved, retired, removed };
   } catch (error) {
     const reason = reasonOf(error);
+    if (quiet && saving) await goOn(migration);
     // Whatever it was, the traffic is not moved back for it.
     throw failure(failures[reason.type].then === 'compensate' ? { ...reason, type: 'DecommissionRefused' } : reason);
   }
