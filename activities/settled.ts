@@ -4,7 +4,7 @@ import { readStream } from '../control/capture.ts';
 import { versionOf } from '../stores/mongodb/source.ts';
 import { mongo } from '../stores/mongodb/connection.ts';
 import { KnownFailure } from '../core/failures.ts';
-import { catchingUp } from './capture/caught-up.ts';
+import { comingTogether } from './capture/caught-up.ts';
 import type { Resources } from './resources.ts';
 
 /** A scan of minutes under a thousand writes a second leaves this many. */
@@ -41,7 +41,7 @@ export async function untilSettled<T>(
  */
 export async function caughtUp(resources: Resources, heartbeat: () => void): Promise<boolean> {
   if (!(await readStream(resources.postgres))) return false;
-  const isCaughtUp = catchingUp(resources, await nowAtSource(resources));
+  const isCaughtUp = comingTogether(resources, await nowAtSource(resources));
   for (const until = Date.now() + patienceMs; Date.now() < until; await sleep(100)) {
     heartbeat();
     if (await isCaughtUp()) return true;

@@ -3,7 +3,9 @@ import { currentGap, readStream } from '../../control/capture.ts';
 import { mark } from '../../control/stale-files.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { query } from '../../stores/postgres/connection.ts';
+import { feedsOf } from '../apply.ts';
 import type { Resources } from '../resources.ts';
+import { findReferences, parentsOf } from './redo.ts';
 
 /**
  * To be called again and again: true when every change up to `version` (cluster time, decimal text) has been applied, and what these changes left
@@ -39,5 +41,25 @@ export function catchingUp({ postgres }: Pick<Resources, 'postgres'>, version: s
       [left.at, left.files],
     );
     return !row!.waiting;
+  };
+}
+
+/**
+ * The same, and rows that came before the one they name have been given it: they are looked for here, because nobody may come to it in time. Whoever
+ * looks after the targets may just have died, or the new system is about to be authoritative, and then no document of the old one is read again.
+ */
+export function comingTogether(
+  resources: Pick<Resources, 'postgres' | 'mappings'>,
+  version: string,
+): () => Promise<boolean> {
+  const first = catchingUp(resources, version);
+  let second: (() => Promise<boolean>) | undefined;
+  return async () => {
+    if (!second) {
+      if (!(await first())) return false;
+      await findReferences(resources.postgres, parentsOf(resources, await feedsOf(resources)));
+      second = catchingUp(resources, version);
+    }
+    return second();
   };
 }

@@ -9,7 +9,7 @@ import { mongo } from '../../stores/mongodb/connection.ts';
 import type { ChangeSettings } from '../apply.ts';
 import { classified } from '../failing.ts';
 import type { Resources } from '../resources.ts';
-import { catchingUp } from './caught-up.ts';
+import { comingTogether } from './caught-up.ts';
 import { applyLane } from './lane.ts';
 import { openCapture } from './open.ts';
 import { readChanges } from './read.ts';
@@ -41,7 +41,7 @@ export function captureControlActivities(resources: Resources) {
     /** Waits until everything written to the source before now stands in the targets. */
     awaitCaughtUp: async () => {
       const version = await sourceVersion(resources);
-      const isCaughtUp = catchingUp(resources, version);
+      const isCaughtUp = comingTogether(resources, version);
       const { cancellationSignal } = Context.current();
       const patience = new Patience({ say: heartbeat });
       for (let caughtUp = false; !caughtUp && !cancellationSignal.aborted;) {

@@ -9,6 +9,7 @@ import { holdRoutes } from '../../control/routing.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
 import { inTransaction, name, query } from '../../stores/postgres/connection.ts';
 import type { Origin } from '../../stores/postgres/ledger.ts';
+import type { TableTarget } from '../../stores/postgres/target.ts';
 import { applyChanges, lostKey, whyLost, type Change, type ChangeSettings, type Feed, type Found } from '../apply.ts';
 import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
@@ -152,15 +153,7 @@ export async function findDue(
   feeds: ReadonlyMap<number, Feed>,
   parents: readonly Parent[],
 ): Promise<void> {
-  for (const { table, column } of parents)
-    await query(
-      pool,
-      'looking for references that can be resolved',
-      `insert into migration_control.redo (collection_id, source_id, reason)
-       select distinct u.collection_id, u.source_id, 'reference' from migration_control.unresolved u join ${name(table)} p on p.${name(column)} = u.key
-       where u.parent = $1 and u.parent_column = $2 limit 5000 on conflict do nothing`,
-      [table, column],
-    );
+  await findReferences(pool, parents);
   for (const feed of feeds.values()) {
     const rules = [...feed.mapping.unique.map((rule) => rule.rule), 'source_id_unique'];
     await query(
@@ -172,6 +165,39 @@ export async function findDue(
       [feed.collectionId, feed.mapping.collection, feed.source, rules],
     );
   }
+}
+
+/** Documents of which a row came before the one it names. */
+export async function findReferences(pool: pg.Pool, parents: readonly Parent[]): Promise<void> {
+  for (const { table, column } of parents)
+    await query(
+      pool,
+      'looking for references that can be resolved',
+      `insert into migration_control.redo (collection_id, source_id, reason)
+       select distinct u.collection_id, u.source_id, 'reference' from migration_control.unresolved u join ${name(table)} p on p.${name(column)} = u.key
+       where u.parent = $1 and u.parent_column = $2 limit 5000 on conflict do nothing`,
+      [table, column],
+    );
+}
+
+/** Tables, and their columns, that captured documents may name rows by. */
+export function parentsOf(
+  resources: Pick<Resources, 'mappings'>,
+  feeds: Pick<ReadonlyMap<unknown, Feed>, 'values'>,
+): Parent[] {
+  const captured = new Set([...feeds.values()].map((feed) => feed.mapping.collection));
+  const tables = [...resources.mappings.values()]
+    .filter((mapping) => captured.has(mapping.collection))
+    .flatMap((mapping) => mapping.targets.filter((target): target is TableTarget => target.store === 'postgres'));
+  const made = new Set(tables.map((table) => table.name));
+  const parents = tables
+    .flatMap((table) => Object.values(table.columns))
+    .flatMap(({ references }) => (references && made.has(references.table) ? [references] : []))
+    .flatMap(({ table, by }) => by.map((column) => `${table}\t${column}`));
+  return [...new Set(parents)].map((parent) => {
+    const [table, column] = parent.split('\t') as [string, string];
+    return { table, column };
+  });
 }
 
 export interface Parent {

@@ -7,14 +7,13 @@ import { forgetVersions } from '../../control/lineage.ts';
 import { staleNow, unmark } from '../../control/stale-files.ts';
 import { versionOfRead } from '../../core/guard.ts';
 import { inTransaction, query } from '../../stores/postgres/connection.ts';
-import type { TableTarget } from '../../stores/postgres/target.ts';
 import { retireKeys } from '../../stores/redis/loader.ts';
-import { feedsOf, type ChangeSettings, type Feed } from '../apply.ts';
+import { feedsOf, type ChangeSettings } from '../apply.ts';
 import { inForce } from '../policy.ts';
 import type { Resources } from '../resources.ts';
 import { renderCollection } from '../targets.ts';
 import { reopenAbandoned } from '../reverse/closing.ts';
-import { findDue, redoDue, type Parent } from './redo.ts';
+import { findDue, parentsOf, redoDue } from './redo.ts';
 import { Patience, type Slice, type SliceResult } from './slice.ts';
 
 export interface TendSettings extends ChangeSettings {
@@ -53,22 +52,6 @@ export async function removeAbandoned({ postgres, redis }: Resources): Promise<v
     const keys = await takeAbandoned(client);
     const removals = keys.map(({ version, ...key }) => ({ ...key, version: versionOfRead(version) }));
     if (removals.length > 0) await retireKeys(redis, removals, 'ledger');
-  });
-}
-
-function parentsOf(resources: Resources, feeds: ReadonlyMap<number, Feed>): Parent[] {
-  const captured = new Set([...feeds.values()].map((feed) => feed.mapping.collection));
-  const tables = [...resources.mappings.values()]
-    .filter((mapping) => captured.has(mapping.collection))
-    .flatMap((mapping) => mapping.targets.filter((target): target is TableTarget => target.store === 'postgres'));
-  const made = new Set(tables.map((table) => table.name));
-  const parents = tables
-    .flatMap((table) => Object.values(table.columns))
-    .flatMap(({ references }) => (references && made.has(references.table) ? [references] : []))
-    .flatMap(({ table, by }) => by.map((column) => `${table}\t${column}`));
-  return [...new Set(parents)].map((parent) => {
-    const [table, column] = parent.split('\t') as [string, string];
-    return { table, column };
   });
 }
 

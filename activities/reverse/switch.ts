@@ -11,7 +11,7 @@ import { writeBackGuard } from '../../stores/mongodb/write-back.ts';
 import { idFromSourceId } from '../../core/identity.ts';
 import { inTransaction, query, ownWrites } from '../../stores/postgres/connection.ts';
 import { feedsOf } from '../apply.ts';
-import { catchingUp } from '../capture/caught-up.ts';
+import { comingTogether } from '../capture/caught-up.ts';
 import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
 import { routesOf } from '../route.ts';
@@ -133,7 +133,7 @@ async function drainForward(resources: Resources, fence: Pick<Fence, 'until'>): 
     (await mongo('asking for the time', () => db.command({ ping: 1 })))['operationTime'],
   ).toString();
   await nudge(db);
-  const isCaughtUp = catchingUp(resources, written);
+  const isCaughtUp = comingTogether(resources, written);
   while (!(await isCaughtUp())) await pause(fence, 'change capture did not come to the fence; look at its lag');
 }
 

@@ -243,9 +243,16 @@ export class Watch {
       operationTime: { getHighBitsUnsigned(): number; getLowBitsUnsigned(): number };
     };
     const written = (BigInt(operationTime.getHighBitsUnsigned()) << 32n) | BigInt(operationTime.getLowBitsUnsigned());
-    for (;;) {
+    // Rows that came before those they name are looked for every second.
+    for (let again = false; ;) {
       const status = await this.status();
-      if (status && status.version >= written && status.pendingEvents === 0 && status.redo === 0) return;
+      const drained = status && status.version >= written && status.pendingEvents === 0 && status.redo === 0;
+      if (drained && again) return;
+      if (drained) {
+        again = true;
+        await sleep(2000);
+        continue;
+      }
       if (Date.now() > until)
         throw new Error(`not drained: ${status?.pendingEvents} events and ${status?.redo} documents wait`);
       await sleep(200);

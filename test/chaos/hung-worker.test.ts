@@ -45,10 +45,10 @@ test('hung before its commit: its lanes move, and its late commit does not count
       expect(await watch.finished({ environment: world.environment, migration: world.name }, 120_000)).toEqual(
         completed,
       );
+      expect(await watch.differences(world.environment)).toEqual([]);
     } finally {
       living.kill('SIGKILL');
     }
-    expect(await watch.differences(world.environment)).toEqual([]);
   } finally {
     hung.kill('SIGKILL');
     await writer.stop();

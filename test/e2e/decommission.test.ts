@@ -57,8 +57,10 @@ test(
     ]);
     expect(await collections()).toEqual(expect.arrayContaining(['token_usage', 'users']));
     // The new system's changes still go to the old one.
+    const some = await world.source.collection('token_usage').find().limit(50).toArray();
     const [row] = await world.rows<{ source_id: string }>(
-      `update api_usage set output_tokens = 4711 where id = (select min(id) from api_usage where source_id ~ '^[0-9a-f]{24}$') returning source_id`,
+      `update api_usage set output_tokens = 4711 where id = (select min(id) from api_usage where source_id = any($1)) returning source_id`,
+      [some.map((one) => String(one._id))],
     );
     const inOld = () => world.source.collection('token_usage').findOne({ _id: new ObjectId(row!.source_id) });
     await expect.poll(inOld, { timeout: 20_000 }).toMatchObject({ output_tokens: 4711 });

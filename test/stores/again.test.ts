@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { applyChanges, feedsOf, type Feed } from '../../activities/apply.ts';
 import { applyPatiently } from '../../activities/capture/lane.ts';
 import { redoDue } from '../../activities/capture/redo.ts';
-import { catchingUp } from '../../activities/capture/caught-up.ts';
+import { catchingUp, comingTogether } from '../../activities/capture/caught-up.ts';
 import { enroll } from '../../activities/plan.ts';
 import { openResources, type Resources } from '../../activities/resources.ts';
 import { makePostgres } from '../../activities/targets.ts';
@@ -266,4 +266,29 @@ test('keys of an attempt of the copy that broke off are removed, if no document 
   // Whoever announces once more what has been loaded leaves nothing behind.
   await batch('under way', 1, { coming: 'third' });
   expect(await world.rows('select 1 from migration_control.announced_keys')).toEqual([]);
+});
+
+test('caught up together: a row that came before the one it names is found, though nobody looks after the targets', async () => {
+  await enroll(resources, 'subscription_users', 'users');
+  const document = session('names somebody');
+  await apply(change(document));
+  const columns = await world.rows<{ name: string; type: string }>(
+    `select column_name as name, data_type as type from information_schema.columns where table_schema = 'public' and table_name = 'users'
+       and (column_name = 'username' or is_nullable = 'NO' and column_default is null and is_identity = 'NO')`,
+  );
+  const names = columns.map((column) => `"${column.name}"`);
+  const values: Record<string, string> = { boolean: 'true', jsonb: `'{}'`, bigint: '0', integer: '0' };
+  await world.rows(
+    `insert into users (${names.join(', ')}) values (${columns.map(({ type }) => values[type] ?? (type === 'text' ? `'someone'` : 'now()')).join(', ')})`,
+  );
+  await world.rows(
+    `insert into migration_control.unresolved (collection_id, source_id, parent, parent_column, key) values ($1, $2, 'users', 'username', 'someone')`,
+    [feed.collectionId, sourceId(document._id)],
+  );
+  await streamHasShown(2000n);
+  const together = comingTogether(resources, '2000');
+  expect(await together()).toBe(false);
+  expect(await world.rows('select reason from migration_control.redo')).toEqual([{ reason: 'reference' }]);
+  await world.rows('delete from migration_control.redo; delete from migration_control.unresolved');
+  expect(await together()).toBe(true);
 });
