@@ -1,6 +1,7 @@
 // Changes to single documents, from wherever they come, into every target in one PostgreSQL transaction: lanes, dual writes and repairs meet here.
 import { Readable } from 'node:stream';
 import type pg from 'pg';
+import { announceRead } from '../control/announced-keys.ts';
 import { enterStores } from '../control/checkpoints.ts';
 import { newestPerKey, type Version } from '../core/guard.ts';
 import type { Mapping, Outcome } from '../mappings/mapping.ts';
@@ -192,7 +193,16 @@ async function applyFeed(
   if (mapping.targets.some((target) => target.store === 'mongodb' || target.store === 'redis')) {
     const outcomes = new Map<string, Outcome>(shaped.map((one) => [one.id, one.outcome]));
     const overtaken = overtakenKeys(shaper, changes, settingsAt);
-    outside.push(() => settleOutside(targets, mapping, applied, outcomes, overtaken));
+    const keys = shaped.flatMap((one) =>
+      one.state === 'loaded' && shaper.hasKeys
+        ? shaper.keysOf(one.outcome, one.version).map((key) => ({ sourceId: one.id, key, version: one.version.time }))
+        : [],
+    );
+    outside.push(async () => {
+      // What capture applies it applies again as it was, should it not be committed; a document that is read again may be another then.
+      if (origin !== 'capture') await announceRead(targets.postgres, client, feed.collectionId, keys);
+      await settleOutside(targets, mapping, applied, outcomes, overtaken);
+    });
   }
   return { applied, quarantined: shaped.filter((one) => one.state === 'quarantined').length };
 }

@@ -33,6 +33,38 @@ export async function announceKeys(
   );
 }
 
+/**
+ * The same for documents that were read again, in the transaction of `client`: should it not be committed, the next read may find them without
+ * their keys. They are forgotten when it has ended, in one way or the other.
+ */
+export async function announceRead(
+  pool: pg.Pool,
+  client: pg.ClientBase,
+  collectionId: number,
+  keys: readonly (AnnouncedKey & { readonly version: bigint })[],
+): Promise<void> {
+  if (keys.length === 0) return;
+  const [now] = await query<{ xid: string }>(
+    client,
+    'naming a transaction',
+    'select pg_current_xact_id()::text as xid',
+  );
+  await query(
+    pool,
+    'noting keys that are about to be set',
+    `insert into migration_control.announced_keys (batch_id, collection_id, chunk, segment, version, source_id, key)
+     select 'read ' || $1, $2, -1, -1, s.version, s.source_id, s.key from unnest($3::bigint[], $4::text[], $5::text[]) s(version, source_id, key)
+     on conflict do nothing`,
+    [
+      now!.xid,
+      collectionId,
+      keys.map((one) => one.version.toString()),
+      keys.map((one) => one.sourceId),
+      keys.map((one) => one.key),
+    ],
+  );
+}
+
 /** In the transaction that commits the batch: from here on the ledger knows its keys. */
 export const forgetAnnounced = (client: pg.ClientBase, batchId: string): Promise<unknown> =>
   query(client, 'forgetting keys that are set', 'delete from migration_control.announced_keys where batch_id = $1', [
@@ -50,10 +82,11 @@ export async function takeAbandoned(
     client,
     'looking for keys of batches that broke off',
     `delete from migration_control.announced_keys where ctid = any(array(
-       select a.ctid from migration_control.announced_keys a where exists (
+       select a.ctid from migration_control.announced_keys a where case when a.chunk < 0
+         then pg_xact_status(substr(a.batch_id, 6)::xid8) is distinct from 'in progress' else exists (
          select 1 from migration_control.migration_batches b
          where b.collection_id = a.collection_id and b.chunk = a.chunk and b.batch_id <> a.batch_id and b.finished_at > a.at
-           and (b.segment = a.segment or b.ends_chunk and b.segment <= a.segment))
+           and (b.segment = a.segment or b.ends_chunk and b.segment <= a.segment)) end
        limit 500 for update skip locked))
      returning collection_id, source_id, key, version`,
   );

@@ -213,6 +213,37 @@ test('a session that has ended by the time it is applied leaves no key that an a
   expect(await world.redis.exists('session:ended')).toBe(0);
 });
 
+test('a document that is read again, by one who dies before the commit, and has ended when the next one reads it leaves no key', async () => {
+  const document = session('read twice');
+  const client = await world.pool.connect();
+  await client.query('begin');
+  await applyChanges(resources, client, [change(document)], settings, new Map(), 'read again');
+  await removeAbandoned(resources);
+  expect(await world.redis.exists('session:read twice')).toBe(1);
+  await client.query('rollback');
+  client.release();
+  await inTransaction(resources.postgres, 'testing', (other) =>
+    applyChanges(
+      resources,
+      other,
+      [change({ ...document, expires_at: new Date(1000) })],
+      settings,
+      new Map(),
+      'read again',
+    ),
+  );
+  await removeAbandoned(resources);
+  expect(await world.redis.exists('session:read twice')).toBe(0);
+  // One that was committed keeps its key, and nothing is noted of it any more.
+  const kept = session('kept');
+  await inTransaction(resources.postgres, 'testing', (other) =>
+    applyChanges(resources, other, [change(kept)], settings, new Map(), 'read again'),
+  );
+  await removeAbandoned(resources);
+  expect(await world.redis.exists('session:kept')).toBe(1);
+  expect(await world.rows('select 1 from migration_control.announced_keys')).toEqual([]);
+});
+
 test('keys of an attempt of the copy that broke off are removed, if no document has them and no batch will come', async () => {
   const has = session('has');
   await apply(change(has));
