@@ -103,7 +103,9 @@ export async function applyChanges(
   // Other stores last: what PostgreSQL may still refuse, or wait for, has been done by then.
   const outside: (() => Promise<void>)[] = [];
   for (const [feed, all] of inOrder(changes)) {
-    const [own, later] = parted(all, (change) => leftovers.has(`${feed.mapping.collection}\t${change.id}`));
+    const follows = (change: Change) => leftovers.has(`${feed.mapping.collection}\t${change.id}`);
+    const later = all.filter(follows);
+    const own = all.filter((change) => !follows(change));
     if (later.length > 0) await readLater(client, feed, later);
     if (own.length === 0) continue;
     if (moved.has(feed.mapping.collection)) {
@@ -128,10 +130,6 @@ async function readLater(client: pg.ClientBase, feed: Feed, changes: readonly Ch
     `insert into migration_control.redo (collection_id, source_id, reason) select $1, id, 'late write' from unnest($2::text[]) id ${orNoteAgain}`,
     [feed.collectionId, [...new Set(changes.map((change) => change.id))].sort()],
   );
-}
-
-function parted<T>(all: readonly T[], is: (one: T) => boolean): [T[], T[]] {
-  return [all.filter((one) => !is(one)), all.filter(is)];
 }
 
 export const lostKey = (feed: Feed, id: string): string => `${feed.collectionId}\t${id}`;
@@ -193,19 +191,22 @@ async function applyFeed(
   if (mapping.targets.some((target) => target.store === 'mongodb' || target.store === 'redis')) {
     const outcomes = new Map<string, Outcome>(shaped.map((one) => [one.id, one.outcome]));
     const overtaken = overtakenKeys(shaper, changes, settingsAt);
-    const keys = shaped.flatMap((one) =>
-      one.state === 'loaded' && shaper.hasKeys
-        ? shaper.keysOf(one.outcome, one.version).map((key) => ({ sourceId: one.id, key, version: one.version.time }))
-        : [],
-    );
     outside.push(async () => {
       // What capture applies it applies again as it was, should it not be committed; a document that is read again may be another then.
-      if (origin !== 'capture') await announceRead(targets.postgres, client, feed.collectionId, keys);
+      if (origin !== 'capture') await announceRead(targets.postgres, client, feed.collectionId, keysOf(shaper, shaped));
       await settleOutside(targets, mapping, applied, outcomes, overtaken);
     });
   }
   return { applied, quarantined: shaped.filter((one) => one.state === 'quarantined').length };
 }
+
+/** Keys that the documents are about to have. */
+const keysOf = (shaper: Shaper, shaped: readonly Shaped[]) =>
+  shaped
+    .filter((one) => one.state === 'loaded')
+    .flatMap(({ id, version, outcome }) =>
+      shaper.keysOf(outcome, version).map((key) => ({ sourceId: id, key, version: version.time })),
+    );
 
 /** Keys of every image in the batch: one that a later change overtakes may have been written by an attempt that broke off. */
 function overtakenKeys(

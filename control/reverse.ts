@@ -66,6 +66,7 @@ export async function leftoversOf(
   mappings: readonly string[],
   ids: readonly string[],
 ): Promise<ReadonlySet<string>> {
+  if (mappings.length === 0) return new Set();
   const rows = await query<{ mapping: string; source_id: string }>(
     client,
     'looking for changes that follow',

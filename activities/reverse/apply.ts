@@ -51,7 +51,10 @@ export async function applyReverse(resources: Resources, settings: ChangeSetting
       if (!ofDocument(failure)) await patience.after(failure);
       else if (failedAlone < triesAlone) await sleep(100);
       else if (++aside > asideMost) throw failure;
-      else await setAsideFirst(resources, taken.epoch, feeds, failure);
+      else {
+        await setAsideFirst(resources, taken.epoch, feeds, failure);
+        failedAlone = 0;
+      }
     }
   }
   return { ended: 'slice' };

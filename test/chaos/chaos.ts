@@ -214,6 +214,9 @@ export class Watch {
       const { state = '', lastError = null } = JSON.parse(said) as Partial<End>;
       if (state !== 'running' && state !== '') {
         await this.#drained(until);
+        // Rows that came before those they name are looked for every second.
+        await sleep(2000);
+        await this.#drained(until);
         return { state, lastError };
       }
       if (Date.now() > until) throw new Error(`the migration is still ${state}`);
@@ -243,16 +246,9 @@ export class Watch {
       operationTime: { getHighBitsUnsigned(): number; getLowBitsUnsigned(): number };
     };
     const written = (BigInt(operationTime.getHighBitsUnsigned()) << 32n) | BigInt(operationTime.getLowBitsUnsigned());
-    // Rows that came before those they name are looked for every second.
-    for (let again = false; ;) {
+    for (;;) {
       const status = await this.status();
-      const drained = status && status.version >= written && status.pendingEvents === 0 && status.redo === 0;
-      if (drained && again) return;
-      if (drained) {
-        again = true;
-        await sleep(2000);
-        continue;
-      }
+      if (status && status.version >= written && status.pendingEvents === 0 && status.redo === 0) return;
       if (Date.now() > until)
         throw new Error(`not drained: ${status?.pendingEvents} events and ${status?.redo} documents wait`);
       await sleep(200);

@@ -59,7 +59,7 @@ class Course {
   readonly #approved = new Set<string>();
   #advanced = false;
   /** Reported while the stage is not being watched: what it was about to do is not done. */
-  #incident: string | undefined;
+  #incident: Incident['kind'] | undefined;
   #watched = false;
 
   constructor(input: StageInput, settings: Settings) {
@@ -108,7 +108,7 @@ class Course {
     if (this.#incident !== undefined) return this.#fled(this.#incident);
     await this.#move();
     // One that came meanwhile is judged with what now stands.
-    if (this.#incident !== undefined) this.#monitor.report({ kind: this.#incident as Incident['kind'] });
+    if (this.#incident !== undefined) this.#monitor.report({ kind: this.#incident });
     this.#incident = undefined;
     this.#watched = true;
     const outcome = await this.#soak();
@@ -119,7 +119,7 @@ class Course {
   }
 
   /** An incident outside of the watching needs no evidence beside it. */
-  async #fled(kind: string): Promise<StageOutcome> {
+  async #fled(kind: Incident['kind']): Promise<StageOutcome> {
     const reason = `incident reported: ${kind}`;
     await this.#tell(null, {
       decision: { decision: `rollback, immediate, of ${this.#input.stage.name}`, reason, severity: 'critical' },
