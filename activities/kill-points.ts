@@ -47,5 +47,5 @@ const [place, nth = '1'] = (process.env['CAUSEWAY_KILL_AT'] ?? '').split(':');
 let passed = 0;
 
 export function killPoint(here: KillPoint): void {
-  if (here === place && ++passed >= Number(nth)) process.kill(process.pid, signal);
+  if (here === place && ++passed === Number(nth)) process.kill(process.pid, signal);
 }

@@ -1,8 +1,9 @@
 // What every activity of one worker process shares: connections, mappings, spool. Opened once, closed at shutdown.
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import type { MongoClient } from 'mongodb';
 import type pg from 'pg';
-import { WritingSessions } from '../control/writing-sessions.ts';
+import { connectionsOf, WritingSessions } from '../control/writing-sessions.ts';
 import { loadMappings } from '../mappings/registry.ts';
 import type { Mapping } from '../mappings/mapping.ts';
 import { Spool } from '../spool/segment.ts';
@@ -41,12 +42,14 @@ export async function openResources(
 ): Promise<Resources> {
   const source = openMongo(addresses.source);
   const mongodb = openMongo(addresses.mongodb);
-  const postgres = openPool(addresses.postgres);
+  const id = randomUUID();
+  const postgres = openPool(addresses.postgres, 12, { applicationName: connectionsOf(id) });
   const redis = openRedis(addresses.redis);
-  const sessions = new WritingSessions(openPool(addresses.postgres, 1), queues.process, {
-    source: source.client,
-    target: mongodb.client,
-  });
+  const sessions = new WritingSessions(
+    openPool(addresses.postgres, 1),
+    { holder: queues.process, id },
+    { source: source.client, target: mongodb.client },
+  );
   return {
     addresses,
     source: { ...source, session: (options) => sessions.open('source', options) },

@@ -1,4 +1,4 @@
-// Sessions of MongoDB in which this process writes: noted before their first transaction, so that another process can end them should this one die.
+// Sessions in which this process writes: noted before their first transaction, so that another process can end them should this one die or hang.
 import { UUID } from 'bson';
 import type { ClientSession, ClientSessionOptions, MongoClient } from 'mongodb';
 import type pg from 'pg';
@@ -6,6 +6,16 @@ import { mongo } from '../stores/mongodb/connection.ts';
 import { query } from '../stores/postgres/connection.ts';
 
 export type WrittenStore = 'source' | 'target';
+type Ended = WrittenStore | 'postgres';
+
+/** The application name of a process's connections to PostgreSQL. */
+export const connectionsOf = (id: string): string => `causeway ${id}`;
+
+/** `holder`: the task queue that only this process serves. */
+export interface WritingProcess {
+  readonly holder: string;
+  readonly id: string;
+}
 
 const showEveryMs = 2000;
 const deadAfterSeconds = 8;
@@ -14,21 +24,23 @@ const forgetAfterMs = 60 * 60_000;
 
 /**
  * A transaction whose process was killed stays open on the server: for a minute by default (`transactionLifetimeLimitSeconds`), on other servers
- * of its protocol for as long as a session lives. Until then its documents cannot be written, and its collections not renamed. To end the session
- * of a process that only seemed dead does no harm: its transaction fails as after any other interruption, and is done again.
+ * of its protocol for as long as a session lives. Until then its documents cannot be written, and its collections not renamed. PostgreSQL sees a
+ * connection close, but not that a process hangs: a COPY waits for its rows without limit, and others wait for its locks. To end what a process
+ * that only seemed dead has open does no harm: its transaction fails as after any other interruption, and is done again.
  */
 export class WritingSessions {
   readonly #pool: pg.Pool;
-  readonly #holder: string;
+  readonly #process: WritingProcess;
   readonly #clients: Readonly<Record<WrittenStore, MongoClient>>;
-  readonly #noted = new Map<string, { readonly store: WrittenStore; usedAt: number }>();
+  readonly #noted = new Map<string, { readonly store: Ended; usedAt: number }>();
   #timer: NodeJS.Timeout | undefined;
 
   /** `pool`: one that nobody else waits for; sessions are opened within transactions of PostgreSQL. Closed with this. */
-  constructor(pool: pg.Pool, holder: string, clients: Readonly<Record<WrittenStore, MongoClient>>) {
+  constructor(pool: pg.Pool, process: WritingProcess, clients: Readonly<Record<WrittenStore, MongoClient>>) {
     this.#pool = pool;
-    this.#holder = holder;
+    this.#process = process;
     this.#clients = clients;
+    this.#noted.set(process.id, { store: 'postgres', usedAt: Infinity });
   }
 
   /** The caller ends it. */
@@ -63,43 +75,41 @@ export class WritingSessions {
 
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    if (this.#noted.size > 0)
+    if (this.#timer)
       await query(this.#pool, 'leaving', 'delete from migration_control.writing_sessions where holder = $1', [
-        this.#holder,
+        this.#process.holder,
       ]).catch(() => undefined);
     await this.#pool.end();
   }
 
   async #tick(): Promise<void> {
     for (const [id, { usedAt }] of this.#noted) if (Date.now() - usedAt > forgetAfterMs) this.#noted.delete(id);
-    if (this.#noted.size > 0) await this.#show([...this.#noted].map(([id, { store }]) => ({ id, store })));
+    await this.#show([...this.#noted].map(([id, { store }]) => ({ id, store })));
     await this.endDead();
   }
 
-  #show(sessions: readonly { readonly id: string; readonly store: WrittenStore }[]): Promise<unknown> {
+  #show(sessions: readonly { readonly id: string; readonly store: Ended }[]): Promise<unknown> {
     return query(
       this.#pool,
       'noting a session that writes',
       `insert into migration_control.writing_sessions (holder, store, session_id, seen_at)
        select $1, *, clock_timestamp() from unnest($2::text[], $3::uuid[])
        on conflict (session_id, store) do update set seen_at = excluded.seen_at`,
-      [this.#holder, sessions.map((one) => one.store), sessions.map((one) => one.id)],
+      [this.#process.holder, sessions.map((one) => one.store), sessions.map((one) => one.id)],
     );
   }
 
   /** Ends the sessions of processes that have not been seen for a while. Returns how many. */
   async endDead(): Promise<number> {
-    const dead = await query<{ store: WrittenStore; session_id: string }>(
+    const dead = await query<{ store: Ended; session_id: string }>(
       this.#pool,
       'looking for sessions that nobody holds',
       `select store, session_id from migration_control.writing_sessions where seen_at < clock_timestamp() - interval '${deadAfterSeconds} s'`,
     );
-    for (const store of ['source', 'target'] as const) {
+    for (const store of ['source', 'target', 'postgres'] as const) {
       const ids = dead.filter((one) => one.store === store).map((one) => one.session_id);
       if (ids.length === 0) continue;
-      await mongo('ending sessions that nobody holds', () =>
-        this.#clients[store].db('admin').command({ killSessions: ids.map((id) => ({ id: new UUID(id) })) }),
-      );
+      await this.#end(store, ids);
       await query(
         this.#pool,
         'forgetting sessions that were ended',
@@ -108,5 +118,19 @@ export class WritingSessions {
       );
     }
     return dead.length;
+  }
+
+  async #end(store: Ended, ids: readonly string[]): Promise<void> {
+    if (store === 'postgres')
+      await query(
+        this.#pool,
+        'ending connections that nobody serves',
+        'select pg_terminate_backend(pid) from pg_stat_activity where application_name = any($1) and xact_start is not null',
+        [ids.map(connectionsOf)],
+      );
+    else
+      await mongo('ending sessions that nobody holds', () =>
+        this.#clients[store].db('admin').command({ killSessions: ids.map((id) => ({ id: new UUID(id) })) }),
+      );
   }
 }

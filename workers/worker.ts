@@ -31,6 +31,8 @@ const shared = {
   defaultHeartbeatThrottleInterval: '1s',
   // A workflow that a dead worker had cached is given to another this soon.
   stickyQueueScheduleToStartTimeout: '3s',
+  // A worker that hangs still holds its polls: each takes one more attempt away, which is missed only after its heartbeat's time-out.
+  maxConcurrentActivityTaskPolls: 2,
 } satisfies Partial<WorkerOptions>;
 
 /** Starts polling and returns. `home`: where spool and bundle live; hosts with one spool folder in common share their segments' queues. */
@@ -83,6 +85,7 @@ export async function startWorker(
       taskQueue: host,
       activities: segmentActivities(resources),
       maxConcurrentActivityTaskExecutions: 1,
+      maxConcurrentActivityTaskPolls: 1,
     }),
     Worker.create({
       ...options,

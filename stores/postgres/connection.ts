@@ -12,21 +12,23 @@ export function addressOf(url: string): string {
   }
 }
 
-export interface PoolLimits {
+export interface PoolOptions {
+  /** What `pg_stat_activity` shows for its connections. */
+  readonly applicationName?: string;
   /** How long a statement may wait for one lock, ms. */
   readonly lockTimeoutMs?: number;
   readonly statementTimeoutMs?: number;
 }
 
-export function openPool(url: string, connections = 12, limits: PoolLimits = {}): pg.Pool {
+export function openPool(url: string, connections = 12, options: PoolOptions = {}): pg.Pool {
   const pool = new pg.Pool({
     connectionString: url,
     max: connections,
     connectionTimeoutMillis: 10_000,
-    application_name: 'causeway',
+    application_name: options.applicationName ?? 'causeway',
     keepAlive: true,
-    ...(limits.lockTimeoutMs !== undefined && { lock_timeout: limits.lockTimeoutMs }),
-    ...(limits.statementTimeoutMs !== undefined && { statement_timeout: limits.statementTimeoutMs }),
+    ...(options.lockTimeoutMs !== undefined && { lock_timeout: options.lockTimeoutMs }),
+    ...(options.statementTimeoutMs !== undefined && { statement_timeout: options.statementTimeoutMs }),
   });
   // An idle connection that the server closed is replaced on the next use; without a listener it would end the process.
   pool.on('error', () => undefined);

@@ -1,4 +1,4 @@
-// A process killed within a transaction of MongoDB leaves its documents locked; another that lives ends its session, and they can be written.
+// What a process that was killed or hangs has open keeps documents and rows locked; another that lives ends it, and they can be written.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -59,8 +59,48 @@ test('what a dead process holds is free again within seconds', { timeout: 90_000
   for (const at of await Promise.all(written)) expect(at - started).toBeLessThan(15_000);
   for (const db of [world.source, world.target])
     expect(await db.collection<{ _id: string }>('held').findOne({ _id: 'x' })).toMatchObject({ by: 'living' });
-  await expect.poll(sessions, { timeout: 10_000 }).toEqual([]);
+  await expect.poll(sessions, { timeout: 10_000 }).toEqual([{ store: 'postgres' }]);
 });
+
+/** Hangs in the middle of a COPY, which PostgreSQL's own limits wait for, with a row locked. */
+const hanging = `
+const { openResources } = await import('${new URL('activities/resources.ts', root).href}');
+const { from } = await import('pg-copy-streams');
+const { SOURCE_MONGODB_URL: source, TARGET_POSTGRES_URL: postgres, TARGET_MONGODB_URL: mongodb, TARGET_REDIS_URL: redis, CAUSEWAY_HOME } = process.env;
+const resources = await openResources({ source, postgres, mongodb, redis }, CAUSEWAY_HOME, { host: 'hanging', process: 'hanging' });
+resources.sessions.watch();
+const client = await resources.postgres.connect();
+await client.query("begin; set local idle_in_transaction_session_timeout = '1s'; update held set by = 'hanging'");
+client.query(from('copy held from stdin')).write('y\tha');
+setTimeout(() => process.kill(process.pid, 'SIGSTOP'), 3000);
+`;
+
+test(
+  'what a process holds in PostgreSQL that hangs within a COPY is free again within seconds',
+  { timeout: 90_000 },
+  async () => {
+    await world.rows(`create table held as select 'x' as id, 'nobody' as by`);
+    const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', hanging], {
+      cwd: root.pathname,
+      env: { ...process.env, ...world.environment },
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    try {
+      const seen = () =>
+        world.rows<{ ago: string }>(
+          `select extract(epoch from clock_timestamp() - seen_at) as ago from migration_control.writing_sessions where holder = 'hanging'`,
+        );
+      await expect.poll(async () => Number((await seen())[0]?.ago ?? 0), { timeout: 30_000 }).toBeGreaterThan(5);
+      const started = Date.now();
+      expect(await world.rows(`update held set by = 'living' returning id`)).toEqual([{ id: 'x' }]);
+      expect(Date.now() - started).toBeGreaterThan(500);
+      expect(Date.now() - started).toBeLessThan(15_000);
+      await expect.poll(seen, { timeout: 10_000 }).toEqual([]);
+    } finally {
+      child.kill('SIGKILL');
+    }
+  },
+);
 
 test('a session that is in use is shown again and again, and stays', { timeout: 60_000 }, async () => {
   const session = await resources.mongodb.session();
@@ -81,8 +121,11 @@ test('a session that is in use is shown again and again, and stays', { timeout: 
 
 test('a migration that was begun before gets what newer workers need; an empty database stays empty', async () => {
   await world.rows('drop table migration_control.writing_sessions');
-  await world.rows(`delete from migration_control.schema_versions where file = '000011_writing_sessions.sql'`);
-  expect(await catchUpControlSchema(resources.postgres)).toEqual(['000011_writing_sessions.sql']);
+  await world.rows(`delete from migration_control.schema_versions where file >= '000011'`);
+  expect(await catchUpControlSchema(resources.postgres)).toEqual([
+    '000011_writing_sessions.sql',
+    '000012_writing_connections.sql',
+  ]);
   expect(await catchUpControlSchema(resources.postgres)).toEqual([]);
   const other = await World.open('dead-session');
   try {
