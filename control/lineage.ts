@@ -60,8 +60,7 @@ export interface SeenVersion {
   readonly at: string;
   /** Position within the cluster time; null for a document that was read, not captured. */
   readonly operation: number | null;
-  readonly came:
-    'copy' | 'change capture' | 'second write' | 'read again' | 'gap repair' | 'quarantine retry' | 'unknown';
+  readonly came: 'copy' | 'change capture' | Exclude<Origin, 'capture'> | 'unknown';
   readonly state: 'loaded' | 'quarantined' | 'skipped' | 'deleted';
   readonly rule: string | null;
   readonly mappingVersion: number;

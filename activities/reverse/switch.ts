@@ -1,23 +1,19 @@
 // Moving the writes: fence, drain to the fence, verify what changed last, flip. Whatever dies in between, the fence passes by itself and nothing has moved.
-import { setTimeout as sleep } from 'node:timers/promises';
 import { moveRoutes, routingChannel } from '../../control/routing.ts';
 import { readReverse } from '../../control/reverse.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import type { Route, WriteMode } from '../../core/state.ts';
-import { mongo } from '../../stores/mongodb/connection.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
-import { versionOf } from '../../stores/mongodb/source.ts';
-import { writeBackGuard } from '../../stores/mongodb/write-back.ts';
 import { idFromSourceId } from '../../core/identity.ts';
-import { inTransaction, query, ownWrites } from '../../stores/postgres/connection.ts';
+import { inTransaction, name, query, ownWrites } from '../../stores/postgres/connection.ts';
 import { feedsOf } from '../apply.ts';
-import { comingTogether } from '../capture/caught-up.ts';
 import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
 import { routesOf } from '../route.ts';
 import { close, reopen, type Closed } from './closing.ts';
 import { differs } from './validate.ts';
-import { awaitRouters, lowerFence, pause, raiseFence, type Fence } from './fence.ts';
+import { drainBack, drainForward, drainTargetStream, markLeftover, markUnread } from './drain.ts';
+import { awaitRouters, lowerFence, raiseFence, type Fence } from './fence.ts';
 
 export interface SwitchOrder {
   readonly collections: readonly string[];
@@ -42,7 +38,6 @@ export interface Switched extends Closed {
   readonly leftover: number;
 }
 
-const pollMs = 5;
 /** What was written this long before the fence is compared once more, s. */
 const dirtySeconds = 10;
 const dirtyMost = 2000;
@@ -126,85 +121,6 @@ export async function switchBack(resources: Resources, order: BackOrder): Promis
 /** Most is drained without a fence, so that writers wait for a moment only, and not for a worker that has to be missed first. */
 const beforeFence = (ms: number): Pick<Fence, 'until'> => ({ until: performance.now() + ms });
 
-/** Everything written to the old system before now stands in the targets. */
-async function drainForward(resources: Resources, fence: Pick<Fence, 'until'>): Promise<void> {
-  const { db } = resources.source;
-  const written = versionOf(
-    (await mongo('asking for the time', () => db.command({ ping: 1 })))['operationTime'],
-  ).toString();
-  await nudge(db);
-  const isCaughtUp = comingTogether(resources, written);
-  while (!(await isCaughtUp())) await pause(fence, 'change capture did not come to the fence; look at its lag');
-}
-
-/** Everything the new system's MongoDB holds is noted in the outbox. */
-async function drainTargetStream(resources: Resources, fence: Pick<Fence, 'until'>): Promise<void> {
-  const { db } = resources.mongodb;
-  if ((await readReverse(resources.postgres))?.token === null) return;
-  const written = versionOf((await mongo('asking for the time', () => db.command({ ping: 1 })))['operationTime']);
-  await nudge(db);
-  while (((await readReverse(resources.postgres))?.streamVersion ?? written) < written)
-    await pause(fence, 'the changes of the target MongoDB were not read up to the fence');
-}
-
-/** A change stream tells where it stands when something happens; waiting until it says so by itself would be most of the pause. */
-const nudge = (db: Resources['source']['db']): Promise<unknown> =>
-  mongo('marking the fence', () =>
-    db
-      .collection<{ _id: string }>(writeBackGuard)
-      .updateOne({ _id: 'fence' }, { $inc: { n: 1 } }, { upsert: true, bypassDocumentValidation: true }),
-  );
-
-async function drainBack(
-  { postgres }: Resources,
-  collections: readonly string[],
-  until: number,
-  left: number,
-): Promise<void> {
-  for (;;) {
-    const [row] = await query<{ waiting: string }>(
-      postgres,
-      'waiting for the way back',
-      'select count(*) as waiting from migration_control.outbox where mapping = any($1)',
-      [collections],
-    );
-    if (Number(row!.waiting) <= left) return;
-    if (performance.now() > until)
-      throw new KnownFailure(
-        'SwitchRefused',
-        `${row!.waiting} changes of the new system are not in the old one yet; look at the reverse sync. Writes stay in the new system.`,
-      );
-    await sleep(pollMs);
-  }
-}
-
-async function markLeftover({ postgres }: Resources, collections: readonly string[]): Promise<number> {
-  const rows = await query<{ source_id: string }>(
-    postgres,
-    'marking what is left',
-    'update migration_control.outbox set leftover = true where mapping = any($1) returning source_id',
-    [collections],
-  );
-  return new Set(rows.map((row) => row.source_id)).size;
-}
-
-/**
- * What the target MongoDB was given before now is a leftover when it is read. Without an answer from it: up to a minute from now, by another
- * clock; a leftover too many is compared, and found to be as it should.
- */
-async function markUnread({ postgres, mongodb }: Resources): Promise<void> {
-  const now = await mongo('asking for the time', () => mongodb.db.command({ ping: 1 })).then(
-    (reply) => versionOf(reply['operationTime']),
-    () => BigInt(Math.ceil(Date.now() / 1000) + 60) << 32n,
-  );
-  await query(
-    postgres,
-    'marking what was not read',
-    'update migration_control.reverse_position set leftover_version = greatest(leftover_version, $1)',
-    [now.toString()],
-  );
-}
-
 /** The documents written last, each compared with the ledger once more. Throws SwitchRefused where one differs. Returns how many were compared. */
 async function verifyDirty(resources: Resources, collections: readonly string[]): Promise<number> {
   let compared = 0;
@@ -213,9 +129,9 @@ async function verifyDirty(resources: Resources, collections: readonly string[])
     const rows = await query<{ source_id: string; source_digest: string; deleted: boolean }>(
       resources.postgres,
       'reading what was written last',
-      `select source_id, source_digest, deleted from migration_control.ledger where collection_id = $1
-         and version >= (extract(epoch from clock_timestamp())::bigint - ${dirtySeconds}) << 32 and version > 0 order by version desc limit ${dirtyMost}`,
-      [feed.collectionId],
+      `select source_id, source_digest, deleted from migration_control.${name(`ledger_${feed.collectionId}`)}
+       where version >= (extract(epoch from clock_timestamp())::bigint - ${dirtySeconds}) << 32 and version > 0 and origin is not null
+       order by version desc limit ${dirtyMost}`,
     );
     if (rows.length === 0) continue;
     const { source } = resources;

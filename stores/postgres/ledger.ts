@@ -12,6 +12,7 @@ export const originCode = {
   'read again': 'a',
   'gap repair': 'g',
   'quarantine retry': 'q',
+  'way back': 'b',
 } as const;
 export type Origin = keyof typeof originCode;
 

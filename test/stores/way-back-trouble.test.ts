@@ -103,6 +103,27 @@ test('made, written back by one who died, and changed: the old system has the ch
   expect(await conflicts()).toEqual([]);
 });
 
+test('what came to the old system by the way back is found among what was written last, and says so', async () => {
+  const id = new ObjectId().toHexString();
+  await insert(id);
+  await drain();
+  const feed = (await feedsOf(resources)).get('token_usage')!;
+  const client = await resources.postgres.connect();
+  try {
+    await client.query('begin; set local enable_seqscan = off');
+    const { rows } = await client.query<Record<'QUERY PLAN', string>>(
+      `explain select source_id from migration_control.ledger_${feed.collectionId} where version >= 1 and origin is not null order by version desc limit 1`,
+    );
+    expect(rows[0]!['QUERY PLAN']).toMatch(/Limit/);
+    expect(rows.map((row) => row['QUERY PLAN']).join('\n')).toMatch(/Index Scan Backward using ledger_\d+_version_idx/);
+    await client.query('rollback');
+  } finally {
+    client.release();
+  }
+  const [row] = await world.rows('select origin from migration_control.ledger where source_id = $1', [id]);
+  expect(row).toEqual({ origin: 'b' });
+});
+
 test('removed, removed there by one who died, and made again: the old system has it', async () => {
   const [{ source_id: id }] = (await world.rows<{ source_id: string }>(
     `select source_id from api_usage where source_id ~ '^[0-9a-f]{24}$' limit 1`,

@@ -1,0 +1,94 @@
+// Before writes may move, the other side has everything: changes of the old system in the targets, or those of the new one noted and brought back.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { readReverse } from '../../control/reverse.ts';
+import { KnownFailure } from '../../core/failures.ts';
+import { mongo } from '../../stores/mongodb/connection.ts';
+import { versionOf } from '../../stores/mongodb/source.ts';
+import { writeBackGuard } from '../../stores/mongodb/write-back.ts';
+import { query } from '../../stores/postgres/connection.ts';
+import { comingTogether } from '../capture/caught-up.ts';
+import type { Resources } from '../resources.ts';
+import { pause, type Fence } from './fence.ts';
+
+const pollMs = 5;
+
+/** Everything written to the old system before now stands in the targets. */
+export async function drainForward(resources: Resources, fence: Pick<Fence, 'until'>): Promise<void> {
+  const { db } = resources.source;
+  const written = versionOf(
+    (await mongo('asking for the time', () => db.command({ ping: 1 })))['operationTime'],
+  ).toString();
+  await nudge(db);
+  const isCaughtUp = comingTogether(resources, written);
+  while (!(await isCaughtUp())) await pause(fence, 'change capture did not come to the fence; look at its lag');
+}
+
+/** Everything the new system's MongoDB holds is noted in the outbox. */
+export async function drainTargetStream(resources: Resources, fence: Pick<Fence, 'until'>): Promise<void> {
+  const { db } = resources.mongodb;
+  if ((await readReverse(resources.postgres))?.token === null) return;
+  const written = versionOf((await mongo('asking for the time', () => db.command({ ping: 1 })))['operationTime']);
+  await nudge(db);
+  while (((await readReverse(resources.postgres))?.streamVersion ?? written) < written)
+    await pause(fence, 'the changes of the target MongoDB were not read up to the fence');
+}
+
+/** A change stream tells where it stands when something happens; waiting until it says so by itself would be most of the pause. */
+const nudge = (db: Resources['source']['db']): Promise<unknown> =>
+  mongo('marking the fence', () =>
+    db
+      .collection<{ _id: string }>(writeBackGuard)
+      .updateOne({ _id: 'fence' }, { $inc: { n: 1 } }, { upsert: true, bypassDocumentValidation: true }),
+  );
+
+/** The old system has what the new one has noted for `collections`, but for `left` changes. Throws SwitchRefused after `until` (`performance.now()`). */
+export async function drainBack(
+  { postgres }: Resources,
+  collections: readonly string[],
+  until: number,
+  left: number,
+): Promise<void> {
+  for (;;) {
+    const [row] = await query<{ waiting: string }>(
+      postgres,
+      'waiting for the way back',
+      'select count(*) as waiting from migration_control.outbox where mapping = any($1)',
+      [collections],
+    );
+    if (Number(row!.waiting) <= left) return;
+    if (performance.now() > until)
+      throw new KnownFailure(
+        'SwitchRefused',
+        `${row!.waiting} changes of the new system are not in the old one yet; look at the reverse sync. Writes stay in the new system.`,
+      );
+    await sleep(pollMs);
+  }
+}
+
+/** What an emergency leaves behind, to be brought back once both sides were compared. Returns how many documents. */
+export async function markLeftover({ postgres }: Resources, collections: readonly string[]): Promise<number> {
+  const rows = await query<{ source_id: string }>(
+    postgres,
+    'marking what is left',
+    'update migration_control.outbox set leftover = true where mapping = any($1) returning source_id',
+    [collections],
+  );
+  return new Set(rows.map((row) => row.source_id)).size;
+}
+
+/**
+ * What the target MongoDB was given before now is a leftover when it is read. Without an answer from it: up to a minute from now, by another
+ * clock; a leftover too many is compared, and found to be as it should.
+ */
+export async function markUnread({ postgres, mongodb }: Resources): Promise<void> {
+  const now = await mongo('asking for the time', () => mongodb.db.command({ ping: 1 })).then(
+    (reply) => versionOf(reply['operationTime']),
+    () => BigInt(Math.ceil(Date.now() / 1000) + 60) << 32n,
+  );
+  await query(
+    postgres,
+    'marking what was not read',
+    'update migration_control.reverse_position set leftover_version = greatest(leftover_version, $1)',
+    [now.toString()],
+  );
+}
