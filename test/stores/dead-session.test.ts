@@ -121,7 +121,9 @@ test('a session that is in use is shown again and again, and stays', { timeout: 
 
 test('a migration that was begun before gets what newer workers need; an empty database stays empty', async () => {
   await world.rows('drop table migration_control.writing_sessions');
-  await world.rows(`delete from migration_control.schema_versions where file in ('000011_writing_sessions.sql', '000012_writing_connections.sql')`);
+  await world.rows(
+    `delete from migration_control.schema_versions where file in ('000011_writing_sessions.sql', '000012_writing_connections.sql')`,
+  );
   expect(await catchUpControlSchema(resources.postgres)).toEqual([
     '000011_writing_sessions.sql',
     '000012_writing_connections.sql',
