@@ -61,17 +61,29 @@ async function standing(): Promise<unknown> {
   return { documents: [...documents].sort(), routes };
 }
 
+async function whereItStands(): Promise<string> {
+  const { state, lastError } = await world.query();
+  const audit = await world.rows(
+    'select at, action, detail from migration_control.audit_log order by at desc limit 12',
+  );
+  return JSON.stringify({ state, lastError, audit }, null, 1);
+}
+
 /** A worker that dies at the point; returns when it has, and a whole one has been started in its place. */
-async function dies(point: KillPoint, order: () => Promise<unknown>): Promise<void> {
+async function dies(point: KillPoint, order?: readonly string[]): Promise<void> {
   const doomed = await startWorker(world, { CAUSEWAY_KILL_AT: point });
   const ended = once(doomed, 'exit') as Promise<[number | null, string | null]>;
-  await order();
+  if (order) {
+    const { code, stdout, stderr } = await world.causeway(order);
+    expect(code, stdout + stderr).toBe(0);
+  }
   const how = await Promise.race([
     ended.then(([, signal]) => signal),
     new Promise((resolve) => setTimeout(resolve, 240_000, 'not reached')),
   ]);
+  const instead = how === 'SIGKILL' ? '' : await whereItStands();
   doomed.kill('SIGKILL');
-  expect([point, how]).toEqual([point, 'SIGKILL']);
+  expect([point, how], instead).toEqual([point, 'SIGKILL']);
 }
 
 const cycles: readonly { forward: KillPoint; meanwhile: KillPoint; back: KillPoint }[] = [
@@ -92,14 +104,12 @@ test.each(seeds)(
     await open(seed);
     for (const [n, { forward, meanwhile, back }] of cycles.entries()) {
       // `start` goes on to the cutover the first time, later on it is `retry` that begins it again.
-      await dies(forward, () =>
-        n === 0 ? world.causeway(['start', '--config', join(world.home, 'settings.json')]) : world.causeway(['retry']),
-      );
+      await dies(forward, n === 0 ? ['start', '--config', join(world.home, 'settings.json')] : ['retry']);
       const worker = await startWorker(world);
       await until('new_system');
       worker.kill('SIGKILL');
-      await dies(meanwhile, () => Promise.resolve());
-      await dies(back, () => world.causeway(['rollback', '--to', 'old', '--reason', 'chaos']));
+      await dies(meanwhile);
+      await dies(back, ['rollback', '--to', 'old', '--reason', 'chaos']);
       const whole = await startWorker(world);
       await until('old');
       await world.until((status) => status.state === 'parked', 90_000);
