@@ -9,8 +9,7 @@ import type { WriteMode } from '../core/state.ts';
 import { clockOf } from '../stores/mongodb/changes.ts';
 import type { Mapping } from '../mappings/mapping.ts';
 import type { TransformSettings } from '../mappings/settings.ts';
-import { mongo } from '../stores/mongodb/connection.ts';
-import { millisecondsOf, versionOf } from '../stores/mongodb/source.ts';
+import { clusterTimeOf, millisecondsOf } from '../stores/mongodb/source.ts';
 import { openPool, query } from '../stores/postgres/connection.ts';
 import { check, unchecked, type Validation } from './evidence/checks.ts';
 import { randomKeys, type Enrolled, type LedgerKey } from './evidence/keys.ts';
@@ -145,10 +144,7 @@ async function enrolledIn({ postgres }: Resources): Promise<Map<string, Enrolled
   return found;
 }
 
-const sourceTime = async ({ source }: Resources): Promise<number> =>
-  millisecondsOf(
-    versionOf((await mongo('asking for the time', () => source.db.command({ ping: 1 })))['operationTime']),
-  );
+const sourceTime = async ({ source }: Resources): Promise<number> => millisecondsOf(await clusterTimeOf(source.db));
 
 /** What of one collection is looked at. */
 interface Subject {

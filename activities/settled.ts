@@ -1,8 +1,7 @@
 // Checks while the source changes: what differs is looked at again when capture has passed it; only what stays different counts.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readStream } from '../control/capture.ts';
-import { versionOf } from '../stores/mongodb/source.ts';
-import { mongo } from '../stores/mongodb/connection.ts';
+import { clusterTimeOf } from '../stores/mongodb/source.ts';
 import { KnownFailure } from '../core/failures.ts';
 import { comingTogether } from './capture/caught-up.ts';
 import type { Resources } from './resources.ts';
@@ -54,6 +53,5 @@ export async function caughtUp(resources: Resources, heartbeat: () => void): Pro
 
 /** The source's cluster time, as `isCaughtUp` takes it: whatever was written before is not later. */
 export async function nowAtSource({ source }: Pick<Resources, 'source'>): Promise<string> {
-  const now = await mongo('asking for the time', () => source.db.command({ ping: 1 }));
-  return versionOf(now['operationTime']).toString();
+  return (await clusterTimeOf(source.db)).toString();
 }

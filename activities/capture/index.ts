@@ -4,11 +4,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { captureStatus } from '../../control/capture.ts';
 import type { Settings } from '../../core/settings.ts';
 import { clockOf } from '../../stores/mongodb/changes.ts';
-import { versionOf } from '../../stores/mongodb/source.ts';
-import { mongo } from '../../stores/mongodb/connection.ts';
 import type { ChangeSettings } from '../apply.ts';
 import { classified } from '../failing.ts';
 import type { Resources } from '../resources.ts';
+import { nowAtSource } from '../settled.ts';
 import { comingTogether } from './caught-up.ts';
 import { applyLane } from './lane.ts';
 import { openCapture } from './open.ts';
@@ -18,13 +17,6 @@ import { Patience, Slice } from './slice.ts';
 import { tendTargets, type TendSettings } from './tend.ts';
 
 const slice = (ms: number) => new Slice(ms, Context.current().cancellationSignal, (details) => heartbeat(details));
-
-/** The source's cluster time now: whatever was written before is not later. */
-async function sourceVersion({ source }: Resources): Promise<string> {
-  return mongo('asking for the time', async () =>
-    versionOf((await source.db.command({ ping: 1 }))['operationTime']).toString(),
-  );
-}
 
 /** Light steps: any worker. */
 export function captureControlActivities(resources: Resources) {
@@ -40,7 +32,7 @@ export function captureControlActivities(resources: Resources) {
     },
     /** Waits until everything written to the source before now stands in the targets. */
     awaitCaughtUp: async () => {
-      const version = await sourceVersion(resources);
+      const version = await nowAtSource(resources);
       const isCaughtUp = comingTogether(resources, version);
       const { cancellationSignal } = Context.current();
       const patience = new Patience({ say: heartbeat });

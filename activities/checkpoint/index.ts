@@ -2,9 +2,8 @@
 import { Context } from '@temporalio/activity';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readStream } from '../../control/capture.ts';
-import { versionOf } from '../../stores/mongodb/source.ts';
-import { mongo } from '../../stores/mongodb/connection.ts';
 import { catchingUp } from '../capture/caught-up.ts';
+import { nowAtSource } from '../settled.ts';
 import { classified } from '../failing.ts';
 import type { Resources } from '../resources.ts';
 import { createSnapshot, type CreateOrder, type Say } from './create.ts';
@@ -31,11 +30,7 @@ export type CatchUp = 'caught-up' | 'not-captured' | 'behind';
 
 /** Waits as long as capture comes nearer to what the source holds now. */
 async function catchUp(resources: Resources, say: Say): Promise<CatchUp> {
-  const { operationTime } = (await mongo('asking for the time', () => resources.source.db.command({ ping: 1 }))) as {
-    operationTime: Parameters<typeof versionOf>[0];
-  };
-  const wanted = versionOf(operationTime).toString();
-  const isCaughtUp = catchingUp(resources, wanted);
+  const isCaughtUp = catchingUp(resources, await nowAtSource(resources));
   let before = '';
   const until = Date.now() + mostMs;
   for (let since = Date.now(); Date.now() < Math.min(since + patienceMs, until); await sleep(200)) {

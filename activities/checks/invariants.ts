@@ -7,10 +7,9 @@ import { idFromSourceId, sourceId } from '../../core/identity.ts';
 import { Quarantined } from '../../core/quarantine.ts';
 import type { Invariant, Mapping } from '../../mappings/mapping.ts';
 import { transformDocument } from '../../mappings/transform.ts';
-import { readDocuments } from '../../stores/mongodb/source.ts';
-import { mongo } from '../../stores/mongodb/connection.ts';
+
 import { collectionNames } from '../../stores/mongodb/schema.ts';
-import { batchesOf, versionOf } from '../../stores/mongodb/source.ts';
+import { batchesOf, clusterTimeOf, readDocuments } from '../../stores/mongodb/source.ts';
 import { inTransaction, literal, name, query } from '../../stores/postgres/connection.ts';
 import { columnsOf, encoderOf } from '../../stores/postgres/copy.ts';
 import type { Row, TableTarget } from '../../stores/postgres/target.ts';
@@ -59,7 +58,7 @@ export async function holdsInvariant(
   const there = new Set(await collectionNames(resources.source.db));
   const present = feeds.filter(({ source }) => there.has(source));
   const linesOf = lineMaker(mapping, target, order);
-  let cut = await clockOf(resources);
+  let cut = await clusterTimeOf(resources.source.db);
   return inTransaction(resources.postgres, `checking ${invariant.name}`, async (client) => {
     const types = Object.entries(target.columns).map(([column, its]) => `${name(column)} ${its.type}`);
     await client.query(
@@ -72,7 +71,7 @@ export async function holdsInvariant(
       );
     for (const { id, source } of present) await put(everyLine(resources, id, source, linesOf, heartbeat));
     // The next cut is taken before capture has caught up: every change up to it is then known, and its document read again after it.
-    let next = await clockOf(resources);
+    let next = await clusterTimeOf(resources.source.db);
     let live = await caughtUp(resources, heartbeat);
     for (let n = 1; live && n < generations; n++) {
       const changed = await changedSince(client, feeds, cut);
@@ -86,7 +85,7 @@ export async function holdsInvariant(
         await put([...documents.values()].flatMap((raw) => linesOf(id, raw)));
       }
       cut = next;
-      next = await clockOf(resources);
+      next = await clusterTimeOf(resources.source.db);
       live = await caughtUp(resources, heartbeat);
     }
     await client.query(`analyze ${stage}`);
@@ -96,9 +95,6 @@ export async function holdsInvariant(
     });
   });
 }
-
-const clockOf = async ({ source }: Resources): Promise<bigint> =>
-  versionOf((await mongo('asking for the time', () => source.db.command({ ping: 1 })))['operationTime']);
 
 /** The table with no columns but those the invariant names. */
 function partOf(mapping: Mapping, invariant: Invariant): TableTarget {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { readReverse } from '../../control/reverse.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
-import { versionOf } from '../../stores/mongodb/source.ts';
+import { clusterTimeOf } from '../../stores/mongodb/source.ts';
 import { writeBackGuard } from '../../stores/mongodb/write-back.ts';
 import { query } from '../../stores/postgres/connection.ts';
 import { comingTogether } from '../capture/caught-up.ts';
@@ -15,9 +15,7 @@ const pollMs = 5;
 /** Everything written to the old system before now stands in the targets. */
 export async function drainForward(resources: Resources, fence: Pick<Fence, 'until'>): Promise<void> {
   const { db } = resources.source;
-  const written = versionOf(
-    (await mongo('asking for the time', () => db.command({ ping: 1 })))['operationTime'],
-  ).toString();
+  const written = (await clusterTimeOf(db)).toString();
   await nudge(db);
   const isCaughtUp = comingTogether(resources, written);
   while (!(await isCaughtUp())) await pause(fence, 'change capture did not come to the fence; look at its lag');
@@ -27,7 +25,7 @@ export async function drainForward(resources: Resources, fence: Pick<Fence, 'unt
 export async function drainTargetStream(resources: Resources, fence: Pick<Fence, 'until'>): Promise<void> {
   const { db } = resources.mongodb;
   if ((await readReverse(resources.postgres))?.token === null) return;
-  const written = versionOf((await mongo('asking for the time', () => db.command({ ping: 1 })))['operationTime']);
+  const written = await clusterTimeOf(db);
   await nudge(db);
   while (((await readReverse(resources.postgres))?.streamVersion ?? written) < written)
     await pause(fence, 'the changes of the target MongoDB were not read up to the fence');
@@ -81,10 +79,7 @@ export async function markLeftover({ postgres }: Resources, collections: readonl
  * clock; a leftover too many is compared, and found to be as it should.
  */
 export async function markUnread({ postgres, mongodb }: Resources): Promise<void> {
-  const now = await mongo('asking for the time', () => mongodb.db.command({ ping: 1 })).then(
-    (reply) => versionOf(reply['operationTime']),
-    () => BigInt(Math.ceil(Date.now() / 1000) + 60) << 32n,
-  );
+  const now = await clusterTimeOf(mongodb.db).catch(() => BigInt(Math.ceil(Date.now() / 1000) + 60) << 32n);
   await query(
     postgres,
     'marking what was not read',

@@ -1,7 +1,6 @@
 // What every part of one verification shares: where documents come from, how they are transformed, what may be looked at.
 import type { TransformSettings } from '../../mappings/settings.ts';
-import { mongo } from '../../stores/mongodb/connection.ts';
-import { millisecondsOf, versionOf } from '../../stores/mongodb/source.ts';
+import { clusterTimeOf, millisecondsOf } from '../../stores/mongodb/source.ts';
 import { inForce } from '../policy.ts';
 import { enrolledIn } from '../outside.ts';
 import { mappingOf, type Resources } from '../resources.ts';
@@ -60,8 +59,7 @@ export const scopeOf = (collections: readonly string[] | undefined): string =>
   collections === undefined ? 'all' : [...collections].sort().join(',');
 
 /** The source's cluster time: whatever was written before is not later. */
-export const sourceNow = ({ source }: Pick<Resources, 'source'>): Promise<bigint> =>
-  mongo('asking for the time', async () => versionOf((await source.db.command({ ping: 1 }))['operationTime']));
+export const sourceNow = ({ source }: Pick<Resources, 'source'>): Promise<bigint> => clusterTimeOf(source.db);
 
 /** Keeps the verifier below its rate, so that it leaves room for the application. */
 export class Throttle {

@@ -25,6 +25,9 @@ export function rangeFilter(range: KeyRange): Filter<Record<string, unknown>> {
 /** seconds * 2^32 + increment: a cluster time as one number that sorts. */
 export const versionOf = (time: Timestamp): bigint =>
   (BigInt(time.getHighBitsUnsigned()) << 32n) | BigInt(time.getLowBitsUnsigned());
+/** A server's cluster time now: whatever was written before is not later. */
+export const clusterTimeOf = (db: Db): Promise<bigint> =>
+  mongo('asking for the time', async () => versionOf((await db.command({ ping: 1 }))['operationTime']));
 export const millisecondsOf = (version: bigint): number => Number(version >> 32n) * 1000;
 
 const replyBytes = 1024 * 1024;
