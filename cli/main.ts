@@ -1,6 +1,6 @@
 // The command line: a table of commands, and one place where errors become exit codes.
 import { Command, CommanderError } from 'commander';
-import { commands } from './commands/index.ts';
+import { commandsFor } from './commands/index.ts';
 import { explain } from './errors.ts';
 
 export async function main(argv: readonly string[]): Promise<void> {
@@ -29,7 +29,7 @@ Exit codes: 0 done and good; 1 a check failed or the migration did; 2 usage; 3 a
 Addresses come from the environment: TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, SOURCE_MONGODB_URL, TARGET_POSTGRES_URL,
 TARGET_MONGODB_URL, TARGET_REDIS_URL. Those not set come from the embedded stack, if it runs (\`causeway stack up\`).`,
     );
-  for (const command of commands()) program.addCommand(inherit(command));
+  for (const command of await commandsFor(argv[2])) program.addCommand(inherit(command));
   try {
     await program.parseAsync(argv as string[]);
   } catch (error) {

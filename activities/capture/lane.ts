@@ -25,8 +25,9 @@ import { decodeChanges } from './segment.ts';
 import { Patience, type Slice, type SliceResult } from './slice.ts';
 
 const eventsAtOnce = 1000;
-/** Lanes meet where one removes a row that another's rows refer to. Who waits this long begins again, with less. */
+/** Lanes meet where one removes a row that another's rows refer to. Who waits this long begins again, with less; fewer than these cost as much. */
 const lockMs = 300;
+const fewestAtOnce = 64;
 const bytesAtOnce = 4 * 1024 * 1024;
 /** A batch costs nearly the same for one event and for a hundred: a lane that has little to do waits for more. */
 const paceMs = 200;
@@ -61,7 +62,8 @@ export async function applyLane(
       else if (applied < eventsAtOnce / 4) await sleep(Math.max(0, started + paceMs - performance.now()));
     } catch (error) {
       await patience.after(error);
-      most = Math.max(Math.floor(most / 4), 1);
+      // A store that was away says nothing about how much it can take.
+      if ((error as KnownFailure).type === 'StoreBusy') most = Math.max(Math.floor(most / 4), fewestAtOnce);
     }
   }
   return { ended: 'slice' };

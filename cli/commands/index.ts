@@ -1,60 +1,42 @@
 // Every command, in the order of --help. Adding one is a file here and a line below.
 import type { Command } from 'commander';
-import { assess } from './assess.ts';
-import { approve } from './approve.ts';
-import { abort, pause, resume, retry, rollback } from './orders.ts';
-import { capture, repair } from './capture.ts';
-import { checkpoint } from './checkpoint.ts';
-import { cutover } from './cutover.ts';
-import { decisions } from './decisions.ts';
-import { decide } from './decide.ts';
-import { decommission } from './decommission.ts';
-import { demo } from './demo.ts';
-import { explain } from './explain.ts';
-import { perf } from './perf.ts';
-import { quarantine } from './quarantine.ts';
-import { replay } from './replay.ts';
-import { report } from './report.ts';
-import { reverse } from './reverse.ts';
-import { seed } from './seed.ts';
-import { sidecar } from './sidecar.ts';
-import { stack } from './stack.ts';
-import { start } from './start.ts';
-import { status } from './status.ts';
-import { validate } from './validate.ts';
-import { verify } from './verify.ts';
-import { watch } from './watch.ts';
-import { worker } from './worker.ts';
 
-export const commands = (): Command[] => [
-  demo(),
-  stack(),
-  seed(),
-  assess(),
-  worker(),
-  sidecar(),
-  start(),
-  status(),
-  watch(),
-  pause(),
-  resume(),
-  retry(),
-  approve(),
-  cutover(),
-  abort(),
-  rollback(),
-  decisions(),
-  report(),
-  reverse(),
-  checkpoint(),
-  decommission(),
-  capture(),
-  repair(),
-  decide(),
-  validate(),
-  perf(),
-  verify(),
-  quarantine(),
-  explain(),
-  replay(),
-];
+/** Each in a file of its own that is only loaded when it is asked for: what all of them need takes three times as long to load as what one does. */
+const loaders: Readonly<Record<string, () => Promise<() => Command>>> = {
+  demo: async () => (await import('./demo.ts')).demo,
+  stack: async () => (await import('./stack.ts')).stack,
+  seed: async () => (await import('./seed.ts')).seed,
+  assess: async () => (await import('./assess.ts')).assess,
+  worker: async () => (await import('./worker.ts')).worker,
+  sidecar: async () => (await import('./sidecar.ts')).sidecar,
+  start: async () => (await import('./start.ts')).start,
+  status: async () => (await import('./status.ts')).status,
+  watch: async () => (await import('./watch.ts')).watch,
+  pause: async () => (await import('./orders.ts')).pause,
+  resume: async () => (await import('./orders.ts')).resume,
+  retry: async () => (await import('./orders.ts')).retry,
+  approve: async () => (await import('./approve.ts')).approve,
+  cutover: async () => (await import('./cutover.ts')).cutover,
+  abort: async () => (await import('./orders.ts')).abort,
+  rollback: async () => (await import('./orders.ts')).rollback,
+  decisions: async () => (await import('./decisions.ts')).decisions,
+  report: async () => (await import('./report.ts')).report,
+  reverse: async () => (await import('./reverse.ts')).reverse,
+  checkpoint: async () => (await import('./checkpoint.ts')).checkpoint,
+  decommission: async () => (await import('./decommission.ts')).decommission,
+  capture: async () => (await import('./capture.ts')).capture,
+  repair: async () => (await import('./capture.ts')).repair,
+  decide: async () => (await import('./decide.ts')).decide,
+  validate: async () => (await import('./validate.ts')).validate,
+  perf: async () => (await import('./perf.ts')).perf,
+  verify: async () => (await import('./verify.ts')).verify,
+  quarantine: async () => (await import('./quarantine.ts')).quarantine,
+  explain: async () => (await import('./explain.ts')).explain,
+  replay: async () => (await import('./replay.ts')).replay,
+};
+
+/** The command of that name; all of them where there is none, for the help and for what was meant instead. */
+export async function commandsFor(name: string | undefined): Promise<Command[]> {
+  const known = name !== undefined && Object.hasOwn(loaders, name) ? [loaders[name]!] : Object.values(loaders);
+  return Promise.all(known.map(async (load) => (await load())()));
+}

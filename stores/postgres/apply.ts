@@ -7,7 +7,7 @@ import { columnsOf } from './copy.ts';
 import { errorColumns, ledgerColumns, originCode, unresolvedColumns, type Origin } from './ledger.ts';
 import { replaceNotes } from './notes.ts';
 import { orNoteAgain } from './redo.ts';
-import { copy, insertChildren, stageTable, type CopyText } from './stage.ts';
+import { copy, insertChildren, makeStage, stageName, type CopyText } from './stage.ts';
 import type { TableTarget } from './target.ts';
 
 /** Images of documents of one source collection, at most one per document, sorted by source id so that writers lock in one order. */
@@ -88,25 +88,29 @@ export interface Before {
   readonly known: number;
   readonly loaded: number;
   readonly quarantined: number;
+  /** Between which times their rows stand: told so, PostgreSQL plans with these chunks of a table instead of all of them. */
+  readonly first: string | null;
+  readonly last: string | null;
 }
 
 async function stage(client: pg.ClientBase, images: Images): Promise<Stage[]> {
-  // Nobody has counted the rows of temporary tables; guessing, the planner would rather read whole tables than look up a few keys.
+  // Nobody has counted the rows of temporary tables; guessing, the planner would rather read a whole table, in whatever order, than look up a few keys.
   await client.query(`
-    set local enable_seqscan = off; ${ownWrites};
-    create temporary table if not exists stage_ledger (like migration_control.ledger including defaults) on commit delete rows;
+    set local client_min_messages = warning; set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off; ${ownWrites};
+    create temporary table if not exists stage_ledger (like migration_control.ledger including defaults, primary key (source_id)) on commit delete rows;
     create temporary table if not exists stage_unresolved (like migration_control.unresolved) on commit delete rows;
     create temporary table if not exists stage_errors (collection text, source_collection text, source_id text collate "C", rule text, path text,
       message text, document jsonb, mapping_version smallint, bson_type text) on commit delete rows;
-    create temporary table if not exists fresh (source_id text collate "C", old_place timestamptz, old_state "char", old_keys text[], known boolean) on commit delete rows;
+    create temporary table if not exists fresh (source_id text collate "C" primary key, old_place timestamptz, old_state "char", old_keys text[], known boolean) on commit delete rows;
     create temporary table if not exists clash (source_id text collate "C", unique_set integer) on commit delete rows;
-    delete from stage_ledger; delete from stage_unresolved; delete from stage_errors; delete from fresh; delete from clash`);
+    delete from stage_ledger; delete from stage_unresolved; delete from stage_errors; delete from fresh; delete from clash;
+    ${images.tables.map(({ target }) => makeStage(target)).join(';\n')}`);
   await copy(client, 'stage_ledger', ledgerColumns, images.ledger);
   if (images.errors) await copy(client, 'stage_errors', errorColumns, images.errors);
   if (images.unresolved) await copy(client, 'stage_unresolved', unresolvedColumns, images.unresolved);
   const stages: Stage[] = [];
   for (const { target, rows } of images.tables) {
-    const made = await stageTable(client, target);
+    const made = stageName(target);
     if (rows) await copy(client, made, columnsOf(target), rows);
     stages.push({ target, stage: made, empty: rows === undefined });
   }
@@ -122,15 +126,18 @@ async function findFresh(client: pg.ClientBase, partition: string): Promise<Befo
     `insert into ${partition} (collection_id, source_id, version, op_index, deleted, state, mapping_version, source_digest)
      select collection_id, source_id, 0, 0, true, 's', mapping_version, 0 from stage_ledger order by source_id on conflict do nothing`,
   );
-  const { rows } = await client.query<Record<keyof Before, string>>(`with held as (
+  const { rows } = await client.query<
+    Record<'known' | 'loaded' | 'quarantined', string> & Pick<Before, 'first' | 'last'>
+  >(`with held as (
       select l.* from ${partition} l join stage_ledger s on l.collection_id = s.collection_id and l.source_id = s.source_id order by l.source_id for update of l),
     found as (insert into fresh
       select s.source_id, l.place, case when l.deleted then null else l.state end, l.keys, l.version > 0
       from stage_ledger s join held l using (source_id) where (l.version, l.op_index) < (s.version, s.op_index) returning *)
-    select count(*) filter (where known) as known, count(*) filter (where old_state = 'l') as loaded, count(*) filter (where old_state = 'q') as quarantined
+    select count(*) filter (where known) as known, count(*) filter (where old_state = 'l') as loaded, count(*) filter (where old_state = 'q') as quarantined,
+      min(old_place)::text as first, max(old_place)::text as last
     from found`);
-  const { known, loaded, quarantined } = rows[0]!;
-  return { known: Number(known), loaded: Number(loaded), quarantined: Number(quarantined) };
+  const { known, loaded, quarantined, first, last } = rows[0]!;
+  return { known: Number(known), loaded: Number(loaded), quarantined: Number(quarantined), first, last };
 }
 
 /** What newer versions replace goes into the history, in the statement that replaces it; what the ledger never held leaves nothing. */
@@ -179,9 +186,11 @@ async function replaceRows(
   const leaves = `not exists (select 1 from ${from} s where s.source_id = t.source_id)`;
   if (before.loaded > 0) {
     await leaveReferrers(client, images, target, leaves);
-    const moved = target.time ? `t.${name(target.time)} = fresh.old_place` : leaves;
+    const time = target.time && `t.${name(target.time)}`;
+    const moved = time ? `${time} = fresh.old_place and ${time} between $1 and $2` : leaves;
     await client.query(
       `delete from ${table} t using fresh where t.source_id = fresh.source_id and fresh.old_state = 'l' and ${moved}`,
+      time ? [before.first, before.last] : [],
     );
   }
   if (empty) return;
@@ -249,31 +258,35 @@ interface OutcomeRow {
   readonly op_index: number;
   readonly loaded: boolean;
   readonly keys: string[] | null;
+  readonly fresh: boolean;
+  /** Of what stood there before, where the image was newer; otherwise of the image. */
   readonly other_keys: string[] | null;
 }
 
 async function outcome(client: pg.ClientBase, partition: string): Promise<Pick<Applied, 'fresh' | 'stale'>> {
-  const fresh = await client.query<OutcomeRow>(
-    `select s.source_id, s.version, s.op_index, s.state = 'l' and not s.deleted as loaded, s.keys, f.old_keys as other_keys
-     from fresh f join stage_ledger s using (source_id)`,
-  );
-  const stale = await client.query<OutcomeRow>(
-    `select l.source_id, l.version, l.op_index, false as loaded, l.keys, s.keys as other_keys from stage_ledger s join ${partition} l on l.source_id = s.source_id
-     where not exists (select 1 from fresh where fresh.source_id = s.source_id) and not exists (select 1 from clash where clash.source_id = s.source_id)`,
+  const { rows } = await client.query<OutcomeRow>(
+    `select l.source_id, l.version, l.op_index, l.state = 'l' and not l.deleted as loaded, l.keys, f.source_id is not null as fresh,
+       case when f.source_id is null then s.keys else f.old_keys end as other_keys
+     from stage_ledger s join ${partition} l on l.source_id = s.source_id left join fresh f on f.source_id = s.source_id
+     where not exists (select 1 from clash where clash.source_id = s.source_id)`,
   );
   const versionOf = (row: OutcomeRow): Version => ({ time: BigInt(row.version), op: row.op_index });
   return {
-    fresh: fresh.rows.map((row) => ({
-      id: row.source_id,
-      version: versionOf(row),
-      loaded: row.loaded,
-      keys: row.keys ?? [],
-      oldKeys: row.other_keys ?? [],
-    })),
-    stale: stale.rows.map((row) => ({
-      id: row.source_id,
-      version: versionOf(row),
-      unwantedKeys: (row.other_keys ?? []).filter((key) => !row.keys?.includes(key)),
-    })),
+    fresh: rows
+      .filter((row) => row.fresh)
+      .map((row) => ({
+        id: row.source_id,
+        version: versionOf(row),
+        loaded: row.loaded,
+        keys: row.keys ?? [],
+        oldKeys: row.other_keys ?? [],
+      })),
+    stale: rows
+      .filter((row) => !row.fresh)
+      .map((row) => ({
+        id: row.source_id,
+        version: versionOf(row),
+        unwantedKeys: (row.other_keys ?? []).filter((key) => !row.keys?.includes(key)),
+      })),
   };
 }

@@ -20,12 +20,18 @@ export async function copy(
 
 /** An empty temporary table with the columns of a COPY and no constraints; a connection makes it once and uses it again. */
 export async function stageTable(client: pg.ClientBase, target: TableTarget): Promise<string> {
-  const stage = name(`stage_${target.name}`);
+  await client.query(makeStage(target));
+  return stageName(target);
+}
+
+export const stageName = (target: TableTarget): string => name(`stage_${target.name}`);
+
+export function makeStage(target: TableTarget): string {
+  const stage = stageName(target);
   const columns = Object.entries(target.columns).map(([column, its]) => `${name(column)} ${its.type}`);
-  await client.query(
-    `create temporary table if not exists ${stage} (source_id text collate "C", ${columns.join(', ')}) on commit delete rows; delete from ${stage}`,
-  );
-  return stage;
+  return `create temporary table if not exists ${stage} (source_id text collate "C", ${columns.join(', ')}) on commit delete rows;
+    create index if not exists ${name(`stage_${target.name}_source_id`)} on ${stage} (source_id);
+    delete from ${stage}`;
 }
 
 export async function insertChildren(client: pg.ClientBase, target: TableTarget, stage: string): Promise<void> {

@@ -1,7 +1,7 @@
 // A migration's world for one test: databases of its own on the shared servers, the command line, and worker processes to kill.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
@@ -67,6 +67,10 @@ export class World {
     await admin.query(`create database ${database}`);
     await admin.end();
     const home = await mkdtemp(join(tmpdir(), 'causeway-'));
+    // The workflows are bundled once for all worlds, not once for each.
+    const bundle = join(checkout, '.causeway', 'bundle');
+    await mkdir(bundle, { recursive: true });
+    await symlink(bundle, join(home, 'bundle'));
     const environment = {
       ...stack,
       SOURCE_MONGODB_URL: stack.SOURCE_MONGODB_URL.replace(/\/tradingagents/, `/${database}`),
