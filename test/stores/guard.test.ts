@@ -230,6 +230,26 @@ describe('PostgreSQL', () => {
       { person_id: id, kind: 'b', value: 3 },
     ]);
   });
+
+  test('a batch of three reads three rows of a ledger and of a table of many', async () => {
+    const many = Array.from({ length: 1500 }, (_, i) => ({ id: `many-${i}`, rows: { people: [{ name: String(i) }] } }));
+    await load(2, 70n, many);
+    await pool.query('analyze');
+    const read = async () => {
+      // Each connection sends its counts when it is told to; all of them are busy at once.
+      const all = Array.from({ length: 4 }, () => pool.query('select pg_sleep(0.1), pg_stat_force_next_flush()'));
+      await Promise.all(all);
+      const { rows } = await pool.query<{ read: string }>(
+        `select sum(seq_tup_read + idx_tup_fetch) as read from pg_stat_user_tables where relname in ('ledger_2', 'people')`,
+      );
+      return Number(rows[0]!.read);
+    };
+    const before = await read();
+    await load(2, 71n, many.slice(100, 103));
+    const fetched = (await read()) - before;
+    expect(fetched).toBeGreaterThan(0);
+    expect(fetched).toBeLessThan(100);
+  });
 });
 
 describe('MongoDB', () => {
