@@ -61,7 +61,7 @@ export async function compareBatch(
   const states = new Map(ledger.map((row) => [row.source_id, row]));
   for (const { id, state } of expected.values()) {
     const row = states.get(id);
-    const wanted = row?.lost ? 'q' : state[0];
+    const wanted = row?.lost || row?.rule === 'target_refused' ? 'q' : state[0];
     if (!row) missing.add(id);
     else if (row.state !== wanted) say(id, 'state');
   }

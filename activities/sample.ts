@@ -5,7 +5,7 @@ import { readDocuments, sampleOf } from '../stores/mongodb/source.ts';
 import { query } from '../stores/postgres/connection.ts';
 import { atOnce, bytesAtOnce, compareBatch, type Finding } from './compare.ts';
 import { mappingOf, type Resources } from './resources.ts';
-import { untilSettled } from './settled.ts';
+import { caughtUp, untilSettled } from './settled.ts';
 import type { CheckResult, ValidationOrder } from './validate.ts';
 
 /** `sampleRate` of the documents, but at least `sampleMinimum` and at most `sampleMaximum`; never more than there are. */
@@ -21,11 +21,13 @@ export async function compareSample(
     'select id, source from migration_control.collections where mapping = $1 order by id',
     [order.collection],
   );
+  const { client, db } = resources.source;
   const findings: Finding[] = [];
   let total = 0;
   let matches = 0;
+  let underWay = 0;
   for (const { id, source } of ids) {
-    const { documents, averageBytes } = await weigh(resources.source.db, source);
+    const { documents, averageBytes } = await weigh(db, source);
     const { sampleRate, sampleMinimum, sampleMaximum } = order.settings;
     const size = Math.min(documents, Math.max(sampleMinimum, Math.ceil(documents * sampleRate)), sampleMaximum);
     if (size === 0) continue;
@@ -42,21 +44,27 @@ export async function compareSample(
       batch = [];
       bytes = 0;
     };
-    for await (const raw of sampleOf(resources.source.db, source, size, averageBytes)) {
+    for await (const raw of sampleOf(db, source, size, averageBytes)) {
       batch.push(raw);
       bytes += raw.byteLength;
       if (batch.length >= atOnce || bytes >= bytesAtOnce) await compare();
     }
     if (batch.length > 0) await compare();
-    // The document may have changed since it was read: it is read again when capture has passed that.
+    let changing = new Set<string>();
     const again = async (suspected: readonly Finding[]) => {
       const ids = suspected.map((one) => one.record_id);
-      const raws = [...(await readSome(resources, source, ids)).values()];
-      return (await compareBatch(resources, mapping, id, raws, order.transform)).filter(
+      const { version, documents: raws } = await readDocuments(client, db, source, ids.map(idFromSourceId));
+      // What was read is what the targets must hold when capture has passed the read, unless the ledger has a newer one by then.
+      await caughtUp(resources, heartbeat, version.toString());
+      const differing = (await compareBatch(resources, mapping, id, [...raws.values()], order.transform)).filter(
         (one) => one.status !== 'match',
       );
+      changing = await newerThan(resources, id, version, differing);
+      return differing;
     };
-    const left = await untilSettled(resources, suspects, again, heartbeat, 1000);
+    const differing = await untilSettled(resources, suspects, again, heartbeat, 1000);
+    const left = differing.filter((one) => !changing.has(one.record_id));
+    underWay += differing.length - left.length;
     matches += suspects.length - left.length;
     findings.push(...left.slice(0, 10 - findings.length));
   }
@@ -64,17 +72,25 @@ export async function compareSample(
     total_samples: total,
     successful_validations: matches,
     success_rate: total === 0 ? 1 : matches / total,
+    // Of those that match: documents that changed faster than they could be read; what was read of them had been replaced each time.
+    still_changing: underWay,
     sample_details: findings,
   };
   return { status: matches === total ? 'passed' : 'failed', details };
 }
 
-/** Of `ids`, those that the source collection has now. */
-export async function readSome(
+/** Documents of which the ledger holds a newer version than was read. */
+async function newerThan(
   resources: Resources,
-  source: string,
-  ids: readonly string[],
-): Promise<Map<string, Uint8Array>> {
-  const { client, db } = resources.source;
-  return (await readDocuments(client, db, source, ids.map(idFromSourceId))).documents;
+  collectionId: number,
+  version: bigint,
+  findings: readonly Finding[],
+): Promise<Set<string>> {
+  const rows = await query<{ source_id: string }>(
+    resources.postgres,
+    'reading the ledger',
+    'select source_id from migration_control.ledger where collection_id = $1 and source_id = any($2) and version > $3',
+    [collectionId, findings.map((one) => one.record_id), version.toString()],
+  );
+  return new Set(rows.map((row) => row.source_id));
 }

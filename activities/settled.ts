@@ -35,12 +35,12 @@ export async function untilSettled<T>(
 }
 
 /**
- * Waits until what was written before now has been applied. Returns false where there is no capture. Capture that is behind proves no difference:
- * then the check is no failure but has to be made again.
+ * Waits until what was written before `version`, by default before now, has been applied. Returns false where there is no capture. Capture that is
+ * behind proves no difference: then the check is no failure but has to be made again.
  */
-export async function caughtUp(resources: Resources, heartbeat: () => void): Promise<boolean> {
+export async function caughtUp(resources: Resources, heartbeat: () => void, version?: string): Promise<boolean> {
   if (!(await readStream(resources.postgres))) return false;
-  const isCaughtUp = comingTogether(resources, await nowAtSource(resources));
+  const isCaughtUp = comingTogether(resources, version ?? (await nowAtSource(resources)));
   for (const until = Date.now() + patienceMs; Date.now() < until; await sleep(100)) {
     heartbeat();
     if (await isCaughtUp()) return true;

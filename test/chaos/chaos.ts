@@ -50,6 +50,8 @@ export interface ChaosResult {
 export interface End {
   readonly state: string;
   readonly lastError: unknown;
+  /** Of the checks that failed, what they found. */
+  readonly failed?: readonly unknown[];
 }
 
 export const completed: End = { state: 'completed', lastError: null };
@@ -217,7 +219,7 @@ export class Watch {
         // Rows that came before those they name are looked for every second.
         await sleep(2000);
         await this.#drained(until);
-        return { state, lastError };
+        return lastError === null ? { state, lastError } : { state, lastError, failed: await this.#failedChecks() };
       }
       if (Date.now() > until) throw new Error(`the migration is still ${state}`);
       await sleep(500);
@@ -239,6 +241,14 @@ export class Watch {
       ledger: rows.filter((row) => row.source_id === one.sourceId),
       stays: same.has(JSON.stringify(one)),
     }));
+  }
+
+  async #failedChecks(): Promise<unknown[]> {
+    const { rows } = await this.#pool.query<{ collection: string; check: string; result: unknown }>(
+      `select collection, key as check, value as result from migration_control.validation_results, jsonb_each(individual_results)
+       where value ->> 'status' not in ('passed', 'skipped') order by "timestamp" desc limit 6`,
+    );
+    return rows;
   }
 
   async #drained(until: number): Promise<void> {
