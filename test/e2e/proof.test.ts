@@ -1,12 +1,14 @@
 // Each of the six checks fails for a real reason and passes without it; the regression tests say which query regressed, and why.
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { performanceGate } from '../../activities/performance/gate.ts';
 import { runPerformanceTests, type PerformanceReport } from '../../activities/performance/tester.ts';
 import type { Resources } from '../../activities/resources.ts';
 import { validateCollection, type CheckName, type CheckResult } from '../../activities/validate.ts';
+import { idFromSourceId } from '../../core/identity.ts';
 import { performanceSchema, readSettings, type PerformanceSettings, type Settings } from '../../core/settings.ts';
 import { clockOf } from '../../stores/mongodb/changes.ts';
 import { World } from '../support/world.ts';
@@ -126,6 +128,43 @@ describe('validation', () => {
     expect(details.sample_details.length).toBe(10);
     expect(details.sample_details[0]).toMatchObject({ status: 'different', differs: ['api_usage.cost'] });
     expect(await statusOf('token_usage', 'sample_validation')).toBe('passed');
+  });
+
+  test('sample_validation: a document that changes all the time is no difference, and hides none', async () => {
+    const [hot, other] = await world.rows<{ id: string; source_id: string }>(
+      'select id, source_id from app_metadata order by id limit 2',
+    );
+    const metadata = world.source.collection('metadata');
+    let writing = true;
+    let writes = 0;
+    const writer = (async () => {
+      while (writing) {
+        const described = { $set: { description: `for the ${++writes}th time` } };
+        await metadata.updateOne({ _id: idFromSourceId(hot!.source_id) as never }, described);
+        await sleep(20);
+      }
+    })();
+    try {
+      await vi.waitFor(async () =>
+        expect(
+          await world.rows('select 1 from app_metadata where id = $1 and description like $2', [hot!.id, '%th time']),
+        ).toHaveLength(1),
+      );
+      const quiet = await check('metadata', 'sample_validation');
+      expect(quiet).toMatchObject({ status: 'passed', details: { success_rate: 1, sample_details: [] } });
+      expect((quiet.details as { still_changing: number }).still_changing).toBeLessThanOrEqual(1);
+      await world.rows(`update app_metadata set description = 'corrupted' where id = $1`, [other!.id]);
+      expect(await check('metadata', 'sample_validation')).toMatchObject({
+        status: 'failed',
+        details: { sample_details: [{ record_id: other!.source_id, differs: ['app_metadata.description'] }] },
+      });
+    } finally {
+      writing = false;
+      await writer;
+    }
+    const { description } = (await metadata.findOne({ _id: idFromSourceId(other!.source_id) as never }))!;
+    await world.rows('update app_metadata set description = $2 where id = $1', [other!.id, description ?? null]);
+    expect(await statusOf('metadata', 'sample_validation')).toBe('passed');
   });
 
   test('business_rule_validation: a rule broken by SQL, and a sum of one group', async () => {
