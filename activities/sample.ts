@@ -8,6 +8,9 @@ import { mappingOf, type Resources } from './resources.ts';
 import { caughtUp, untilSettled } from './settled.ts';
 import type { CheckResult, ValidationOrder } from './validate.ts';
 
+/** What differs when capture has passed its read differs; the other looks are for what had changed by then. */
+const enoughLooks = 4;
+
 /** `sampleRate` of the documents, but at least `sampleMinimum` and at most `sampleMaximum`; never more than there are. */
 export async function compareSample(
   resources: Resources,
@@ -62,7 +65,7 @@ export async function compareSample(
       changing = await newerThan(resources, id, version, differing);
       return differing;
     };
-    const differing = await untilSettled(resources, suspects, again, heartbeat, 1000);
+    const differing = await untilSettled(resources, suspects, again, heartbeat, 1000, enoughLooks);
     const left = differing.filter((one) => !changing.has(one.record_id));
     underWay += differing.length - left.length;
     matches += suspects.length - left.length;

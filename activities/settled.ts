@@ -10,7 +10,7 @@ import type { Resources } from './resources.ts';
 export const mostUnderWay = 100_000;
 
 /** With pauses that double between them, twelve seconds: housekeeping that died with its worker has been taken over by then. */
-const generations = 7;
+const mostGenerations = 7;
 const firstPauseMs = 200;
 const patienceMs = 10 * 60_000;
 
@@ -24,6 +24,7 @@ export async function untilSettled<T>(
   recheck: (differing: readonly T[]) => Promise<readonly T[]>,
   heartbeat: () => void,
   most = mostUnderWay,
+  generations = mostGenerations,
 ): Promise<readonly T[]> {
   let left = differing;
   for (let n = 0; n < generations && left.length > 0 && left.length <= most; n++) {

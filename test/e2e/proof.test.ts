@@ -132,7 +132,8 @@ describe('validation', () => {
 
   test('sample_validation: a document that changes all the time is no difference, and hides none', async () => {
     const [hot, other] = await world.rows<{ id: string; source_id: string }>(
-      'select id, source_id from app_metadata order by id limit 2',
+      `select t.id, t.source_id from app_metadata t join migration_control.ledger l using (source_id)
+       join migration_control.collections c on c.id = l.collection_id and c.source = 'metadata' and l.state = 'l' order by t.id limit 2`,
     );
     const metadata = world.source.collection('metadata');
     let writing = true;
@@ -145,10 +146,12 @@ describe('validation', () => {
       }
     })();
     try {
-      await vi.waitFor(async () =>
-        expect(
-          await world.rows('select 1 from app_metadata where id = $1 and description like $2', [hot!.id, '%th time']),
-        ).toHaveLength(1),
+      await vi.waitFor(
+        async () =>
+          expect(
+            await world.rows('select 1 from app_metadata where id = $1 and description like $2', [hot!.id, '%th time']),
+          ).toHaveLength(1),
+        { timeout: 15_000 },
       );
       const quiet = await check('metadata', 'sample_validation');
       expect(quiet).toMatchObject({ status: 'passed', details: { success_rate: 1, sample_details: [] } });
