@@ -51,6 +51,24 @@ export const handleOf = ({ client }: TemporalSession, name: string) =>
   client.workflow.getHandle<typeof migration>(rootId(name));
 export type MigrationHandle = ReturnType<typeof handleOf> | WorkflowHandleWithSignaledRunId<typeof migration>;
 
+const silenceMs = 10_000;
+
+/** The answer to an order. Without a worker an order waits for one, and whoever gave it is told what it waits for. */
+export async function answerTo<T>(order: Promise<T>): Promise<T> {
+  const timer = setTimeout(
+    () =>
+      process.stderr.write(
+        'No answer yet. The order stays with Temporal until a worker takes it: if none runs, start one with `causeway worker`. This command waits.\n',
+      ),
+    silenceMs,
+  );
+  try {
+    return await order;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** Of a running migration its workflow's answer, which takes a worker; of one that has ended its result. */
 export async function readStatus(session: TemporalSession, name: string): Promise<Status> {
   const handle = handleOf(session, checkName(name));

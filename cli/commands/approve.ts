@@ -1,7 +1,7 @@
 // causeway approve: opens a gate that the migration waits at.
 import { Command } from 'commander';
 import { approveUpdate } from '../../workflows/contract.ts';
-import { checkName, handleOf, withTemporal } from '../connect.ts';
+import { answerTo, checkName, handleOf, withTemporal } from '../connect.ts';
 import { print, printJson } from '../output.ts';
 import { common } from './orders.ts';
 
@@ -12,9 +12,11 @@ export const approve = (): Command =>
       .argument('<gate>', 'name of the gate, such as phase_4_writes'),
   ).action((gate: string, options: { migration: string; json?: boolean }) =>
     withTemporal(async (session) => {
-      const status = await handleOf(session, checkName(options.migration)).executeUpdate(approveUpdate, {
-        args: [{ gate }],
-      });
+      const status = await answerTo(
+        handleOf(session, checkName(options.migration)).executeUpdate(approveUpdate, {
+          args: [{ gate }],
+        }),
+      );
       if (options.json) printJson(status);
       else print(`Approved ${gate}.`);
     }),

@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import { captureId, repairUpdate, stopCaptureSignal } from '../../workflows/contract.ts';
 import type { changeCapture } from '../../workflows/children/change-capture.ts';
-import { checkName, liveCapture, withTemporal, type TemporalSession } from '../connect.ts';
+import { answerTo, checkName, liveCapture, withTemporal, type TemporalSession } from '../connect.ts';
 import { UsageError } from '../errors.ts';
 import { count, print, printJson, table } from '../output.ts';
 import { common } from './orders.ts';
@@ -65,9 +65,11 @@ export const repair = (): Command =>
     .option('--delete-missing', 'after a drop or rename: remove from the targets what is no longer in the source')
     .action((options: Options & { dryRun?: boolean; deleteMissing?: boolean }) =>
       withTemporal(async (session) => {
-        const found = await captureOf(session, options.migration).executeUpdate(repairUpdate, {
-          args: [{ dryRun: options.dryRun === true, deleteMissing: options.deleteMissing === true }],
-        });
+        const found = await answerTo(
+          captureOf(session, options.migration).executeUpdate(repairUpdate, {
+            args: [{ dryRun: options.dryRun === true, deleteMissing: options.deleteMissing === true }],
+          }),
+        );
         if (options.json) return printJson(found);
         print(
           table(

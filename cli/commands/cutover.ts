@@ -1,7 +1,7 @@
 // causeway cutover set: moves reads, now.
 import { Command } from 'commander';
 import { setCutoverPercentageUpdate } from '../../workflows/contract.ts';
-import { checkName, handleOf, withTemporal } from '../connect.ts';
+import { answerTo, checkName, handleOf, withTemporal } from '../connect.ts';
 import { UsageError } from '../errors.ts';
 import { print, printJson, table } from '../output.ts';
 import { common } from './orders.ts';
@@ -21,9 +21,11 @@ export function cutover(): Command {
         if (!Number.isInteger(percentage) || percentage < 0 || percentage > 100)
           throw new UsageError(`The percentage must be a whole number from 0 to 100, not "${percent}".`);
         const order = { percentage, ...(options.collection !== undefined && { collection: options.collection }) };
-        const routes = await handleOf(session, checkName(options.migration)).executeUpdate(setCutoverPercentageUpdate, {
-          args: [order],
-        });
+        const routes = await answerTo(
+          handleOf(session, checkName(options.migration)).executeUpdate(setCutoverPercentageUpdate, {
+            args: [order],
+          }),
+        );
         if (options.json) return printJson(routes);
         print(
           table(

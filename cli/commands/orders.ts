@@ -4,7 +4,7 @@ import { isOver, type Status } from '../../core/state.ts';
 import * as contract from '../../workflows/contract.ts';
 import type { rollback as rollbackWorkflow } from '../../workflows/children/rollback.ts';
 import { phases } from '../../core/story.ts';
-import { checkName, handleOf, readStatus, type TemporalSession, withTemporal } from '../connect.ts';
+import { answerTo, checkName, handleOf, readStatus, type TemporalSession, withTemporal } from '../connect.ts';
 import { UsageError } from '../errors.ts';
 import { print, printJson } from '../output.ts';
 
@@ -29,7 +29,7 @@ type Plain = typeof contract.pauseUpdate;
 const plain = (name: string, description: string, update: Plain, done: string): Command =>
   common(new Command(name).description(description)).action((options: Common) =>
     withTemporal(async (session) =>
-      tell(options, await handleOf(session, checkName(options.migration)).executeUpdate(update), done),
+      tell(options, await answerTo(handleOf(session, checkName(options.migration)).executeUpdate(update)), done),
     ),
   );
 
@@ -45,9 +45,11 @@ export const abort = (): Command =>
       withTemporal(async (session) =>
         tell(
           options,
-          await handleOf(session, checkName(options.migration)).executeUpdate(contract.abortUpdate, {
-            args: [{ reason: options.reason }],
-          }),
+          await answerTo(
+            handleOf(session, checkName(options.migration)).executeUpdate(contract.abortUpdate, {
+              args: [{ reason: options.reason }],
+            }),
+          ),
           'Aborting.',
         ),
       ),
@@ -76,7 +78,11 @@ export const rollback = (): Command =>
               );
         if (isOver(status.state)) return rollbackEnded(session, options, steps);
         const order = { ...(options.to !== undefined && { to: options.to }), reason: options.reason };
-        tell(options, await handle.executeUpdate(contract.rollbackUpdate, { args: [order] }), 'Rolling back.');
+        tell(
+          options,
+          await answerTo(handle.executeUpdate(contract.rollbackUpdate, { args: [order] })),
+          'Rolling back.',
+        );
       }),
     );
 
