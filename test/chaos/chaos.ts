@@ -226,12 +226,26 @@ export class Watch {
     }
   }
 
-  /** What the independent checker finds, each with what is needed to tell a change that was lost from one that only came late. */
+  /**
+   * What the independent checker finds and goes on finding: a unique value that has become free is looked for among all that wait for one, a share
+   * of them each second. Each with what is needed to tell a change that was lost from one that only comes late.
+   */
   async differences(environment: Record<string, string>): Promise<Explained[]> {
-    const found = await checkEqual(environment as never);
+    const look = async () => checkEqual(environment as never);
+    let found = await look();
+    const first = found.length;
+    const began = Date.now();
+    while (found.length > 0 && Date.now() < began + 45_000) {
+      await sleep(3000);
+      found = await look();
+    }
+    if (first > 0)
+      process.stdout.write(
+        `  ${first} different at first, ${found.length} after ${Math.round((Date.now() - began) / 1000)} s\n`,
+      );
     if (found.length === 0) return [];
     await sleep(5000);
-    const same = new Set((await checkEqual(environment as never)).map((one) => JSON.stringify(one)));
+    const same = new Set((await look()).map((one) => JSON.stringify(one)));
     const { rows } = await this.#pool.query<{ source_id: string }>(
       'select source_id, collection_id, version, op_index, state, rule, deleted from migration_control.ledger where source_id = any($1)',
       [found.map((one) => one.sourceId)],

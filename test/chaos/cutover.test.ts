@@ -66,24 +66,33 @@ async function whereItStands(): Promise<string> {
   const audit = await world.rows(
     'select at, action, detail from migration_control.audit_log order by at desc limit 12',
   );
-  return JSON.stringify({ state, lastError, audit }, null, 1);
+  const { events } = await world.temporal.workflow.getHandle(`migration/${world.name}`).fetchHistory();
+  const history = events!.slice(-40).map((event) => {
+    const [kind, attributes] = Object.entries(event).find(([key]) => key.endsWith('EventAttributes')) ?? ['', {}];
+    const { seconds, nanos } = event.eventTime!;
+    const named = JSON.stringify(attributes).match(/"(?:name|signalName|updateId|cause|timeoutType)":"?[^",}]*/g);
+    return `${String(event.eventId)} ${String(seconds)}.${String(nanos).padStart(9, '0').slice(0, 3)} ${kind.replace('EventAttributes', '')} ${named?.join(' ') ?? ''}`;
+  });
+  return JSON.stringify({ state, lastError, audit, history }, null, 1);
 }
 
 /** A worker that dies at the point; returns when it has, and a whole one has been started in its place. */
 async function dies(point: KillPoint, order?: readonly string[]): Promise<void> {
   const doomed = await startWorker(world, { CAUSEWAY_KILL_AT: point });
   const ended = once(doomed, 'exit') as Promise<[number | null, string | null]>;
-  if (order) {
-    const { code, stdout, stderr } = await world.causeway(order);
-    expect(code, stdout + stderr).toBe(0);
+  try {
+    if (order) {
+      const { code, stdout, stderr } = await world.causeway(order);
+      expect(code, code === 0 ? '' : `${stdout}${stderr}${await whereItStands()}`).toBe(0);
+    }
+    const how = await Promise.race([
+      ended.then(([, signal]) => signal),
+      new Promise((resolve) => setTimeout(resolve, 240_000, 'not reached')),
+    ]);
+    expect([point, how], how === 'SIGKILL' ? '' : await whereItStands()).toEqual([point, 'SIGKILL']);
+  } finally {
+    doomed.kill('SIGKILL');
   }
-  const how = await Promise.race([
-    ended.then(([, signal]) => signal),
-    new Promise((resolve) => setTimeout(resolve, 240_000, 'not reached')),
-  ]);
-  const instead = how === 'SIGKILL' ? '' : await whereItStands();
-  doomed.kill('SIGKILL');
-  expect([point, how], instead).toEqual([point, 'SIGKILL']);
 }
 
 const cycles: readonly { forward: KillPoint; meanwhile: KillPoint; back: KillPoint }[] = [
