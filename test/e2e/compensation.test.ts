@@ -41,6 +41,12 @@ test('a privilege lost in the middle of the data phase', async () => {
     expect((await world.causeway(['start', '--until', 'data'], extra)).code).toBe(0);
     await world.until((status) => status.phase === 'data');
     await owner.query(`revoke insert on api_usage from ${role}`);
+    await world.until((one) => one.state === 'compensating', 120_000);
+    // Ordered a moment too early: it waits for the end of the undoing, or for five seconds.
+    const ordered = Date.now();
+    const early = await world.causeway(['retry'], extra);
+    if (early.code === 1) expect(Date.now() - ordered, early.stderr).toBeGreaterThan(5000);
+    else expect(early, early.stderr).toMatchObject({ code: 0 });
     const status = await world.until((one) => one.state === 'parked', 120_000);
     expect(status.lastError).toMatchObject({ phase: 'data', type: 'PermissionDenied' });
     expect(status.lastError!.message).toContain('api_usage');

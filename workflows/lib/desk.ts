@@ -77,6 +77,10 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
       : `gate: nothing waits for "${gate}" now${state.waitingFor ? `; the migration waits for ${state.waitingFor}` : ''}.`;
   const refuseRetry = (): string | undefined =>
     state.state === 'parked' ? undefined : `Nothing is parked; the migration is ${state.state}.`;
+  /** An order that comes with the end of a compensation is read before that end is: what its sender saw parked is so a moment later. */
+  const endOfCompensation = async (): Promise<void> => {
+    if (state.state === 'compensating') await condition(() => state.state !== 'compensating', '5s');
+  };
   /** Checkpoints, in the cutover the stages that have begun, and `old`: everything to the old system, what was copied stays. */
   const waysBack = (): string[] => [
     ...state.checkpoints.map((checkpoint) => checkpoint.name),
@@ -102,7 +106,10 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
   setHandler(contract.resumeSignal, () => void (desk.paused = false), { description: 'Go on after a pause' });
   setHandler(
     contract.retrySignal,
-    () => take('retry', { order: undefined }, () => refuseRetry() ?? void desk.retries++),
+    async () => {
+      await endOfCompensation();
+      take('retry', { order: undefined }, () => refuseRetry() ?? void desk.retries++);
+    },
     { description: 'Try the parked step again' },
   );
   setHandler(contract.advanceStageSignal, () => void desk.advances++, {
@@ -232,11 +239,16 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
   setHandler(
     contract.retryUpdate,
     async () => {
+      await endOfCompensation();
+      validated(refuseRetry());
       desk.retries++;
       await condition(() => state.state !== 'parked');
       return statusOf(state);
     },
-    { validator: () => validated(refuseRetry()), description: 'Try the parked step again' },
+    {
+      validator: () => validated(state.state === 'compensating' ? undefined : refuseRetry()),
+      description: 'Try the parked step again',
+    },
   );
   setHandler(
     contract.approveUpdate,
