@@ -18,6 +18,8 @@ export interface ExtractOrder {
   readonly upTo: string | null;
   readonly averageBytes: number;
   readonly limits: { readonly bytes: number; readonly documents: number };
+  /** Most that capture may be behind before this segment waits, ms; orders of older workflows have none. */
+  readonly lagMs?: number;
 }
 
 export interface Extracted {

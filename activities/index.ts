@@ -15,6 +15,7 @@ import { extractSegment, type ExtractOrder, type ExtractPosition } from './extra
 import { classified } from './failing.ts';
 import { loadOutside, loadPostgres, type LoadOrder } from './load.ts';
 import { planChunks, planCollections } from './plan.ts';
+import { makeWay } from './make-way.ts';
 import { performanceGate, type GateOrder } from './performance/gate.ts';
 import { runPerformanceTests, type PerformanceOrder } from './performance/tester.ts';
 import { preflight } from './preflight.ts';
@@ -114,12 +115,16 @@ export function controlActivities(resources: Resources) {
 export function extractActivities(resources: Resources, reads: OpenReads) {
   return classified(
     {
-      extractSegment: (order: ExtractOrder) =>
-        extractSegment(resources, reads, order, {
+      extractSegment: async (order: ExtractOrder) => {
+        const resumeAt = activityInfo().heartbeatDetails as ExtractPosition | undefined;
+        const cancelled = () => Context.current().cancellationSignal.aborted;
+        await makeWay(resources, order.lagMs, { heartbeat: () => heartbeat(resumeAt), cancelled });
+        return extractSegment(resources, reads, order, {
           heartbeat: (position) => heartbeat(position),
-          resumeAt: activityInfo().heartbeatDetails as ExtractPosition | undefined,
-          cancelled: () => Context.current().cancellationSignal.aborted,
-        }),
+          resumeAt,
+          cancelled,
+        });
+      },
     },
     { beats: false },
   );

@@ -56,6 +56,30 @@ export async function readStream(on: pg.Pool | pg.ClientBase): Promise<StreamRow
 export const shownUpTo = async (on: pg.Pool | pg.ClientBase): Promise<bigint | undefined> =>
   (await readStream(on))?.version;
 
+/** How far capture is behind the source's clock (ms since the epoch), in ms; undefined where there is no capture. Cheap enough to be asked often. */
+export async function captureLag(pool: pg.Pool, clock: number): Promise<number | undefined> {
+  const stream = await readStream(pool);
+  if (!stream) return undefined;
+  const [row] = await query<Since>(pool, 'looking how far capture is behind', `select ${since}`);
+  return lagOf(stream, row!, clock);
+}
+
+interface Since {
+  first_wall: Date | null;
+  seen_at: Date | null;
+}
+
+const since = `(select min(first_wall) from migration_control.captured) as first_wall,
+               (select seen_at from migration_control.capture_stream) as seen_at`;
+
+function lagOf(stream: StreamRow, row: Since, clock: number): number {
+  const reached = Math.min(
+    row.first_wall?.getTime() ?? Infinity,
+    row.seen_at?.getTime() ?? Number(stream.version >> 32n) * 1000,
+  );
+  return Math.max(0, Math.round(clock - reached));
+}
+
 /** Becomes the stream's only reader: whoever read before is refused from now on. */
 export async function takeStream(pool: pg.Pool, holder: string): Promise<StreamRow | undefined> {
   const rows = await query<RawStream>(
@@ -157,14 +181,13 @@ export async function captureStatus(pool: pg.Pool, clock: number): Promise<Captu
   const stream = await readStream(pool);
   if (!stream) return undefined;
   const [row] = await query<
-    Record<'events' | 'documents' | 'pending' | 'redo', string> & {
-      first_version: string | null;
-      first_wall: Date | null;
-      seen_at: Date | null;
-      p50: number | null;
-      p99: number | null;
-      holders: Record<string, string | null>;
-    }
+    Record<'events' | 'documents' | 'pending' | 'redo', string> &
+      Since & {
+        first_version: string | null;
+        p50: number | null;
+        p99: number | null;
+        holders: Record<string, string | null>;
+      }
   >(
     pool,
     'reading the state of capture',
@@ -172,8 +195,7 @@ export async function captureStatus(pool: pg.Pool, clock: number): Promise<Captu
             (select coalesce(sum(documents), 0) from migration_control.capture_position) as documents,
             (select coalesce(sum(events), 0) from migration_control.captured) as pending,
             (select min(first_version) from migration_control.captured) as first_version,
-            (select min(first_wall) from migration_control.captured) as first_wall,
-            (select seen_at from migration_control.capture_stream) as seen_at,
+            ${since},
             (select count(*) from migration_control.redo) as redo,
             (select percentile_cont(0.5) within group (order by lag_ms) from migration_control.capture_lag) as p50,
             (select percentile_cont(0.99) within group (order by lag_ms) from migration_control.capture_lag) as p99,
@@ -181,14 +203,10 @@ export async function captureStatus(pool: pg.Pool, clock: number): Promise<Captu
              from migration_control.capture_position) as holders`,
   );
   const version = row!.first_version === null ? stream.version : BigInt(row!.first_version) - 1n;
-  const since = Math.min(
-    row!.first_wall?.getTime() ?? Infinity,
-    row!.seen_at?.getTime() ?? Number(stream.version >> 32n) * 1000,
-  );
   return {
     position: positionText(version),
     version,
-    lagMs: Math.max(0, Math.round(clock - since)),
+    lagMs: lagOf(stream, row!, clock),
     pendingEvents: Number(row!.pending),
     events: Number(row!.events),
     documents: Number(row!.documents),

@@ -65,6 +65,13 @@ export const settingsSchema = z.strictObject({
     .default(4 * 1024 * 1024)
     .describe('most bytes in one spool segment'),
   segmentDocuments: z.int().min(1).max(200_000).default(20_000).describe('most documents in one spool segment'),
+  copyLagMs: z
+    .number()
+    .min(0)
+    .default(5000)
+    .describe(
+      'most that capture may be behind while the copy goes on; above, each segment waits up to ten seconds, ms',
+    ),
   captureLanes: z
     .int()
     .min(1)

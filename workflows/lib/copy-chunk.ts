@@ -80,6 +80,7 @@ async function extract(
     upTo: chunk.upTo,
     averageBytes: chunk.averageBytes,
     limits: { bytes: context.settings.segmentBytes, documents: context.settings.segmentDocuments },
+    lagMs: context.settings.copyLagMs,
   };
   const summary = `${chunk.source} chunk ${chunk.chunk}, segment ${segment}`;
   if (queue !== undefined) {
