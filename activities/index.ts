@@ -15,7 +15,7 @@ import { extractSegment, type ExtractOrder, type ExtractPosition } from './extra
 import { classified } from './failing.ts';
 import { loadOutside, loadPostgres, type LoadOrder } from './load.ts';
 import { planChunks, planCollections } from './plan.ts';
-import { makeWay } from './make-way.ts';
+import { Way } from './make-way.ts';
 import { performanceGate, type GateOrder } from './performance/gate.ts';
 import { runPerformanceTests, type PerformanceOrder } from './performance/tester.ts';
 import { preflight } from './preflight.ts';
@@ -113,12 +113,13 @@ export function controlActivities(resources: Resources) {
 
 /** Reading the source: opens ranges, and keeps them open for the process that serves them. */
 export function extractActivities(resources: Resources, reads: OpenReads) {
+  const way = new Way(resources);
   return classified(
     {
       extractSegment: async (order: ExtractOrder) => {
         const resumeAt = activityInfo().heartbeatDetails as ExtractPosition | undefined;
         const cancelled = () => Context.current().cancellationSignal.aborted;
-        await makeWay(resources, order.lagMs, { heartbeat: () => heartbeat(resumeAt), cancelled });
+        await way.make(order.lagMs, { heartbeat: () => heartbeat(resumeAt), cancelled });
         return extractSegment(resources, reads, order, {
           heartbeat: (position) => heartbeat(position),
           resumeAt,

@@ -7,27 +7,40 @@ import { SourceClock } from './capture/read.ts';
 /** A copy that waited without end would never be done where the source is written faster than capture can follow. */
 const longestMs = 10_000;
 const lookMs = 500;
+/** What a segment does to the lag shows only after a while: where there is some, they are let through one after the other. */
+const apartMs = 1500;
 
 export interface Waiting {
   readonly heartbeat: () => void;
   readonly cancelled: () => boolean;
 }
 
-/** Waits while capture is more than `lagMs` behind, ten seconds at most. Without capture, or without a limit, not at all. Returns the wait in ms. */
-export async function makeWay(
-  resources: Resources,
-  lagMs: number | undefined,
-  { heartbeat, cancelled }: Waiting,
-): Promise<number> {
-  if (lagMs === undefined) return 0;
-  const clock = new SourceClock(resources);
-  const began = performance.now();
-  const waited = () => performance.now() - began;
-  while (waited() < longestMs && !cancelled()) {
-    const lag = await captureLag(resources.postgres, await clock.now());
-    if (lag === undefined || lag <= lagMs) break;
-    heartbeat();
-    await sleep(lookMs);
+/** One per process: the segments that it reads share the way. */
+export class Way {
+  readonly #resources: Pick<Resources, 'postgres' | 'source'>;
+  readonly #clock: SourceClock;
+  #lastAt = -Infinity;
+
+  constructor(resources: Pick<Resources, 'postgres' | 'source'>) {
+    this.#resources = resources;
+    this.#clock = new SourceClock(resources);
   }
-  return waited();
+
+  /** Waits while capture is more than `lagMs` behind, ten seconds at most. Without capture, or without a limit, not at all. Returns the wait in ms. */
+  async make(lagMs: number | undefined, { heartbeat, cancelled }: Waiting): Promise<number> {
+    if (lagMs === undefined) return 0;
+    const began = performance.now();
+    while (!(await this.#isFree(lagMs)) && performance.now() - began < longestMs && !cancelled()) {
+      heartbeat();
+      await sleep(lookMs);
+    }
+    this.#lastAt = performance.now();
+    return this.#lastAt - began;
+  }
+
+  async #isFree(lagMs: number): Promise<boolean> {
+    const lag = await captureLag(this.#resources.postgres, await this.#clock.now());
+    if (lag === undefined || lag <= lagMs / 2) return true;
+    return lag <= lagMs && performance.now() - this.#lastAt >= apartMs;
+  }
 }

@@ -29,7 +29,7 @@ const eventsAtOnce = 1000;
 const lockMs = 300;
 const fewestAtOnce = 64;
 const bytesAtOnce = 4 * 1024 * 1024;
-/** A batch costs nearly the same for one event and for a hundred: a lane that has little to do waits for more. */
+/** A batch costs nearly the same for one event and for a hundred: a lane that has little to do waits for more, unless writers wait for it. */
 const paceMs = 200;
 const idleMs = 40;
 export async function applyLane(
@@ -53,13 +53,14 @@ export async function applyLane(
         if (queue !== undefined) return { ended: 'handed-over', queue };
       }
       const started = performance.now();
-      const applied = await applyNext(resources, { lane, epoch, feeds, settings: current, clock }, most);
-      if (applied === 'superseded') return { ended: (await exists(resources, lane)) ? 'superseded' : 'closed' };
+      const next = await applyNext(resources, { lane, epoch, feeds, settings: current, clock }, most);
+      if (next === 'superseded') return { ended: (await exists(resources, lane)) ? 'superseded' : 'closed' };
+      const { events: applied, fenced } = next;
       if (applied > 0) killPoint('lane.after-commit');
       patience.rewarded();
       most = Math.min(most * 2, eventsAtOnce);
       if (applied === 0) await sleep(idleMs);
-      else if (applied < eventsAtOnce / 4) await sleep(Math.max(0, started + paceMs - performance.now()));
+      else if (applied < eventsAtOnce / 4 && !fenced) await sleep(Math.max(0, started + paceMs - performance.now()));
     } catch (error) {
       await patience.after(error);
       // A store that was away says nothing about how much it can take.
@@ -100,9 +101,10 @@ async function applyNext(
   resources: Resources,
   { lane, epoch, feeds, settings, clock }: Lane,
   most: number,
-): Promise<number | 'superseded'> {
+): Promise<{ readonly events: number; readonly fenced: boolean } | 'superseded'> {
   return inTransaction(resources.postgres, `applying lane ${lane}`, async (client) => {
-    if (!(await holdsLane(client, lane, epoch))) return 'superseded';
+    const held = await holdsLane(client, lane, epoch);
+    if (!held) return 'superseded';
     await client.query(`set local lock_timeout = ${lockMs}`);
     const { rows } = await client.query<SegmentRow>(
       `select segment, last_version, events, last_wall, content from (
@@ -113,7 +115,7 @@ async function applyNext(
       [lane, most],
     );
     const last = rows.at(-1);
-    if (!last) return 0;
+    if (!last) return { events: 0, ...held };
     const changes = rows.flatMap((row) => decodeChanges(row.content, feeds));
     const totals = await applyPatiently(resources, client, changes, settings, new Map(), 'capture', 'note');
     killPoint('lane.before-position');
@@ -136,7 +138,7 @@ async function applyNext(
     ]);
     await markFiles(client, resources, totals.touched);
     killPoint('lane.before-commit');
-    return events;
+    return { events, ...held };
   });
 }
 

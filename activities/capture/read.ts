@@ -251,11 +251,11 @@ async function waitForRoom(resources: Resources, slice: Slice): Promise<void> {
 
 /** The source's clock, asked now and then: the worker's own may be wrong (pitfall 27). */
 export class SourceClock {
-  readonly #resources: Resources;
+  readonly #resources: Pick<Resources, 'source'>;
   #offset: number | undefined;
   #asked = 0;
 
-  constructor(resources: Resources) {
+  constructor(resources: Pick<Resources, 'source'>) {
     this.#resources = resources;
   }
 

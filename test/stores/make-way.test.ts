@@ -1,7 +1,7 @@
 // The copy gives way to change capture: it waits while capture is behind, goes on when capture has come up, and never waits without end.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { makeWay } from '../../activities/make-way.ts';
+import { Way } from '../../activities/make-way.ts';
 import type { Resources } from '../../activities/resources.ts';
 import { makeControlSchema } from '../../control/schema.ts';
 import { openPool } from '../../stores/postgres/connection.ts';
@@ -41,27 +41,36 @@ async function captureBehind(ago: number): Promise<void> {
 }
 
 test('nothing is waited for without capture, without a limit, or below it', async () => {
-  await makeWay(resources, 5000, waiting);
+  await new Way(resources).make(5000, waiting);
   await captureBehind(60);
-  await makeWay(resources, undefined, waiting);
-  await makeWay(resources, 120_000, waiting);
+  await new Way(resources).make(undefined, waiting);
+  await new Way(resources).make(120_000, waiting);
   expect(beats).toBe(0);
 });
 
 test('a segment waits until capture has come up, and shows that it lives', async () => {
   await captureBehind(60);
   const applied = sleep(2000).then(() => world.rows('delete from migration_control.captured'));
-  const waited = await makeWay(resources, 5000, waiting);
+  const waited = await new Way(resources).make(5000, waiting);
   await applied;
   expect(waited).toBeGreaterThan(1900);
   expect(waited).toBeLessThan(5000);
   expect(beats).toBeGreaterThan(1);
 });
 
+test('below the limit segments go one after the other, well below it all at once', async () => {
+  await captureBehind(3);
+  const way = new Way(resources);
+  const waits = await Promise.all([10_000, 10_000, 10_000].map((limit) => way.make(limit, waiting)));
+  expect(Math.max(...waits)).toBeLessThan(1000);
+  await captureBehind(3);
+  expect(await way.make(5500, waiting)).toBeGreaterThan(1000);
+});
+
 test('it goes on after ten seconds, however far capture is behind, and at once when it is cancelled', async () => {
   await captureBehind(60);
-  const waited = await makeWay(resources, 5000, waiting);
+  const waited = await new Way(resources).make(5000, waiting);
   expect(waited).toBeGreaterThanOrEqual(10_000);
   expect(waited).toBeLessThan(14_000);
-  expect(await makeWay(resources, 5000, { ...waiting, cancelled: () => true })).toBeLessThan(1000);
+  expect(await new Way(resources).make(5000, { ...waiting, cancelled: () => true })).toBeLessThan(1000);
 });
