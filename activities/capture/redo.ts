@@ -16,7 +16,8 @@ import type { Resources } from '../resources.ts';
 import type { Why } from '../shape.ts';
 import { applyPatiently } from './lane.ts';
 
-const atOnce = 50;
+/** Most documents read again in one transaction. */
+export const atOnce = 50;
 
 interface RedoRow {
   readonly collection_id: number;

@@ -13,7 +13,7 @@ import { inForce } from '../policy.ts';
 import type { Resources } from '../resources.ts';
 import { renderCollection } from '../targets.ts';
 import { reopenAbandoned } from '../reverse/closing.ts';
-import { findDue, parentsOf, redoDue } from './redo.ts';
+import { atOnce, findDue, parentsOf, redoDue } from './redo.ts';
 import { Patience, type Slice, type SliceResult } from './slice.ts';
 
 export interface TendSettings extends ChangeSettings {
@@ -37,7 +37,8 @@ export async function tendTargets(resources: Resources, settings: TendSettings, 
       if (slice.every('files', 1000)) await renderStale(resources, settings.configurationDirectory);
       if (slice.every('prune', 60_000)) await prune(resources);
       patience.rewarded();
-      if (redone === 0) await sleep(150);
+      // A few at a time cost nearly as much as many.
+      if (redone < atOnce) await sleep(150);
     } catch (error) {
       await patience.after(error);
     }

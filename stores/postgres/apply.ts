@@ -2,10 +2,10 @@
 import type pg from 'pg';
 import type { Version } from '../../core/guard.ts';
 import { clashesOf, type Clash } from './clashes.ts';
-import { name, ownWrites } from './connection.ts';
+import { inOneTrip, literal, name, ownWrites } from './connection.ts';
 import { columnsOf } from './copy.ts';
 import { errorColumns, ledgerColumns, originCode, unresolvedColumns, type Origin } from './ledger.ts';
-import { replaceNotes } from './notes.ts';
+import { notesStatements } from './notes.ts';
 import { orNoteAgain } from './redo.ts';
 import { copy, insertChildren, makeStage, stageName, type CopyText } from './stage.ts';
 import type { TableTarget } from './target.ts';
@@ -69,12 +69,17 @@ export async function applyImages(client: pg.ClientBase, images: Images, options
   const partition = `migration_control.${name(`ledger_${images.collectionId}`)}`;
   const before = await findFresh(client, partition);
   const clashes = await clashesOf(client, images, stages);
-  await writeLedger(client, partition, { clashed: clashes.length > 0, known: before.known > 0 }, options.origin);
   const [parents, children] = [stages.filter((one) => !one.target.child), stages.filter((one) => one.target.child)];
-  for (const one of parents) await replaceRows(client, images, one, before);
-  for (const one of children) await replaceChildren(client, one, before);
-  await replaceNotes(client, images, options, before);
-  return { ...(await outcome(client, partition)), clashes };
+  if (before.loaded > 0) for (const one of parents) await leaveReferrers(client, images, one);
+  // In one round trip: under load it is these that a lane waits for, not what PostgreSQL does in them.
+  const results = await inOneTrip(client, [
+    ...ledgerStatements(partition, { clashed: clashes.length > 0, known: before.known > 0 }, options.origin),
+    ...parents.flatMap((one) => [...rowStatements(one, before)]),
+    ...children.flatMap((one) => [...childStatements(one, before)]),
+    ...notesStatements(images, options, before),
+    outcomeStatement(partition),
+  ]);
+  return { ...outcomeOf(results.at(-1)!.rows as OutcomeRow[]), clashes };
 }
 
 export interface Stage {
@@ -122,31 +127,30 @@ async function stage(client: pg.ClientBase, images: Images): Promise<Stage[]> {
  * never held gets a row first, older than any version: whoever writes the same document at the same time then waits, instead of being met later.
  */
 async function findFresh(client: pg.ClientBase, partition: string): Promise<Before> {
-  await client.query(
+  const results = await inOneTrip(client, [
     `insert into ${partition} (collection_id, source_id, version, op_index, deleted, state, mapping_version, source_digest)
      select collection_id, source_id, 0, 0, true, 's', mapping_version, 0 from stage_ledger order by source_id on conflict do nothing`,
-  );
-  const { rows } = await client.query<
-    Record<'known' | 'loaded' | 'quarantined', string> & Pick<Before, 'first' | 'last'>
-  >(`with held as (
+    `with held as (
       select l.* from ${partition} l join stage_ledger s on l.collection_id = s.collection_id and l.source_id = s.source_id order by l.source_id for update of l),
     found as (insert into fresh
       select s.source_id, l.place, case when l.deleted then null else l.state end, l.keys, l.version > 0
       from stage_ledger s join held l using (source_id) where (l.version, l.op_index) < (s.version, s.op_index) returning *)
     select count(*) filter (where known) as known, count(*) filter (where old_state = 'l') as loaded, count(*) filter (where old_state = 'q') as quarantined,
       min(old_place)::text as first, max(old_place)::text as last
-    from found`);
-  const { known, loaded, quarantined, first, last } = rows[0]!;
+    from found`,
+  ]);
+  const [row] = results.at(-1)!.rows as (Record<'known' | 'loaded' | 'quarantined', string> &
+    Pick<Before, 'first' | 'last'>)[];
+  const { known, loaded, quarantined, first, last } = row!;
   return { known: Number(known), loaded: Number(loaded), quarantined: Number(quarantined), first, last };
 }
 
 /** What newer versions replace goes into the history, in the statement that replaces it; what the ledger never held leaves nothing. */
-async function writeLedger(
-  client: pg.ClientBase,
+function* ledgerStatements(
   partition: string,
   { clashed, known }: { readonly clashed: boolean; readonly known: boolean },
   origin: Origin | undefined,
-): Promise<void> {
+): Generator<string> {
   const set = [
     ...ledgerColumns.slice(2).map((column) => `${column} = s.${column}`),
     `origin = ${origin === undefined ? 'null' : `'${originCode[origin]}'`}`,
@@ -154,11 +158,8 @@ async function writeLedger(
   const kept = historyColumns.join(', ');
   const superseded = `with superseded as (insert into migration_control.ledger_history (${kept})
     select ${kept} from ${partition} join fresh using (source_id) where fresh.known)`;
-  await client.query(
-    `${known ? superseded : ''} update ${partition} l set ${set.join(', ')} from stage_ledger s join fresh using (source_id) where l.collection_id = s.collection_id and l.source_id = s.source_id`,
-  );
-  if (clashed)
-    await client.query(`delete from ${partition} l using clash where l.source_id = clash.source_id and l.version = 0`);
+  yield `${known ? superseded : ''} update ${partition} l set ${set.join(', ')} from stage_ledger s join fresh using (source_id) where l.collection_id = s.collection_id and l.source_id = s.source_id`;
+  if (clashed) yield `delete from ${partition} l using clash where l.source_id = clash.source_id and l.version = 0`;
 }
 
 const historyColumns = [
@@ -175,23 +176,13 @@ const historyColumns = [
 ];
 
 /** Rows of a document that was not loaded before are not ours to remove: a sibling collection may have the same id. */
-async function replaceRows(
-  client: pg.ClientBase,
-  images: Images,
-  { target, stage: from, empty }: Stage,
-  before: Before,
-): Promise<void> {
+function* rowStatements({ target, stage: from, empty }: Stage, before: Before): Generator<string> {
   const columns = columnsOf(target).map(name);
   const table = name(target.name);
-  const leaves = `not exists (select 1 from ${from} s where s.source_id = t.source_id)`;
   if (before.loaded > 0) {
-    await leaveReferrers(client, images, target, leaves);
     const time = target.time && `t.${name(target.time)}`;
-    const moved = time ? `${time} = fresh.old_place and ${time} between $1 and $2` : leaves;
-    await client.query(
-      `delete from ${table} t using fresh where t.source_id = fresh.source_id and fresh.old_state = 'l' and ${moved}`,
-      time ? [before.first, before.last] : [],
-    );
+    const moved = time ? `${time} = fresh.old_place and ${time} between ${placesOf(before)}` : leaves(from);
+    yield `delete from ${table} t using fresh where t.source_id = fresh.source_id and fresh.old_state = 'l' and ${moved}`;
   }
   if (empty) return;
   // A row that stays keeps its id, because other rows refer to it.
@@ -201,22 +192,19 @@ async function replaceRows(
         .slice(1)
         .map((column) => `${column} = excluded.${column}`)
         .join(', ')}`;
-  await client.query(
-    `insert into ${table} (${columns.join(', ')}) select ${columns.map((column) => `s.${column}`).join(', ')} from ${from} s join fresh using (source_id) order by s.source_id${keep}`,
-  );
+  yield `insert into ${table} (${columns.join(', ')}) select ${columns.map((column) => `s.${column}`).join(', ')} from ${from} s join fresh using (source_id) order by s.source_id${keep}`;
 }
 
+const leaves = (stage: string): string => `not exists (select 1 from ${stage} s where s.source_id = t.source_id)`;
+const placesOf = ({ first, last }: Before): string =>
+  [first, last].map((place) => (place === null ? 'null' : `${literal(place)}::timestamptz`)).join(' and ');
+
 /** Rows that refer to one that goes lose the reference, and their documents are read again: the one they name may come back under another id. */
-async function leaveReferrers(
-  client: pg.ClientBase,
-  images: Images,
-  target: TableTarget,
-  leaves: string,
-): Promise<void> {
+async function leaveReferrers(client: pg.ClientBase, images: Images, { target, stage: from }: Stage): Promise<void> {
   const referrers = images.referencedBy.filter((one) => one.parent === target.name);
   if (referrers.length === 0) return;
   const { rows } = await client.query<{ id: string }>(
-    `select t.id from ${name(target.name)} t join fresh using (source_id) where fresh.old_state = 'l' and ${leaves}`,
+    `select t.id from ${name(target.name)} t join fresh using (source_id) where fresh.old_state = 'l' and ${leaves(from)}`,
   );
   if (rows.length === 0) return;
   const ids = rows.map((row) => row.id);
@@ -236,20 +224,12 @@ async function leaveReferrers(
   }
 }
 
-async function replaceChildren(
-  client: pg.ClientBase,
-  { target, stage: from, empty }: Stage,
-  before: Before,
-): Promise<void> {
+function* childStatements({ target, stage: from, empty }: Stage, before: Before): Generator<string> {
   if (before.loaded > 0)
-    await client.query(
-      `delete from ${name(target.name)} c using ${name(target.child!.of)} p join fresh using (source_id) where c.${name(target.child!.column)} = p.id and fresh.old_state = 'l'`,
-    );
+    yield `delete from ${name(target.name)} c using ${name(target.child!.of)} p join fresh using (source_id) where c.${name(target.child!.column)} = p.id and fresh.old_state = 'l'`;
   if (empty) return;
-  await client.query(
-    `delete from ${from} s where not exists (select 1 from fresh where fresh.source_id = s.source_id)`,
-  );
-  await insertChildren(client, target, from);
+  yield `delete from ${from} s where not exists (select 1 from fresh where fresh.source_id = s.source_id)`;
+  yield insertChildren(target, from);
 }
 
 interface OutcomeRow {
@@ -263,13 +243,13 @@ interface OutcomeRow {
   readonly other_keys: string[] | null;
 }
 
-async function outcome(client: pg.ClientBase, partition: string): Promise<Pick<Applied, 'fresh' | 'stale'>> {
-  const { rows } = await client.query<OutcomeRow>(
-    `select l.source_id, l.version, l.op_index, l.state = 'l' and not l.deleted as loaded, l.keys, f.source_id is not null as fresh,
+const outcomeStatement = (partition: string): string =>
+  `select l.source_id, l.version, l.op_index, l.state = 'l' and not l.deleted as loaded, l.keys, f.source_id is not null as fresh,
        case when f.source_id is null then s.keys else f.old_keys end as other_keys
      from stage_ledger s join ${partition} l on l.source_id = s.source_id left join fresh f on f.source_id = s.source_id
-     where not exists (select 1 from clash where clash.source_id = s.source_id)`,
-  );
+     where not exists (select 1 from clash where clash.source_id = s.source_id)`;
+
+function outcomeOf(rows: readonly OutcomeRow[]): Pick<Applied, 'fresh' | 'stale'> {
   const versionOf = (row: OutcomeRow): Version => ({ time: BigInt(row.version), op: row.op_index });
   return {
     fresh: rows

@@ -1,7 +1,7 @@
 // Unique values that two documents claim at the same time: the one that has it keeps it, the other waits.
 import type pg from 'pg';
 import type { Images, Stage } from './apply.ts';
-import { name } from './connection.ts';
+import { inOneTrip, name } from './connection.ts';
 import { orNoteAgain } from './redo.ts';
 
 /** `set`: position in the target's `unique`, which is also that of the mapping's unique rule; -1 where a sibling collection has the same id. */
@@ -20,20 +20,19 @@ export const sameIdSet = -1;
 export async function clashesOf(client: pg.ClientBase, images: Images, stages: readonly Stage[]): Promise<Clash[]> {
   const statements = [...siblingStatement(images), ...stages.flatMap((one) => [...uniqueStatements(one)])];
   if (statements.length === 0) return [];
-  for (let found = 1; found > 0;) {
-    found = 0;
-    for (const statement of statements) found += (await client.query(statement)).rowCount ?? 0;
-    if (found > 0) await client.query('delete from fresh f using clash c where c.source_id = f.source_id');
-  }
+  const look = async () =>
+    (await inOneTrip(client, statements)).reduce((sum, { rowCount }) => sum + (rowCount ?? 0), 0);
+  if ((await look()) === 0) return [];
+  do await client.query('delete from fresh f using clash c where c.source_id = f.source_id');
+  while ((await look()) > 0);
   const { rows } = await client.query<{ source_id: string; unique_set: number }>(
     'select source_id, unique_set from clash order by source_id',
   );
-  if (rows.length > 0)
-    await client.query(
-      `insert into migration_control.redo (collection_id, source_id, reason, due_at)
-       select $1, source_id, 'clash', clock_timestamp() + interval '200 ms' from (select distinct source_id from clash) noted order by source_id ${orNoteAgain}`,
-      [images.collectionId],
-    );
+  await client.query(
+    `insert into migration_control.redo (collection_id, source_id, reason, due_at)
+     select $1, source_id, 'clash', clock_timestamp() + interval '200 ms' from (select distinct source_id from clash) noted order by source_id ${orNoteAgain}`,
+    [images.collectionId],
+  );
   return rows.map((row) => ({ id: row.source_id, set: row.unique_set }));
 }
 

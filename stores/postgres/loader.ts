@@ -121,6 +121,6 @@ async function copyChildren(client: pg.ClientBase, rows: Images): Promise<void> 
   for (const { target, rows: text } of rows.tables.filter((table) => table.target.child)) {
     const stage = await stageTable(client, target);
     if (text) await copy(client, stage, columnsOf(target), text);
-    await insertChildren(client, target, stage);
+    await client.query(insertChildren(target, stage));
   }
 }

@@ -34,13 +34,11 @@ export function makeStage(target: TableTarget): string {
     delete from ${stage}`;
 }
 
-export async function insertChildren(client: pg.ClientBase, target: TableTarget, stage: string): Promise<void> {
+export function insertChildren(target: TableTarget, stage: string): string {
   const columns = Object.keys(target.columns).map(name).join(', ');
-  await client.query(
-    `insert into ${name(target.name)} (${name(target.child!.column)}, ${columns})
+  return `insert into ${name(target.name)} (${name(target.child!.column)}, ${columns})
      select parent.id, ${Object.keys(target.columns)
        .map((column) => `child.${name(column)}`)
        .join(', ')}
-     from ${stage} child join ${name(target.child!.of)} parent using (source_id)`,
-  );
+     from ${stage} child join ${name(target.child!.of)} parent using (source_id)`;
 }
