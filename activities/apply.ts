@@ -15,6 +15,7 @@ import { resolveReferences } from '../stores/postgres/references.ts';
 import type { CopyText } from '../stores/postgres/stage.ts';
 import type { Row, TableTarget } from '../stores/postgres/target.ts';
 import { leftoversOf, movedOf } from '../control/reverse.ts';
+import { Breath } from './breath.ts';
 import { enrolledIn, kinOf, settleOutside, type Targets } from './outside.ts';
 import { noteLateWrites } from './reverse/late.ts';
 import { mappingOf } from './resources.ts';
@@ -155,7 +156,9 @@ async function applyFeed(
   const shaped: Shaped[] = [];
   const waiting = [];
   const settingsAt = (version: Version) => ({ ...settings, asOf: millisecondsOf(version.time) });
+  const breath = new Breath();
   for (const { id, version, bytes } of newest) {
+    await breath.take();
     if (!bytes) shaped.push(shaper.tombstone(id, version));
     else {
       const image = shaper.shape(imageOf(bytes, version), settingsAt(version), lost.get(lostKey(feed, id)));

@@ -13,6 +13,7 @@ import { copy, stageTable } from '../stores/postgres/stage.ts';
 import type { Row, TableTarget } from '../stores/postgres/target.ts';
 import { guardField as keyGuard } from '../stores/redis/script.ts';
 import type { KeyRow, KeysTarget } from '../stores/redis/target.ts';
+import { Breath } from './breath.ts';
 import type { Resources } from './resources.ts';
 
 type Stores = Pick<Resources, 'postgres' | 'mongodb' | 'redis'>;
@@ -41,7 +42,9 @@ export async function compareBatch(
   transform: TransformSettings,
 ): Promise<Finding[]> {
   const expected = new Map<string, Expected>();
+  const breath = new Breath();
   for (const raw of batch) {
+    await breath.take();
     const document = deserialize(raw, { promoteValues: false, promoteLongs: false });
     const result = transformDocument(mapping, document, transform);
     const id = sourceId(document['_id']);

@@ -10,6 +10,7 @@ import { millisecondsOf } from '../stores/mongodb/source.ts';
 import { encodeUnresolved } from '../stores/postgres/ledger.ts';
 import { resolveReferences } from '../stores/postgres/references.ts';
 import type { Row } from '../stores/postgres/target.ts';
+import { Breath } from './breath.ts';
 import type { Extracted } from './extract.ts';
 import { documentsFile } from './extract.ts';
 import { mappingOf, type Resources } from './resources.ts';
@@ -114,7 +115,9 @@ export async function transformSegment(
     counts[one.state as keyof typeof counts]++;
   };
 
+  const breath = new Breath();
   for (let at = 0, next = 0; at < raw.byteLength; at = next) {
+    await breath.take();
     next = at + raw.readInt32LE(at);
     const image = imageOf(raw.subarray(at, next), version);
     const lost = losers.size === 0 ? undefined : losers.get(image.id);
@@ -131,7 +134,10 @@ export async function transformSegment(
     unresolved.add(encodeUnresolved(order.collectionId, one.id, one.parent, one.column, one.key));
     missing++;
   }
-  for (const held of waiting) write(shaper.encode(held));
+  for (const held of waiting) {
+    await breath.take();
+    write(shaper.encode(held));
+  }
 
   const files = [];
   for (const { target, output } of outputs.values()) {

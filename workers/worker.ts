@@ -57,6 +57,7 @@ export async function startWorker(
   const { address, namespace } = environment.temporal;
   const connection = await NativeConnection.connect({ address });
 
+  const extract = extractActivities(resources, reads);
   const options = { connection, namespace, ...shared };
   const workers = await Promise.all([
     Worker.create({
@@ -71,13 +72,13 @@ export async function startWorker(
     Worker.create({
       ...options,
       taskQueue: extractQueue,
-      activities: extractActivities(resources, reads),
+      activities: extract,
       maxConcurrentActivityTaskExecutions: 4,
     }),
     Worker.create({
       ...options,
       taskQueue: queues.process,
-      activities: extractActivities(resources, reads),
+      activities: extract,
       maxConcurrentActivityTaskExecutions: 4,
     }),
     Worker.create({

@@ -13,6 +13,7 @@ import { batchesOf, clusterTimeOf, readDocuments } from '../../stores/mongodb/so
 import { inTransaction, literal, name, query } from '../../stores/postgres/connection.ts';
 import { columnsOf, encoderOf } from '../../stores/postgres/copy.ts';
 import type { Row, TableTarget } from '../../stores/postgres/target.ts';
+import { Breath } from '../breath.ts';
 import type { Resources } from '../resources.ts';
 import { caughtUp } from '../settled.ts';
 import { decode } from '../shape.ts';
@@ -156,9 +157,15 @@ async function* everyLine(
   linesOf: (feed: number, raw: Uint8Array) => string[],
   heartbeat: () => void,
 ): AsyncGenerator<string> {
+  const breath = new Breath();
   for await (const batch of batchesOf(resources.source.db, source)) {
     heartbeat();
-    yield batch.flatMap((raw) => linesOf(feed, raw)).join('');
+    const lines: string[] = [];
+    for (const raw of batch) {
+      await breath.take();
+      lines.push(...linesOf(feed, raw));
+    }
+    yield lines.join('');
   }
 }
 
