@@ -6,7 +6,7 @@ import type { Route, WriteMode } from '../../core/state.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
 import { idFromSourceId } from '../../core/identity.ts';
 import { inTransaction, name, query, ownWrites } from '../../stores/postgres/connection.ts';
-import { feedsOf } from '../apply.ts';
+import { feedsOf, type Feed } from '../apply.ts';
 import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
 import { routesOf } from '../route.ts';
@@ -123,29 +123,32 @@ const beforeFence = (ms: number): Pick<Fence, 'until'> => ({ until: performance.
 
 /** The documents written last, each compared with the ledger once more. Throws SwitchRefused where one differs. Returns how many were compared. */
 async function verifyDirty(resources: Resources, collections: readonly string[]): Promise<number> {
-  let compared = 0;
-  for (const feed of (await feedsOf(resources)).values()) {
-    if (!collections.includes(feed.mapping.collection)) continue;
-    const rows = await query<{ source_id: string; source_digest: string; deleted: boolean }>(
-      resources.postgres,
-      'reading what was written last',
-      `select source_id, source_digest, deleted from migration_control.${name(`ledger_${feed.collectionId}`)}
-       where version >= (extract(epoch from clock_timestamp())::bigint - ${dirtySeconds}) << 32 and version > 0 and origin is not null
-       order by version desc limit ${dirtyMost}`,
+  const feeds = [...(await feedsOf(resources)).values()].filter((feed) =>
+    collections.includes(feed.mapping.collection),
+  );
+  // At once: writers wait.
+  const compared = await Promise.all(feeds.map((feed) => verifyDirtyOf(resources, feed)));
+  return compared.reduce((sum, count) => sum + count, 0);
+}
+
+async function verifyDirtyOf({ postgres, source }: Resources, feed: Feed): Promise<number> {
+  const rows = await query<{ source_id: string; source_digest: string; deleted: boolean }>(
+    postgres,
+    'reading what was written last',
+    `select source_id, source_digest, deleted from migration_control.${name(`ledger_${feed.collectionId}`)}
+     where version >= (extract(epoch from clock_timestamp())::bigint - ${dirtySeconds}) << 32 and version > 0 and origin is not null
+     order by version desc limit ${dirtyMost}`,
+  );
+  if (rows.length === 0) return 0;
+  const ids = rows.map((row) => idFromSourceId(row.source_id));
+  const { documents } = await readDocuments(source.client, source.db, feed.source, ids);
+  const differing = rows.filter((row) => differs(row, documents.get(row.source_id)));
+  if (differing.length > 0)
+    throw new KnownFailure(
+      'SwitchRefused',
+      `${differing.length} of the documents of ${feed.source} written last differ between the two systems. Nothing was moved.`,
     );
-    if (rows.length === 0) continue;
-    const { source } = resources;
-    const ids = rows.map((row) => idFromSourceId(row.source_id));
-    const { documents } = await readDocuments(source.client, source.db, feed.source, ids);
-    const differing = rows.filter((row) => differs(row, documents.get(row.source_id)));
-    if (differing.length > 0)
-      throw new KnownFailure(
-        'SwitchRefused',
-        `${differing.length} of the documents of ${feed.source} written last differ between the two systems. Nothing was moved.`,
-      );
-    compared += rows.length;
-  }
-  return compared;
+  return rows.length;
 }
 
 /** In one transaction, and only while the fence stands. What came to the old system too late is read again when that is authoritative. */
