@@ -111,18 +111,12 @@ export async function holdsStream(client: pg.ClientBase, epoch: number, segment:
   return rowCount === 1;
 }
 
-/** The same of a lane. `fenced`: writers wait for what it applies. undefined: another has taken it over. */
-export async function holdsLane(
-  client: pg.ClientBase,
-  lane: number,
-  epoch: number,
-): Promise<{ readonly fenced: boolean } | undefined> {
-  const { rows } = await client.query<{ fenced: boolean }>(
-    `select exists (select 1 from migration_control.routing where fenced_until > clock_timestamp()) as fenced
-     from migration_control.capture_position where lane = $1 and epoch = $2 for update`,
+export async function holdsLane(client: pg.ClientBase, lane: number, epoch: number): Promise<boolean> {
+  const { rowCount } = await client.query(
+    'select 1 from migration_control.capture_position where lane = $1 and epoch = $2 for update',
     [lane, epoch],
   );
-  return rows[0];
+  return rowCount === 1;
 }
 
 /** Whoever reads or applies changes finds no position any more, and ends; what it had open is waited for. */

@@ -96,15 +96,14 @@ interface SegmentRow {
   readonly content: Buffer;
 }
 
-/** Applies what waits, up to a few megabytes. Returns how many events, or that another process has the lane. */
+/** Applies what waits, up to a few megabytes. Returns how many events, and whether writers wait for them, or that another process has the lane. */
 async function applyNext(
   resources: Resources,
   { lane, epoch, feeds, settings, clock }: Lane,
   most: number,
 ): Promise<{ readonly events: number; readonly fenced: boolean } | 'superseded'> {
   return inTransaction(resources.postgres, `applying lane ${lane}`, async (client) => {
-    const held = await holdsLane(client, lane, epoch);
-    if (!held) return 'superseded';
+    if (!(await holdsLane(client, lane, epoch))) return 'superseded';
     await client.query(`set local lock_timeout = ${lockMs}`);
     const { rows } = await client.query<SegmentRow>(
       `select segment, last_version, events, last_wall, content from (
@@ -115,7 +114,7 @@ async function applyNext(
       [lane, most],
     );
     const last = rows.at(-1);
-    if (!last) return { events: 0, ...held };
+    if (!last) return { events: 0, fenced: false };
     const changes = rows.flatMap((row) => decodeChanges(row.content, feeds));
     const totals = await applyPatiently(resources, client, changes, settings, new Map(), 'capture', 'note');
     killPoint('lane.before-position');
@@ -125,9 +124,10 @@ async function applyNext(
       rows.map((row) => row.segment),
     ]);
     const events = rows.reduce((sum, row) => sum + row.events, 0);
-    await client.query(
+    const moved = await client.query<{ fenced: boolean }>(
       `update migration_control.capture_position set segment = $2, version = greatest(version, $3), events = events + $4, documents = documents + $5,
-         stale = stale + $6, updated_at = clock_timestamp() where lane = $1`,
+         stale = stale + $6, updated_at = clock_timestamp() where lane = $1
+       returning exists (select 1 from migration_control.routing where fenced_until > clock_timestamp()) as fenced`,
       [lane, last.segment, last.last_version, events, totals.applied, totals.stale],
     );
     const lag = Math.max(0, Math.round((await clock.now()) - last.last_wall.getTime()));
@@ -138,7 +138,7 @@ async function applyNext(
     ]);
     await markFiles(client, resources, totals.touched);
     killPoint('lane.before-commit');
-    return { events, ...held };
+    return { events, fenced: moved.rows[0]!.fenced };
   });
 }
 

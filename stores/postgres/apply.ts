@@ -7,7 +7,7 @@ import { columnsOf } from './copy.ts';
 import { errorColumns, ledgerColumns, originCode, unresolvedColumns, type Origin } from './ledger.ts';
 import { notesStatements } from './notes.ts';
 import { orNoteAgain } from './redo.ts';
-import { copy, insertChildren, makeStage, stageName, type CopyText } from './stage.ts';
+import { copy, childrenInsert, makeStage, stageName, type CopyText } from './stage.ts';
 import type { TableTarget } from './target.ts';
 
 /** Images of documents of one source collection, at most one per document, sorted by source id so that writers lock in one order. */
@@ -229,7 +229,7 @@ function* childStatements({ target, stage: from, empty }: Stage, before: Before)
     yield `delete from ${name(target.name)} c using ${name(target.child!.of)} p join fresh using (source_id) where c.${name(target.child!.column)} = p.id and fresh.old_state = 'l'`;
   if (empty) return;
   yield `delete from ${from} s where not exists (select 1 from fresh where fresh.source_id = s.source_id)`;
-  yield insertChildren(target, from);
+  yield childrenInsert(target, from);
 }
 
 interface OutcomeRow {

@@ -5,7 +5,7 @@ import { inTransaction, name } from './connection.ts';
 import { columnsOf } from './copy.ts';
 import { applyImages, type Applied, type Images } from './apply.ts';
 import { errorColumns, ledgerColumns, unresolvedColumns } from './ledger.ts';
-import { copy, insertChildren, stageTable } from './stage.ts';
+import { copy, childrenInsert, stageTable } from './stage.ts';
 
 export interface Batch {
   readonly batchId: string;
@@ -121,6 +121,6 @@ async function copyChildren(client: pg.ClientBase, rows: Images): Promise<void> 
   for (const { target, rows: text } of rows.tables.filter((table) => table.target.child)) {
     const stage = await stageTable(client, target);
     if (text) await copy(client, stage, columnsOf(target), text);
-    await client.query(insertChildren(target, stage));
+    await client.query(childrenInsert(target, stage));
   }
 }

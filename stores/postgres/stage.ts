@@ -34,7 +34,7 @@ export function makeStage(target: TableTarget): string {
     delete from ${stage}`;
 }
 
-export function insertChildren(target: TableTarget, stage: string): string {
+export function childrenInsert(target: TableTarget, stage: string): string {
   const columns = Object.keys(target.columns).map(name).join(', ');
   return `insert into ${name(target.name)} (${name(target.child!.column)}, ${columns})
      select parent.id, ${Object.keys(target.columns)
