@@ -127,6 +127,8 @@ class Writer {
   async #before(): Promise<Map<string, unknown[]> | undefined> {
     while (!this.stopping) {
       try {
+        // A driver that could not connect does not try again by itself.
+        await this.#client.connect();
         const found = new Map<string, unknown[]>();
         for (const name of new Set([...this.#collections, 'users'])) found.set(name, await sample(this.#db, name));
         return found;

@@ -1,6 +1,5 @@
 // Opening MongoDB: one client per URL and process, errors turned into known failures at this one place.
 import {
-  MongoClient,
   MongoError,
   MongoNetworkError,
   MongoServerError,
@@ -8,8 +7,10 @@ import {
   type ClientSession,
   type ClientSessionOptions,
   type Db,
+  type MongoClient,
 } from 'mongodb';
 import { KnownFailure, type FailureType } from '../../core/failures.ts';
+import { LastingClient } from './lasting-client.ts';
 
 /** A database, and the sessions in which it is written. The caller ends them. */
 export interface WrittenDatabase {
@@ -19,7 +20,7 @@ export interface WrittenDatabase {
 
 /** A client whose database is the one in the URL's path. Throws ConfigurationInvalid where the URL names none. */
 export function openMongo(url: string): { client: MongoClient; db: Db } {
-  const client = new MongoClient(url, {
+  const client = new LastingClient(url, {
     appName: 'causeway',
     serverSelectionTimeoutMS: 10_000,
     connectTimeoutMS: 10_000,
