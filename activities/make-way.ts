@@ -5,7 +5,7 @@ import type { Resources } from './resources.ts';
 import { SourceClock } from './capture/read.ts';
 
 /** A copy that waited without end would never be done where the source is written faster than capture can follow. */
-const longestMs = 10_000;
+const longestMs = 20_000;
 const lookMs = 500;
 /** What a segment does to the lag shows only after a while: where there is some, they are let through one after the other. */
 const apartMs = 1500;
@@ -19,18 +19,21 @@ export interface Waiting {
 export class Way {
   readonly #resources: Pick<Resources, 'postgres' | 'source'>;
   readonly #clock: SourceClock;
+  readonly #longestMs: number;
   #lastAt = -Infinity;
 
-  constructor(resources: Pick<Resources, 'postgres' | 'source'>) {
+  /** `most`: the longest that one segment waits, ms. */
+  constructor(resources: Pick<Resources, 'postgres' | 'source'>, most = longestMs) {
     this.#resources = resources;
+    this.#longestMs = most;
     this.#clock = new SourceClock(resources);
   }
 
-  /** Waits while capture is more than `lagMs` behind, ten seconds at most. Without capture, or without a limit, not at all. Returns the wait in ms. */
+  /** Waits while capture is more than `lagMs` behind, but not without end. Without capture, or without a limit, not at all. Returns the wait in ms. */
   async make(lagMs: number | undefined, { heartbeat, cancelled }: Waiting): Promise<number> {
     if (lagMs === undefined) return 0;
     const began = performance.now();
-    while (!(await this.#isFree(lagMs)) && performance.now() - began < longestMs && !cancelled()) {
+    while (!(await this.#isFree(lagMs)) && performance.now() - began < this.#longestMs && !cancelled()) {
       heartbeat();
       await sleep(lookMs);
     }

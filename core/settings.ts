@@ -68,10 +68,8 @@ export const settingsSchema = z.strictObject({
   copyLagMs: z
     .number()
     .min(0)
-    .default(5000)
-    .describe(
-      'most that capture may be behind while the copy goes on; above, each segment waits up to ten seconds, ms',
-    ),
+    .default(2000)
+    .describe('most that capture may be behind while the copy goes on; above, each segment waits up to 20 seconds, ms'),
   captureLanes: z
     .int()
     .min(1)
