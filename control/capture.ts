@@ -134,6 +134,7 @@ export interface Gap {
   readonly openedAt: string;
 }
 
+/** One gap stands open at a time: what happens while it is repaired is added to it, and takes a repair of its own. */
 export async function openGap(
   on: pg.Pool | pg.ClientBase,
   gap: { kind: string; collection: string | undefined; detail: string; from: bigint },
@@ -141,8 +142,9 @@ export async function openGap(
   await query(
     on,
     'recording a gap',
-    `insert into migration_control.capture_gaps (kind, collection, detail, from_version) values ($1, $2, $3, $4)
-     on conflict ((true)) where closed_at is null do nothing`,
+    `insert into migration_control.capture_gaps as g (kind, collection, detail, from_version) values ($1, $2, $3, $4)
+     on conflict ((true)) where closed_at is null do update set kind = excluded.kind, collection = excluded.collection,
+       detail = g.detail || '; then, while that was repaired, ' || excluded.detail, repairing = false where g.repairing`,
     [gap.kind, gap.collection ?? null, gap.detail, gap.from.toString()],
   );
 }

@@ -23,19 +23,21 @@ export interface RepairOrder {
   readonly settings: ChangeSettings;
   /** Only counts what would be written. */
   readonly dryRun: boolean;
-  /** Documents missing because their collection was dropped or renamed may be removed from the targets. */
+  /** Documents may be removed from the targets though nothing shows that somebody deleted them one by one. */
   readonly deleteMissing: boolean;
 }
 
-export interface Repaired {
-  readonly scanned: number;
-  readonly rewritten: number;
-  readonly deleted: number;
-  /** By mapping. */
-  readonly collections: Record<
-    string,
-    { readonly scanned: number; readonly rewritten: number; readonly deleted: number }
-  >;
+interface Counts {
+  scanned: number;
+  rewritten: number;
+  deleted: number;
+}
+
+export interface Repaired extends Readonly<Counts> {
+  /** By mapping. `asks`: what is to be deleted needs `deleteMissing`. */
+  readonly collections: Record<string, Readonly<Counts> & { readonly asks?: boolean }>;
+  /** What happened to the source during the repair, and needs another. */
+  readonly opened?: string;
 }
 
 export const gapOf = (resources: Resources): Promise<Gap | undefined> => currentGap(resources.postgres);
@@ -50,45 +52,49 @@ export async function reopenCapture(resources: Resources): Promise<void> {
     },
   );
   try {
-    await query(
-      resources.postgres,
-      'keeping the position of the new stream',
-      `update migration_control.capture_stream set epoch = epoch + 1, token = $1, version = $2, last_version = 0, last_op_index = 0, images = $3, updated_at = clock_timestamp()`,
-      [tokenText(stream.position.token), stream.openedAt.toString(), images],
-    );
+    await inTransaction(resources.postgres, 'keeping the position of the new stream', async (client) => {
+      await client.query(
+        `update migration_control.capture_stream set epoch = epoch + 1, token = $1, version = $2, last_version = 0, last_op_index = 0, images = $3, updated_at = clock_timestamp()`,
+        [tokenText(stream.position.token), stream.openedAt.toString(), images],
+      );
+      await client.query('update migration_control.capture_gaps set repairing = true where closed_at is null');
+    });
   } finally {
     await stream.close();
   }
 }
 
-const dropped = new Set(['drop', 'rename', 'dropDatabase', 'invalidate']);
+/** After these what is missing was not deleted by the application: a collection went as a whole, or the server is another one. */
+const wholesale = new Set(['drop', 'rename', 'dropDatabase', 'invalidate', 'token-refused']);
 
 /** Run again after a crash it starts the scan anew, and finds less to write. Throws ConfigurationInvalid where documents would go that nobody said may go. */
 export async function repairGap(resources: Resources, order: RepairOrder, heartbeat: () => void): Promise<Repaired> {
   const gap = await currentGap(resources.postgres);
   const current = { ...order, settings: await inForce(resources.postgres, order.settings) };
   const there = new Set(await collectionNames(resources.source.db));
-  const collections: Record<string, { scanned: number; rewritten: number; deleted: number }> = {};
+  const collections: Record<string, Counts & { asks?: boolean }> = {};
   for (const feed of (await feedsOf(resources)).values()) {
     const sums = (collections[feed.mapping.collection] ??= { scanned: 0, rewritten: 0, deleted: 0 });
     const one = await repairFeed(resources, feed, there.has(feed.source), current, gap, heartbeat);
     sums.scanned += one.scanned;
     sums.rewritten += one.rewritten;
     sums.deleted += one.deleted;
+    if (one.asks) sums.asks = true;
   }
   const sum = (of: 'scanned' | 'rewritten' | 'deleted') =>
     Object.values(collections).reduce((total, one) => total + one[of], 0);
   return { scanned: sum('scanned'), rewritten: sum('rewritten'), deleted: sum('deleted'), collections };
 }
 
-/** The gap is closed, with what was found as its certificate. */
-export async function closeGap(resources: Resources, certificate: Repaired): Promise<void> {
+/** The gap is closed, with what was found as its certificate. Returns what stays open, because it came during the repair. */
+export async function closeGap(resources: Resources, certificate: Repaired): Promise<string | undefined> {
   await query(
     resources.postgres,
     'closing the gap',
-    'update migration_control.capture_gaps set closed_at = clock_timestamp(), certificate = $1 where closed_at is null',
+    'update migration_control.capture_gaps set closed_at = clock_timestamp(), certificate = $1 where closed_at is null and repairing',
     [JSON.stringify(certificate)],
   );
+  return (await currentGap(resources.postgres))?.detail;
 }
 
 const documentsAtOnce = 1000;
@@ -108,7 +114,7 @@ async function repairFeed(
   let broken: Error | undefined;
   try {
     await client.query('create temporary table seen (source_id text collate "C" primary key)');
-    const counts = { scanned: 0, rewritten: 0, deleted: 0 };
+    const counts: Counts = { scanned: 0, rewritten: 0, deleted: 0 };
     const weight = exists ? await weigh(resources.source.db, feed.source) : { averageBytes: 1000 };
     const range = { after: null, upTo: null };
     const read = await RangeRead.open(
@@ -119,6 +125,7 @@ async function repairFeed(
       weight.averageBytes,
       await shownUpTo(resources.postgres),
     );
+    let asks: boolean;
     try {
       for (let raws = await read.next(documentsAtOnce); raws.length > 0; raws = await read.next(documentsAtOnce)) {
         heartbeat();
@@ -133,10 +140,12 @@ async function repairFeed(
         await write(resources, differing, order);
       }
       const gone = await missing(client, feed, read.version);
-      if (gone.length > 0 && dropped.has(gap?.kind ?? '') && !order.deleteMissing && !order.dryRun)
+      // A drop may also have come while nobody listened: then more is missing than is there.
+      asks = gone.length > 0 && (wholesale.has(gap?.kind ?? '') || gone.length > counts.scanned);
+      if (asks && !order.deleteMissing && !order.dryRun)
         throw new KnownFailure(
           'ConfigurationInvalid',
-          `${gone.length} documents of ${feed.source} are no longer in the source, because ${gap!.detail}. Put the collection back, or send \`causeway repair --delete-missing\` to remove them from the targets.`,
+          `${gone.length} documents of ${feed.source} are no longer in the source, and ${counts.scanned} are${gap ? `: ${gap.detail}` : ''}. Put them back, or send \`causeway repair --delete-missing\` to remove them from the targets.`,
         );
       for (let i = 0; i < gone.length; i += documentsAtOnce) {
         heartbeat();
@@ -149,7 +158,7 @@ async function repairFeed(
       await read.close();
     }
     await client.query('drop table seen');
-    return counts;
+    return { ...counts, asks };
   } catch (error) {
     broken = error as Error;
     throw postgresFailure(error, `repairing ${feed.source}`);

@@ -1,5 +1,6 @@
 // causeway capture: how far behind change capture is, and ending it. causeway repair: closing a gap.
 import { Command } from 'commander';
+import type { Repaired } from '../../activities/capture/repair.ts';
 import { captureId, repairUpdate, stopCaptureSignal } from '../../workflows/contract.ts';
 import type { changeCapture } from '../../workflows/children/change-capture.ts';
 import { answerTo, checkName, liveCapture, withTemporal, type TemporalSession } from '../connect.ts';
@@ -62,7 +63,10 @@ export const repair = (): Command =>
     ),
   )
     .option('--dry-run', 'only count what differs')
-    .option('--delete-missing', 'after a drop or rename: remove from the targets what is no longer in the source')
+    .option(
+      '--delete-missing',
+      'remove from the targets what is no longer in the source, after a drop, a rename, or where most of a collection is gone',
+    )
     .action((options: Options & { dryRun?: boolean; deleteMissing?: boolean }) =>
       withTemporal(async (session) => {
         const found = await answerTo(
@@ -82,10 +86,16 @@ export const repair = (): Command =>
             Object.entries(found.collections).map(([name, its]) => [name, its.scanned, its.rewritten, its.deleted]),
           ),
         );
-        print(
-          options.dryRun
-            ? 'Nothing was written. `causeway repair` writes it and closes the gap.'
-            : 'The gap is closed; capture goes on from the present, and the migration with it.',
-        );
+        print(next(found, options.dryRun === true));
       }),
     );
+
+function next({ collections, opened }: Repaired, dryRun: boolean): string {
+  if (opened !== undefined)
+    return `The gap that stood was repaired, but another one opened meanwhile: ${opened}. Next: \`causeway repair --dry-run\`.`;
+  if (!dryRun) return 'The gap is closed; capture goes on from the present, and the migration with it.';
+  const asks = Object.entries(collections).flatMap(([name, its]) => (its.asks ? [name] : []));
+  return asks.length === 0
+    ? 'Nothing was written. `causeway repair` writes it and closes the gap.'
+    : `Nothing was written. So much of ${asks.join(', ')} is gone that \`causeway repair\` refuses to delete it: put it back, or add --delete-missing.`;
+}

@@ -12,7 +12,8 @@ import type { Counters } from '../../traffic/second-write.ts';
 export interface Traffic {
   readonly reads: { readonly old: number; readonly new: number };
   readonly writes: { readonly old: number; readonly new: number };
-  readonly errors: number;
+  /** By what was done, and the name and code of what it met; the application makes nothing of them. */
+  readonly errors: Readonly<Record<string, number>>;
   /** The longest that a write waited while writes were being moved, ms. */
   readonly longestWaitMs: number;
   readonly dual: Counters | undefined;
@@ -42,7 +43,8 @@ export async function startApplication(
   perSecond: number,
 ): Promise<Application> {
   const router = await Router.open({ postgres: addresses.postgres });
-  const counts = { reads: { old: 0, new: 0 }, writes: { old: 0, new: 0 }, errors: 0 };
+  const counts = { reads: { old: 0, new: 0 }, writes: { old: 0, new: 0 } };
+  const errors: Record<string, number> = {};
   let dual: DualWriteManager | undefined;
   let stopping = false;
   const written = new Map<string, Usage>();
@@ -124,7 +126,12 @@ export async function startApplication(
   const running = (async () => {
     while (!stopping) {
       const next = sleep(1000 / perSecond);
-      await (Math.random() < 0.5 ? read() : write()).catch(() => void counts.errors++);
+      const [doing, work] = Math.random() < 0.5 ? (['read', read] as const) : (['write', write] as const);
+      await work().catch((error: unknown) => {
+        const { name, code } = error as { name: string; code?: unknown };
+        const kind = [doing, name, code].filter((part) => part !== undefined).join(' ');
+        errors[kind] = (errors[kind] ?? 0) + 1;
+      });
       await next;
     }
   })();
@@ -132,6 +139,7 @@ export async function startApplication(
     ...counts,
     reads: { ...counts.reads },
     writes: { ...counts.writes },
+    errors: { ...errors },
     longestWaitMs: dual?.longestWaitMs ?? 0,
     dual: dual?.counters,
   });

@@ -29,11 +29,26 @@ export async function withTraffic(perSecond: number, work: () => Promise<unknown
       const totals = await legacy.stop();
       const drained = await drain(resources);
       const last = await application.stop();
-      print(await trafficReport(totals, last, drained, await found(resources, application.written())));
+      const old = await found(resources, application.written());
+      print(await trafficReport(totals, last, drained, old));
+      judge(drained, old);
     }
   } finally {
     await resources.close();
   }
+}
+
+/** A demo in which something did not arrive has failed, whatever its report says. */
+function judge(drained: number | undefined, { equal, of }: Found): void {
+  if (equal < of)
+    print(`The demo failed: ${count(of - equal)} documents that the application wrote are not so in the old system.`);
+  if (drained === undefined) print('The demo failed: a minute after the last write something had not arrived yet.');
+  if (equal < of || drained === undefined) process.exitCode = 1;
+}
+
+interface Found {
+  readonly equal: number;
+  readonly of: number;
 }
 
 const written = (totals: Totals): number => totals.insert + totals.update + totals.replace + totals.delete;
@@ -66,7 +81,7 @@ async function drain(resources: Awaited<ReturnType<typeof openResources>>): Prom
 async function found(
   { source }: Awaited<ReturnType<typeof openResources>>,
   written: ReadonlyMap<string, Usage>,
-): Promise<{ readonly equal: number; readonly of: number }> {
+): Promise<Found> {
   const documents = await source.db
     .collection('token_usage')
     .find({ _id: { $in: [...written.keys()].map((id) => new ObjectId(id)) } })
@@ -86,7 +101,7 @@ async function trafficReport(
   totals: Totals,
   traffic: Traffic,
   drained: number | undefined,
-  old: { readonly equal: number; readonly of: number },
+  old: Found,
 ): Promise<string> {
   const capture = await liveCapture();
   const { dual } = traffic;
@@ -106,7 +121,13 @@ async function trafficReport(
       ],
       [
         'application',
-        `writes ${count(traffic.writes.old)} old and ${count(traffic.writes.new)} new, reads ${count(traffic.reads.old)} old and ${count(traffic.reads.new)} new, ${traffic.errors} errors`,
+        `writes ${count(traffic.writes.old)} old and ${count(traffic.writes.new)} new, reads ${count(traffic.reads.old)} old and ${count(traffic.reads.new)} new`,
+      ],
+      [
+        'failed operations of the application',
+        Object.entries(traffic.errors)
+          .map(([kind, n]) => `${n} ${kind}`)
+          .join(', ') || 'none',
       ],
       ['longest wait while writes moved', `${Math.round(traffic.longestWaitMs)} ms`],
       [

@@ -115,3 +115,36 @@ test('a collection dropped: its documents stay until somebody says they may go',
   await world.until((one) => one.state === 'running');
   expect(await checkEqual(world.environment as never)).toEqual([]);
 });
+
+test('a collection dropped while nobody listened, and another during the repair', async () => {
+  const rowsOf = (table: string) =>
+    world.rows<{ count: string }>(`select count(*) from ${table}`).then((found) => Number(found[0]!.count));
+  worker.kill('SIGKILL');
+  await once(worker, 'exit');
+  await db.collection('token_usage').drop();
+  for (let i = 0; i < 10; i++)
+    await db.collection('unrelated').insertMany(Array.from({ length: 100 }, (_, n) => ({ n })));
+  worker = await world.worker();
+  await world.until((one) => one.state === 'gap');
+  const there = await rowsOf('api_usage');
+  expect(there).toBeGreaterThan(100);
+
+  const counted = await world.causeway(['repair', '--dry-run']);
+  expect(counted.stdout).toMatch(/refuses to delete it/);
+  const refused = await world.causeway(['repair']);
+  expect([refused.code, refused.stderr]).toEqual([1, expect.stringMatching(/token_usage.*--delete-missing/)]);
+  expect(await rowsOf('api_usage')).toBe(there);
+
+  // The stream was opened anew: the repair is not over, and something else happens.
+  await db.collection('sessions').drop();
+  await expect
+    .poll(async () => (await world.status()).capture.gap?.detail, { timeout: 20_000 })
+    .toMatch(/then, while that was repaired, sessions was dropped/);
+  const status = await world.until((one) => one.state === 'gap');
+  expect(status.waitingFor).toBe('causeway repair');
+  expect((await world.causeway(['repair', '--delete-missing'])).stdout).toMatch(/gap is closed/);
+  expect(await rowsOf('api_usage')).toBe(0);
+  await world.until((one) => one.state === 'running' && one.capture.gap === null);
+  await db.collection<{ _id: string }>('sessions').insertOne({ _id: 'again', session_id: 'again' } as never);
+  await expect.poll(() => checkEqual(world.environment as never), { timeout: 20_000 }).toEqual([]);
+});

@@ -114,12 +114,11 @@ async function repair(input: CaptureInput, course: Course, request: RepairReques
     dryRun,
     deleteMissing: request?.deleteMissing === true,
   });
-  if (!dryRun) {
-    await control.closeGap(found);
-    await control.recordAudit('gap repaired', { ...found });
-    await course.tell();
-  }
-  return found;
+  if (dryRun) return found;
+  const opened = await control.closeGap(found);
+  await control.recordAudit('gap repaired', { ...found });
+  await course.tell();
+  return { ...found, ...(opened && { opened }) };
 }
 
 /** Tells the root when something has changed. */

@@ -1,0 +1,49 @@
+// Gaps of capture: one stands open, what happens while it is repaired is added, and its repair does not close that.
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { closeGap } from '../../activities/capture/repair.ts';
+import type { Resources } from '../../activities/resources.ts';
+import { currentGap, openGap } from '../../control/capture.ts';
+import { makeControlSchema } from '../../control/schema.ts';
+import { openPool } from '../../stores/postgres/connection.ts';
+import { World } from '../support/world.ts';
+
+let world: World;
+let resources: Resources;
+beforeAll(async () => {
+  world = await World.open('gaps');
+  const postgres = openPool(world.environment['TARGET_POSTGRES_URL']!, 2);
+  await makeControlSchema(postgres, world.name);
+  resources = { postgres } as unknown as Resources;
+});
+afterAll(async () => {
+  await resources.postgres.end();
+  await world.close();
+});
+
+const certificate = { scanned: 1, rewritten: 0, deleted: 0, collections: {} };
+const drop = (collection: string) =>
+  openGap(resources.postgres, { kind: 'drop', collection, detail: `${collection} was dropped`, from: 1n });
+/** As when the stream is opened anew. */
+const repairing = () =>
+  world.rows('update migration_control.capture_gaps set repairing = true where closed_at is null');
+
+test('a repair closes the gap it began with, and tells of one that opened meanwhile', async () => {
+  await drop('users');
+  await drop('users');
+  await repairing();
+  await drop('sessions');
+  expect(await closeGap(resources, certificate)).toBe(
+    'users was dropped; then, while that was repaired, sessions was dropped',
+  );
+  expect(await currentGap(resources.postgres)).toMatchObject({ kind: 'drop', collection: 'sessions' });
+  await repairing();
+  expect(await closeGap(resources, certificate)).toBeUndefined();
+  expect(await currentGap(resources.postgres)).toBeUndefined();
+});
+
+test('a gap that opens during a repair of nothing stays open', async () => {
+  await drop('metadata');
+  expect(await closeGap(resources, certificate)).toBe('metadata was dropped');
+  await repairing();
+  await closeGap(resources, certificate);
+});
