@@ -106,14 +106,18 @@ export async function switchBack(resources: Resources, order: BackOrder): Promis
       leftover = await markLeftover(resources, due);
     });
     const verified = order.immediate ? 0 : await verifyDirty(resources, due);
+    // Before the flip, which lets writers go: the first of them would be refused.
+    await reopen(resources, sources);
     killPoint('back.before-flip');
     const { routes, pauseMs } = await flip(resources, fence, order);
     killPoint('back.after-flip');
-    await reopen(resources, sources);
     return { routes, pauseMs, verified, closed: [], notClosed: [], leftover };
   } catch (error) {
-    if (await hasMovedBack(resources, due)) await reopen(resources, sources);
-    else await lowerFence(resources, fence);
+    if (!(await hasMovedBack(resources, due))) {
+      // Where they cannot be closed again, what is written to them is noticed by capture.
+      await close(resources, sources).catch(() => undefined);
+      await lowerFence(resources, fence);
+    }
     throw error;
   }
 }

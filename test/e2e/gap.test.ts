@@ -139,7 +139,7 @@ test('a collection dropped while nobody listened, and another during the repair'
   await db.collection('sessions').drop();
   await expect
     .poll(async () => (await world.status()).capture.gap?.detail, { timeout: 20_000 })
-    .toMatch(/then, while that was repaired, sessions was dropped/);
+    .toMatch(/then, while that was repaired, the source collection sessions was dropped/);
   const status = await world.until((one) => one.state === 'gap');
   expect(status.waitingFor).toBe('causeway repair');
   expect((await world.causeway(['repair', '--delete-missing'])).stdout).toMatch(/gap is closed/);
