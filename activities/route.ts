@@ -1,7 +1,7 @@
 // Routing rows: one transaction per change, the epoch raised, audited, and listeners told.
 import type pg from 'pg';
 import type { Route, WriteMode } from '../core/state.ts';
-import { moveRoutes, routingChannel } from '../control/routing.ts';
+import { moveRoutes, routesOf, routingChannel } from '../control/routing.ts';
 import { unfinishedMessage, unfinishedRestore } from '../control/checkpoints.ts';
 import { KnownFailure } from '../core/failures.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
@@ -68,21 +68,6 @@ async function refuseToMoveWrites(client: pg.ClientBase, order: RouteOrder): Pro
       'SwitchRefused',
       `Writes of ${rows.map((row) => row.collection).join(', ')} can change sides only behind a fence.`,
     );
-}
-
-/** Every collection's route. */
-export async function routesOf(on: pg.Pool | pg.ClientBase): Promise<Record<string, Route>> {
-  const rows = await query<{ collection: string; percentage: number; write_mode: WriteMode; epoch: string }>(
-    on,
-    'reading the routing',
-    'select collection, percentage, write_mode, epoch from migration_control.routing order by collection',
-  );
-  return Object.fromEntries(
-    rows.map((row) => [
-      row.collection,
-      { percentage: row.percentage, writeMode: row.write_mode, epoch: Number(row.epoch) },
-    ]),
-  );
 }
 
 /** Sends everything back to the old system; where there is no routing there is nothing to undo. */

@@ -1,4 +1,7 @@
-// What the migration and the application's routers agree on.
+// What the migration and the application's routers agree on, and where traffic goes now.
+import type pg from 'pg';
+import type { Route, WriteMode } from '../core/state.ts';
+import { query } from '../stores/postgres/connection.ts';
 
 /** The channel that routers LISTEN on; its payload is a JSON array of the collections whose routing changed. */
 export const routingChannel = 'causeway_routing';
@@ -10,3 +13,18 @@ export const routingChannel = 'causeway_routing';
 const routesLock = `hashtext('causeway routes')`;
 export const holdRoutes = `select pg_advisory_xact_lock_shared(${routesLock})`;
 export const moveRoutes = `select pg_advisory_xact_lock(${routesLock})`;
+
+/** Every collection's route. */
+export async function routesOf(on: pg.Pool | pg.ClientBase): Promise<Record<string, Route>> {
+  const rows = await query<{ collection: string; percentage: number; write_mode: WriteMode; epoch: string }>(
+    on,
+    'reading the routing',
+    'select collection, percentage, write_mode, epoch from migration_control.routing order by collection',
+  );
+  return Object.fromEntries(
+    rows.map((row) => [
+      row.collection,
+      { percentage: row.percentage, writeMode: row.write_mode, epoch: Number(row.epoch) },
+    ]),
+  );
+}

@@ -13,6 +13,10 @@ export function refuseName(name: string): string | undefined {
     : undefined;
 }
 
+/** For whoever asks for a rollback to a checkpoint of the stores. */
+export const restoreHint = (name: string): string =>
+  `If ${name} is a checkpoint of the stores (\`causeway checkpoint list\`), \`causeway checkpoint restore ${name}\` puts it back.`;
+
 /** `20261125T022302Z`: sorts by time. */
 export const nameAt = (time: Date): string => time.toISOString().replace(/[-:]|\.\d+/g, '');
 

@@ -16,6 +16,14 @@ export const incidentOrder = z.strictObject({
   detail: z.string().max(500).default(''),
 });
 
+export const examples = {
+  setCutoverPercentage: '{"percentage": 50}',
+  approve: '{"gate": "phase_4_writes"}',
+  rollback: '{"to": "data", "reason": "latency"}',
+  abort: '{"reason": "postponed"}',
+  reportIncident: '{"kind": "data_corruption", "detail": "..."}',
+};
+
 export type CutoverOrder = z.infer<typeof cutoverOrder>;
 export type ApproveOrder = z.infer<typeof approveOrder>;
 export type RollbackOrder = z.infer<typeof rollbackOrder>;

@@ -21,7 +21,7 @@ import {
 } from './contract.ts';
 import { openDesk, wantsOut, type Desk } from './lib/desk.ts';
 import { interruptible } from './lib/interruptible.ts';
-import { adviceFor, type Reason } from './lib/reason.ts';
+import { adviceFor, reasonOf, type Reason } from './lib/reason.ts';
 import { report } from './lib/report.ts';
 import { runPhase } from './phases/index.ts';
 import { control, routing } from './proxies.ts';
@@ -211,25 +211,26 @@ async function serveCutover(state: MigrationState, desk: Desk): Promise<void> {
     const order = desk.cutovers.shift();
     if (order) {
       const collections = order.collection === undefined ? Object.keys(state.collections) : [order.collection];
-      const routes = await routing.route
+      await routing.route
         .executeWithOptions({ summary: `${order.percentage} % ${order.collection ?? ''}` }, [
           { collections, percentage: order.percentage, reason: 'operator' },
         ])
-        .catch(() => undefined);
-      if (routes) {
-        state.override = true;
-        Object.assign(state.routing, routes);
-      } else
-        state.refused = [
-          ...state.refused,
-          {
-            at: now(),
-            order: 'setCutoverPercentage',
-            reason: 'The routing could not be changed: PostgreSQL did not take it. Send the order again.',
+        .then(
+          (routes) => {
+            state.override = true;
+            Object.assign(state.routing, routes);
+            decide(
+              state,
+              `reads to ${order.percentage} %`,
+              `operator${order.collection ? `, ${order.collection}` : ''}`,
+            );
           },
-        ];
-      if (routes)
-        decide(state, `reads to ${order.percentage} %`, `operator${order.collection ? `, ${order.collection}` : ''}`);
+          (error: unknown) => {
+            order.refusal = notMoved(reasonOf(error));
+            desk.refuse('setCutoverPercentage', order.refusal);
+          },
+        );
+      order.carriedOut = true;
       desk.carriedOut++;
       report(state);
     }
@@ -251,6 +252,9 @@ async function serveCutover(state: MigrationState, desk: Desk): Promise<void> {
     }
   }
 }
+
+const notMoved = ({ message }: Reason): string =>
+  `The traffic was not moved. ${message}${message.endsWith('.') ? '' : '.'} When that has passed, send the order again; \`causeway status\` shows where the traffic goes.`;
 
 function enter(state: MigrationState, name: MigrationState['state'], waitingFor: string | null): void {
   state.state = name;

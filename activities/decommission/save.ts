@@ -4,6 +4,7 @@ import type { Manifest, ManifestPart } from '../../core/checkpoints.ts';
 import { nameAt, totalOf } from '../../core/checkpoints.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { takeReverse } from '../../control/reverse.ts';
+import { routesOf } from '../../control/routing.ts';
 import { query } from '../../stores/postgres/connection.ts';
 import { present, shapeOf } from '../../stores/mongodb/snapshot.ts';
 import { ContentDigest } from '../../stores/snapshots/digest.ts';
@@ -12,7 +13,6 @@ import { Snapshot } from '../../stores/snapshots/snapshot.ts';
 import { versionsOf, type Say } from '../checkpoint/create.ts';
 import { recordAudit } from '../record.ts';
 import type { Resources } from '../resources.ts';
-import { routesOf } from '../route.ts';
 import { oldCollections, refuseUnready } from './ready.ts';
 
 export interface SaveOrder {

@@ -3,6 +3,8 @@ import { KnownFailure } from '../../core/failures.ts';
 import {
   closeCollection,
   isClosed,
+  keptForm,
+  readKept,
   reopenCollection,
   validationOf,
   type Validation,
@@ -26,7 +28,7 @@ export async function close({ postgres, source }: Resources, collections: readon
         postgres,
         'keeping the validation of the old collections',
         'insert into migration_control.closed_collections (collection, options) values ($1, $2) on conflict (collection) do update set options = excluded.options',
-        [collection, JSON.stringify(before)],
+        [collection, JSON.stringify(keptForm(before))],
       );
       const closed = await closeCollection(source.db, collection).then(
         () => true,
@@ -63,7 +65,7 @@ export async function reopenAbandoned(resources: Resources): Promise<void> {
 
 /** Old collections accept writers again, with the validation they had. Safe to repeat. */
 export async function reopen({ postgres, source }: Resources, collections: readonly string[]): Promise<void> {
-  const rows = await query<{ collection: string; options: Validation }>(
+  const rows = await query<{ collection: string; options: string | Validation }>(
     postgres,
     'reading which old collections are closed',
     'select collection, options from migration_control.closed_collections where collection = any($1)',
@@ -71,7 +73,8 @@ export async function reopen({ postgres, source }: Resources, collections: reado
   );
   await Promise.all(
     rows.map(async ({ collection, options }) => {
-      if (isClosed(await validationOf(source.db, collection))) await reopenCollection(source.db, collection, options);
+      if (isClosed(await validationOf(source.db, collection)))
+        await reopenCollection(source.db, collection, readKept(options));
       await query(
         postgres,
         'forgetting closed collections',

@@ -1,5 +1,5 @@
 // Moving the writes: fence, drain to the fence, verify what changed last, flip. Whatever dies in between, the fence passes by itself and nothing has moved.
-import { moveRoutes, routingChannel } from '../../control/routing.ts';
+import { moveRoutes, routesOf, routingChannel } from '../../control/routing.ts';
 import { readReverse } from '../../control/reverse.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import type { Route, WriteMode } from '../../core/state.ts';
@@ -9,7 +9,6 @@ import { inTransaction, name, query, ownWrites } from '../../stores/postgres/con
 import { feedsOf, type Feed } from '../apply.ts';
 import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
-import { routesOf } from '../route.ts';
 import { close, reopen, type Closed } from './closing.ts';
 import { differs } from './validate.ts';
 import { drainBack, drainForward, drainTargetStream, markLeftover, markUnread } from './drain.ts';

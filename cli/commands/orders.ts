@@ -1,5 +1,6 @@
 // causeway pause, resume, retry, abort, rollback: orders to a running migration, answered by it.
 import { Command } from 'commander';
+import { restoreHint } from '../../core/checkpoints.ts';
 import { isOver, type Status } from '../../core/state.ts';
 import * as contract from '../../workflows/contract.ts';
 import type { rollback as rollbackWorkflow } from '../../workflows/children/rollback.ts';
@@ -93,11 +94,19 @@ const isStage = (status: Status, to: string): boolean =>
 function stepsFor(status: Status, to: string | undefined): string[] {
   const target =
     to === undefined ? -1 : phases.indexOf((status.checkpoints.find((one) => one.name === to)?.phase ?? '') as never);
-  if (to !== undefined && target < 0)
-    throw new UsageError(
-      `There is no checkpoint ${to}. Known: ${status.checkpoints.map((one) => one.name).join(', ') || 'none'}.`,
-    );
+  if (to !== undefined && target < 0) throw new UsageError(`${noWayBack(status, to)} ${restoreHint(to)}`);
   return phases.slice(target + 1, phases.indexOf(status.phase) + 1).reverse();
+}
+
+function noWayBack(status: Status, to: string): string {
+  const names = status.checkpoints.map((one) => one.name);
+  if (!isOver(status.state)) return `There is no checkpoint ${to}. Known: ${names.join(', ') || 'none'}.`;
+  const ways = [
+    ...(names.includes('data') ? ['`--to old` (reads and writes to the old system, what was copied stays)'] : []),
+    ...names.filter((name) => stepsFor(status, name).length > 0).map((name) => `\`--to ${name}\``),
+    'no --to (everything is undone)',
+  ];
+  return `There is no way back to ${to}: the migration is ${status.state}, and its cutover stages have ended with it. There is: ${ways.join(', ')}.`;
 }
 
 /** A migration that has ended has nobody to take orders: compensation is started by itself. */

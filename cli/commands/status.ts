@@ -1,8 +1,9 @@
 // causeway status: where the migration stands, what it waits for, and which order answers it.
 import { Command } from 'commander';
-import type { CollectionProgress, Status } from '../../core/state.ts';
-import { unfinishedMessage, unfinishedRestore, type UnfinishedRestore } from '../../control/checkpoints.ts';
+import { isOver, type CollectionProgress, type Status } from '../../core/state.ts';
+import { hasTable, unfinishedMessage, unfinishedRestore, type UnfinishedRestore } from '../../control/checkpoints.ts';
 import { progressOf } from '../../control/progress.ts';
+import { routesOf } from '../../control/routing.ts';
 import { openPool } from '../../stores/postgres/connection.ts';
 import { liveCapture, readAddresses, readStatus, withTemporal } from '../connect.ts';
 import { print, printJson } from '../output.ts';
@@ -13,7 +14,8 @@ export const status = (): Command =>
   common(new Command('status').description('where the migration stands, and what it waits for')).action(
     (options: { migration: string; json?: boolean }) =>
       withTemporal(async (session) => {
-        const found = await withLivePosition(await withLiveCounts(await readStatus(session, options.migration)));
+        const told = await withRoutingNow(await readStatus(session, options.migration));
+        const found = await withLivePosition(await withLiveCounts(told));
         const restore = await restoreNow();
         if (options.json) printJson(restore ? { ...found, restore } : found);
         else print(`${statusText(found)}${restore ? `\n\n${unfinishedMessage(restore)}` : ''}`);
@@ -45,6 +47,22 @@ export async function withLiveCounts(status: Status): Promise<Status> {
     }
     return { ...status, collections };
   } catch {
+    return status;
+  } finally {
+    await pool.end();
+  }
+}
+
+/** Of one that has ended the workflow's word stands still, and a rollback or a restore moves traffic all the same. Nothing is routed without tables. */
+export async function withRoutingNow(status: Status): Promise<Status> {
+  if (!isOver(status.state)) return status;
+  const pool = openPool((await readAddresses()).addresses.postgres, 1);
+  try {
+    return { ...status, routing: (await hasTable(pool, 'routing')) ? await routesOf(pool) : {} };
+  } catch {
+    process.stderr.write(
+      'PostgreSQL does not answer: the routing shown is the one that the migration ended with, and may have changed since.\n',
+    );
     return status;
   } finally {
     await pool.end();

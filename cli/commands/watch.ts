@@ -7,14 +7,14 @@ import { liveView } from '../follow.ts';
 import { print, printJson } from '../output.ts';
 import { statusText } from '../status-text.ts';
 import { common } from './orders.ts';
-import { withLiveCounts } from './status.ts';
+import { withLiveCounts, withRoutingNow } from './status.ts';
 
 export const watch = (): Command =>
   common(new Command('watch').description('follow a migration with bars; --json prints a line per second')).action(
     (options: { migration: string; json?: boolean }) =>
       withTemporal(async (session) => {
         const view = options.json ? undefined : liveView();
-        const read = async () => withLiveCounts(await readStatus(session, options.migration));
+        const read = async () => withRoutingNow(await withLiveCounts(await readStatus(session, options.migration)));
         let status = await read();
         try {
           for (; !isOver(status.state) && status.state !== 'parked'; status = await read()) {

@@ -1,4 +1,5 @@
 // Closing old collections to writers that know nothing of the cutover: a validation that no document passes, and that only we go past.
+import { deserialize, serialize } from 'bson';
 import type { Db } from 'mongodb';
 import { mongo } from './connection.ts';
 
@@ -9,11 +10,23 @@ export interface Validation {
   readonly validationAction?: string;
 }
 
+/** Values in their BSON types, so that they go back as they came. */
+const exact = { promoteValues: false, promoteLongs: false, bsonRegExp: true } as const;
+
+/** BSON as text: Extended JSON would take a `$regex` operator for a value, and drop the operators beside it. */
+export const keptForm = (validation: Validation): string => Buffer.from(serialize(validation)).toString('base64');
+
+/** An object was kept by an earlier version, as the JSON it is. */
+export const readKept = (kept: string | Validation): Validation =>
+  typeof kept === 'string' ? (deserialize(Buffer.from(kept, 'base64'), exact) as Validation) : kept;
+
 /** The field that no document has; its name says to whoever meets the refusal what has happened. */
 const mark = 'causeway: this collection has moved to the new system';
 
 export async function validationOf(db: Db, collection: string): Promise<Validation | undefined> {
-  const [found] = await mongo('reading collection options', () => db.listCollections({ name: collection }).toArray());
+  const [found] = await mongo('reading collection options', () =>
+    db.listCollections({ name: collection }, exact).toArray(),
+  );
   if (!found) return undefined;
   const { validator, validationLevel, validationAction } = (found as { options?: Validation }).options ?? {};
   return {

@@ -2,6 +2,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { moveRoutes } from '../../control/routing.ts';
+import { setCutoverPercentageUpdate } from '../../workflows/contract.ts';
 import { World } from '../support/world.ts';
 
 let world: World;
@@ -72,6 +74,48 @@ test('the command line is answered: with the new routing, or with a refusal', as
   expect(unknown.code).toBe(1);
   expect(unknown.stderr).toContain('there is no nothing');
   expect((await world.causeway(['retry'])).code).toBe(1);
+  const snapshot = await world.causeway(['rollback', '--to', 'before-lunch']);
+  expect(snapshot.code).toBe(1);
+  expect(snapshot.stderr).toContain('`causeway checkpoint restore before-lunch` puts it back');
+});
+
+test('an order that is not carried out fails with the reason: nothing has moved, and nobody is told that it has', async () => {
+  await world.pool.query(`insert into migration_control.restores (checkpoint, manifest_sha256) values ('before', '')`);
+  const set = await world.causeway(['cutover', 'set', '60', '--json']);
+  await world.pool.query('delete from migration_control.restores');
+  expect([set.code, set.stdout]).toEqual([1, '']);
+  expect(set.stderr).toMatch(
+    /The traffic was not moved\. The restore of checkpoint before, begun at .*send the order again/,
+  );
+  expect((await world.query()).refused.at(-1)!.reason).toContain('The restore of checkpoint before');
+  expect(await percentages()).toEqual([40]);
+});
+
+test('who sends an order while another is carried out is answered when the own one has been', async () => {
+  const set = (percentage: number) =>
+    world.temporal.workflow
+      .getHandle(`migration/${world.name}`)
+      .startUpdate(setCutoverPercentageUpdate, { args: [{ percentage }], waitForStage: 'ACCEPTED' });
+  const client = await world.pool.connect();
+  try {
+    await client.query(`begin; ${moveRoutes}`);
+    const first = await set(35);
+    // The first order is being carried out, and waits.
+    await vi.waitFor(async () =>
+      expect(
+        await world.rows(
+          `select 1 from pg_locks where locktype = 'advisory' and not granted and mode = 'ExclusiveLock'`,
+        ),
+      ).not.toEqual([]),
+    );
+    const second = await set(40);
+    await client.query('rollback');
+    const answers = await Promise.all([first.result(), second.result()]);
+    expect(answers.map((routes) => routes['token_usage']!.percentage)).toEqual([35, 40]);
+  } finally {
+    await client.query('rollback');
+    client.release();
+  }
 });
 
 test('a pause holds, resume goes on with the routing as the operator left it', async () => {
@@ -116,6 +160,20 @@ test('a gate waits for its approval and for no other; then the migration complet
   ).toEqual(new Set(['new_system']));
 });
 
+test('a migration that has ended names the ways back it has, and tells where traffic goes now', async () => {
+  const stage = await world.causeway(['rollback', '--to', 'first', '--reason', 'test']);
+  expect(stage.code).toBe(2);
+  expect(stage.stderr).toContain('There is no way back to first: the migration is completed');
+  expect(stage.stderr).toContain('`--to old` (reads and writes to the old system, what was copied stays)');
+  expect(stage.stderr).toContain('`--to schema`, `--to data`, no --to');
+  expect(stage.stderr).not.toContain('`--to cutover`');
+  const routes = async () =>
+    new Set(Object.values((await world.status()).routing).map((one) => `${one.percentage} ${one.writeMode}`));
+  expect(await routes()).toEqual(new Set(['100 new_system']));
+  expect((await world.causeway(['rollback', '--to', 'old', '--reason', 'test'])).code).toBe(0);
+  expect(await routes()).toEqual(new Set(['0 old']));
+});
+
 test('a migration that has ended can still be rolled back, and afterwards nothing of it is left', async () => {
   const dry = await world.causeway(['rollback', '--dry-run', '--json']);
   expect((JSON.parse(dry.stdout) as { undo: string[] }).undo).toEqual(['cutover', 'data', 'schema', 'preparation']);
@@ -124,4 +182,5 @@ test('a migration that has ended can still be rolled back, and afterwards nothin
   expect(await world.rows(`select 1 from pg_tables where schemaname in ('public', 'migration_control')`)).toEqual([]);
   expect(await world.target.listCollections().toArray()).toEqual([]);
   expect(await world.redis.dbsize()).toBe(0);
+  expect((await world.status()).routing).toEqual({});
 });

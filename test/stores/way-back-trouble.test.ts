@@ -1,12 +1,13 @@
 // The way back where something goes wrong: appliers that died or hung, documents that cannot be brought back, changes that meet others.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ObjectId, serialize } from 'bson';
+import { BSONRegExp, Decimal128, Double, Int32, Long, ObjectId, serialize } from 'bson';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { feedsOf } from '../../activities/apply.ts';
 import { Slice } from '../../activities/capture/slice.ts';
 import type { Resources } from '../../activities/resources.ts';
 import { applyReverse } from '../../activities/reverse/apply.ts';
 import { armReverse, disarmReverse } from '../../activities/reverse/arm.ts';
+import { close, reopen } from '../../activities/reverse/closing.ts';
 import { readReverseChanges } from '../../activities/reverse/read.ts';
 import { rebuildDocuments } from '../../activities/reverse/rebuild.ts';
 import { bringingBack, reverseStatus } from '../../control/reverse.ts';
@@ -204,6 +205,45 @@ test('a row that no document can stand for stops no other, and is told', async (
   await world.pool.query(`delete from api_usage where source_id = 'u-17'`);
   await drain();
   expect((await reverseStatus(resources.postgres))!.unsaid).toBe(1);
+});
+
+/** As the server holds it, in bytes. */
+async function validationBytes(collection: string): Promise<Buffer> {
+  const exact = { promoteValues: false, promoteLongs: false, bsonRegExp: true };
+  const [found] = await world.source.listCollections({ name: collection }, exact).toArray();
+  return Buffer.from(serialize((found as unknown as { options: object }).options));
+}
+
+test('an old collection that is opened again has the validation it had, in every type and in its order', async () => {
+  const validator = {
+    zone: { $in: ['b', 'a'] },
+    at: { $gte: new Date('2020-02-03T04:05:06.789Z') },
+    name: { $regex: new BSONRegExp('^a.*b$', 'is') },
+    code: { $regex: '^x', $options: 'i', $ne: 'xyz' },
+    cost: { $lt: Decimal128.fromString('100.50') },
+    counts: { $nin: [new Int32(1), new Double(2), Long.fromNumber(3), new ObjectId()] },
+    a: { $exists: true },
+  };
+  await world.source.createCollection('validated', {
+    validator,
+    validationLevel: 'moderate',
+    validationAction: 'warn',
+  });
+  const before = await validationBytes('validated');
+  expect(await close(resources, ['validated'])).toEqual({ closed: ['validated'], notClosed: [] });
+  expect(await validationBytes('validated')).not.toEqual(before);
+  await reopen(resources, ['validated']);
+  expect((await validationBytes('validated')).toString('latin1')).toBe(before.toString('latin1'));
+  expect(await world.rows('select 1 from migration_control.closed_collections')).toEqual([]);
+});
+
+test('a validation that an earlier version has kept is put back', async () => {
+  await close(resources, ['validated']);
+  const kept = { validator: { a: { $exists: true } }, validationLevel: 'strict', validationAction: 'error' };
+  await world.pool.query('update migration_control.closed_collections set options = $1', [JSON.stringify(kept)]);
+  await reopen(resources, ['validated']);
+  const [found] = await world.source.listCollections({ name: 'validated' }).toArray();
+  expect((found as unknown as { options: object }).options).toMatchObject(kept);
 });
 
 test('the way back is not taken down while the new system has writes, and no writes move where there is none', async () => {

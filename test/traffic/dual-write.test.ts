@@ -124,6 +124,68 @@ test('what fails on the old system fails, and is not written to the new one', as
   expect(await tokensOf(twice['_id'])).toEqual([10]);
 });
 
+test('a session of the caller is refused before anything is written; a transaction within `write` goes to both', async () => {
+  const dual = manager.collection('token_usage');
+  const session = world.source.client.startSession();
+  const [a, b, c] = [usage(), usage(), usage()] as [Document, Document, Document];
+  await dual.insertOne(a);
+  const id = { _id: a['_id'] as never };
+  const given = { session } as object;
+  const { _id: _, ...replacement } = usage({ input_tokens: 666 });
+  session.startTransaction();
+  for (const write of [
+    () => dual.insertOne(b, given),
+    () => dual.insertMany([b], given),
+    () => dual.updateOne(id, { $set: { input_tokens: 666 } }, given),
+    () => dual.updateMany(id, { $set: { input_tokens: 666 } }, given),
+    () => dual.replaceOne(id, replacement, given),
+    () => dual.deleteOne(id, given),
+    () => dual.deleteMany(id, given),
+    () => dual.findOneAndUpdate(id, { $set: { input_tokens: 666 } }, given),
+    () => dual.findOneAndReplace(id, replacement, given),
+    () => dual.findOneAndDelete(id, given),
+    () => dual.bulkWrite([{ insertOne: { document: b as never } }], given),
+    () => dual.findOneAndDelete(id, { includeResultMetadata: true } as object),
+  ])
+    await expect(write()).rejects.toThrow(/is refused, nothing was written/);
+  await session.commitTransaction();
+  await session.endSession();
+  expect(await inOld(a['_id'])).toMatchObject({ input_tokens: 10 });
+  expect([await inOld(b['_id']), await tokensOf(a['_id'])]).toEqual([null, [10]]);
+
+  const written = await manager.write(
+    'token_usage',
+    (old, own) =>
+      own.withTransaction(async () => {
+        await old.insertMany([b, c] as never[], { session: own });
+        await old.updateOne(id, { $set: { input_tokens: 12 } }, { session: own });
+        return [a['_id'], b['_id'], c['_id']];
+      }),
+    (ids) => ids,
+  );
+  expect(written).toHaveLength(3);
+  expect([await tokensOf(a['_id']), await tokensOf(b['_id']), await tokensOf(c['_id'])]).toEqual([[12], [10], [10]]);
+  expect(failures).toEqual([]);
+});
+
+test('what decides which document is met decides which is written a second time', async () => {
+  const dual = manager.collection('token_usage');
+  const [first, last] = [usage({ session_id: 'two of it' }), usage({ session_id: 'two of it', input_tokens: 20 })];
+  await dual.insertMany([first, last]);
+  const met = { session_id: 'two of it' };
+  await dual.updateOne(met, { $set: { input_tokens: 21 } }, { sort: { input_tokens: -1 } });
+  expect([await tokensOf(first['_id']), await tokensOf(last['_id'])]).toEqual([[10], [21]]);
+  await dual.updateMany(
+    { $expr: { $eq: ['$session_id', '$$of'] } },
+    { $set: { output_tokens: 7 } },
+    { let: { of: 'two of it' } },
+  );
+  const rows = await world.rows('select output_tokens from api_usage where source_id = any($1)', [
+    [String(first['_id']), String(last['_id'])],
+  ]);
+  expect(rows).toEqual([{ output_tokens: '7' }, { output_tokens: '7' }]);
+});
+
 test('documents and keys: MongoDB and Redis are written, and a deleted one leaves them', async () => {
   const now = Date.now();
   const session = {

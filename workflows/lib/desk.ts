@@ -1,9 +1,11 @@
 // Where orders arrive: handlers only write here, synchronously; the migration's story is the one reader.
-import { ApplicationFailure, condition, log, setHandler } from '@temporalio/workflow';
+import { ApplicationFailure, condition, log, patched, setHandler } from '@temporalio/workflow';
+import { restoreHint } from '../../core/checkpoints.ts';
 import {
   abortOrder,
   approveOrder,
   cutoverOrder,
+  examples,
   incidentOrder,
   readOrder,
   rollbackOrder,
@@ -16,31 +18,39 @@ import type { Stage } from '../../core/settings.ts';
 import { isOver, statusOf, type CollectionProgress, type MigrationState } from '../../core/state.ts';
 import * as contract from '../contract.ts';
 
+/** What became of a cutover order, for whoever waits for it. */
+export interface PlacedCutover extends CutoverOrder {
+  carriedOut: boolean;
+  refusal?: string;
+}
+
 export interface Desk {
   paused: boolean;
   retries: number;
   advances: number;
   approvals: string[];
-  cutovers: CutoverOrder[];
+  cutovers: PlacedCutover[];
   /** For the stage that is running. */
   incidents: IncidentOrder[];
   /** Cutover orders taken from the desk and carried out. */
   carriedOut: number;
   rollback: RollbackOrder | undefined;
   abort: AbortOrder | undefined;
+  /** Puts an order that was not carried out where `status` shows it. */
+  refuse(order: string, reason: string): void;
 }
 
-const examples = {
-  setCutoverPercentage: '{"percentage": 50}',
-  approve: '{"gate": "phase_4_writes"}',
-  rollback: '{"to": "data", "reason": "latency"}',
-  abort: '{"reason": "postponed"}',
-  reportIncident: '{"kind": "data_corruption", "detail": "..."}',
-};
+/** Histories recorded before each caller waited for its own order replay with the turns counted then. */
+const ownAnswer = 'own-answer';
+
 const refusedKept = 20;
 
 /** A bad payload is refused with a reason that shows in `status`; as an update it is refused to the caller, and leaves no history. */
 export function openDesk(state: MigrationState, now: () => string, stages: readonly Stage[]): Desk {
+  const refuse = (order: string, reason: string) => {
+    log.warn('order refused', { order, reason });
+    state.refused = [...state.refused, { at: now(), order, reason }].slice(-refusedKept);
+  };
   const desk: Desk = {
     paused: state.state === 'paused',
     retries: 0,
@@ -51,10 +61,7 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
     carriedOut: 0,
     rollback: undefined,
     abort: undefined,
-  };
-  const refuse = (order: string, reason: string) => {
-    log.warn('order refused', { order, reason });
-    state.refused = [...state.refused, { at: now(), order, reason }].slice(-refusedKept);
+    refuse,
   };
   const take = <T>(order: string, read: { order: T } | { refusal: string }, use: (order: T) => string | undefined) => {
     const refusal = 'refusal' in read ? read.refusal : use(read.order);
@@ -70,7 +77,12 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
       return `collection: there is no ${order.collection}; known are ${Object.keys(state.collections).join(', ')}.`;
     return undefined;
   };
-  const cutover = (order: CutoverOrder) => refuseCutover(order) ?? void desk.cutovers.push(order);
+  const place = (order: CutoverOrder): PlacedCutover => {
+    const placed = { ...order, carriedOut: false };
+    desk.cutovers.push(placed);
+    return placed;
+  };
+  const cutover = (order: CutoverOrder) => refuseCutover(order) ?? void place(order);
   const refuseGate = (gate: string): string | undefined =>
     state.waitingFor?.includes(`"${gate}"`)
       ? undefined
@@ -89,7 +101,7 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
   const refuseRollback = (order: RollbackOrder): string | undefined =>
     order.to === undefined || waysBack().includes(order.to)
       ? undefined
-      : `to: there is no checkpoint ${order.to}; known are ${waysBack().join(', ') || 'none'}.`;
+      : `to: there is no checkpoint ${order.to}; known are ${waysBack().join(', ') || 'none'}. ${restoreHint(order.to)}`;
 
   setHandler(contract.statusQuery, () => statusOf(state), {
     description: 'Where the migration stands, and what it waits for',
@@ -202,8 +214,11 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
   setHandler(
     contract.setCutoverPercentageUpdate,
     async (payload) => {
-      const turn = desk.carriedOut + desk.cutovers.push(cutoverOrder.parse(payload));
-      await condition(() => desk.carriedOut >= turn);
+      const placed = place(cutoverOrder.parse(payload));
+      const turn = desk.carriedOut + desk.cutovers.length;
+      const own = patched(ownAnswer);
+      await condition(() => (own ? placed.carriedOut : desk.carriedOut >= turn));
+      validated(placed.refusal);
       return state.routing;
     },
     {
