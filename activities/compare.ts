@@ -2,6 +2,7 @@
 import { Readable } from 'node:stream';
 import { deserialize, EJSON, serialize } from 'bson';
 import { sourceId } from '../core/identity.ts';
+import { parse } from '../core/json.ts';
 import type { Mapping, Outcome } from '../mappings/mapping.ts';
 import type { TransformSettings } from '../mappings/settings.ts';
 import { transformDocument } from '../mappings/transform.ts';
@@ -11,8 +12,10 @@ import { columnsOf, encoderOf } from '../stores/postgres/copy.ts';
 import { resolveReferences } from '../stores/postgres/references.ts';
 import { copy, stageTable } from '../stores/postgres/stage.ts';
 import type { Row, TableTarget } from '../stores/postgres/target.ts';
+import { redis, timeOf } from '../stores/redis/connection.ts';
 import { guardField as keyGuard } from '../stores/redis/script.ts';
 import type { KeyRow, KeysTarget } from '../stores/redis/target.ts';
+import { textOf } from '../stores/redis/value.ts';
 import { Breath } from './breath.ts';
 import type { Resources } from './resources.ts';
 
@@ -27,6 +30,8 @@ export interface Finding {
   readonly record_id: string;
   readonly status: 'match' | 'missing_in_new_system' | 'different';
   readonly differs?: string[];
+  /** Keys of it that are not in Redis and need not be: it may forget what PostgreSQL keeps. */
+  readonly evicted?: number;
 }
 
 /** As much as is compared at once. */
@@ -52,6 +57,7 @@ export async function compareBatch(
   }
   const differs = new Map<string, string[]>();
   const missing = new Set<string>();
+  const evicted = new Map<string, number>();
   const say = (id: string, what: string) => differs.set(id, [...(differs.get(id) ?? []), what]);
 
   const ledger = await query<{ source_id: string; state: string; rule: string | null; lost: boolean }>(
@@ -76,14 +82,17 @@ export async function compareBatch(
   for (const target of mapping.targets) {
     if (target.store === 'postgres') await compareRows(resources, target as TableTarget, loaded, missing, say);
     if (target.store === 'mongodb') await compareDocuments(resources, target.name, loaded, missing, say);
-    if (target.store === 'redis') await compareKeys(resources, target as KeysTarget, loaded, missing, say);
+    if (target.store === 'redis') await compareKeys(resources, target as KeysTarget, loaded, evicted, say);
   }
   return [...expected.keys()].map((id) => {
-    if (missing.has(id)) return { record_id: id, status: 'missing_in_new_system' as const };
     const found = differs.get(id);
-    return found
-      ? { record_id: id, status: 'different' as const, differs: found }
-      : { record_id: id, status: 'match' as const };
+    const absent = evicted.get(id);
+    return {
+      record_id: id,
+      status: missing.has(id) ? 'missing_in_new_system' : found ? 'different' : 'match',
+      ...(found && { differs: found }),
+      ...(absent !== undefined && { evicted: absent }),
+    };
   });
 }
 
@@ -163,26 +172,31 @@ function differingFields(expected: Record<string, unknown>, actual: Record<strin
   return [...fields].filter((field) => text(expected[field]) !== text(actual[field]));
 }
 
-/** A key that has expired, or was evicted where the durable row is there, is no difference; another value is. */
+/** Between asking for the time and for the keys: what lives no longer may be gone, ms. */
+const tolerance = 5000;
+
+/** A key that is not there is counted and is no difference, whether it has expired or was evicted: Redis is authoritative for nothing. Another value is one. */
 async function compareKeys(
   resources: Stores,
   target: KeysTarget,
   expected: readonly Expected[],
-  missing: Set<string>,
+  evicted: Map<string, number>,
   say: Say,
 ): Promise<void> {
-  const now = Date.now();
+  const now = await timeOf(resources.redis);
   const wanted = expected.flatMap(({ id, outcome }) =>
     ((outcome[target.name] ?? []) as readonly KeyRow[])
-      .filter((row) => row.expiresAt > now + 5000)
+      .filter((row) => row.expiresAt > now + tolerance)
       .map((row) => [id, row] as const),
   );
-  const values = await Promise.all(wanted.map(([, row]) => resources.redis.get(target.prefix + row.key)));
+  const values = await redis('reading keys', () =>
+    Promise.all(wanted.map(([, row]) => textOf(resources.redis, target.prefix + row.key))),
+  );
   for (const [i, [id, row]] of wanted.entries()) {
-    const text = values[i];
-    if (text === null || text === undefined) missing.add(id);
+    const text = values[i]!;
+    if (text === null) evicted.set(id, (evicted.get(id) ?? 0) + 1);
     else {
-      const { [keyGuard]: _, ...actual } = JSON.parse(text) as Record<string, unknown>;
+      const { [keyGuard]: _, ...actual } = parse(text) ?? {};
       if (JSON.stringify(actual) !== JSON.stringify(row.value)) say(id, target.name);
     }
   }

@@ -6,6 +6,7 @@ import type { Mapping } from '../mappings/mapping.ts';
 import { writeDocuments, type DocumentWrite } from '../stores/mongodb/loader.ts';
 import { loadSegment as loadRows } from '../stores/postgres/loader.ts';
 import type { TableTarget } from '../stores/postgres/target.ts';
+import { timeOf } from '../stores/redis/connection.ts';
 import { loadKeys, type KeyWrite } from '../stores/redis/loader.ts';
 import type { KeysTarget } from '../stores/redis/target.ts';
 import type { Extracted } from './extract.ts';
@@ -106,13 +107,12 @@ async function loadLines(
     .filter(Boolean)
     .map((line) => ({ ...(JSON.parse(line) as Omit<KeyWrite, 'version'>), version }));
   const batch = { batchId: extracted.reference.path, collectionId, chunk, segment, version: extracted.version };
-  const now = Date.now();
-  const keys = rows
-    .filter((row) => row.expiresAt > now)
-    .map((row) => ({ sourceId: row.sourceId, key: prefix + row.key }));
+  const now = await timeOf(resources.redis);
+  const live = rows.filter((row) => row.expiresAt > now);
+  const keys = live.map((row) => ({ sourceId: row.sourceId, key: prefix + row.key }));
   for (let i = 0; i < keys.length; i += keysAtOnce)
     await announceKeys(resources.postgres, batch, keys.slice(i, i + keysAtOnce));
-  const { stale } = await loadKeys(resources.redis, prefix, rows, now);
+  const { stale } = await loadKeys(resources.redis, prefix, live);
   return stale;
 }
 

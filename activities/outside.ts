@@ -67,7 +67,7 @@ async function setKeys(
         }))
       : [],
   );
-  await loadKeys(redis, target.prefix, rows, Date.now(), 'ledger');
+  await loadKeys(redis, target.prefix, rows, 'ledger');
 }
 
 function removals(applied: Applied, earlier: ReadonlyMap<string, readonly string[]>): KeyRemoval[] {

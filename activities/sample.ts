@@ -29,6 +29,7 @@ export async function compareSample(
   let total = 0;
   let matches = 0;
   let underWay = 0;
+  let evicted = 0;
   for (const { id, source } of ids) {
     const { documents, averageBytes } = await weigh(db, source);
     const { sampleRate, sampleMinimum, sampleMaximum } = order.settings;
@@ -41,6 +42,7 @@ export async function compareSample(
       heartbeat();
       for (const finding of await compareBatch(resources, mapping, id, batch, order.transform)) {
         total++;
+        evicted += finding.evicted ?? 0;
         if (finding.status === 'match') matches++;
         else suspects.push(finding);
       }
@@ -77,6 +79,8 @@ export async function compareSample(
     success_rate: total === 0 ? 1 : matches / total,
     // Of those that match: documents that changed faster than they could be read; what was read of them had been replaced each time.
     still_changing: underWay,
+    // Keys of theirs that are not in Redis: no difference, as each is in PostgreSQL.
+    evicted,
     sample_details: findings,
   };
   return { status: matches === total ? 'passed' : 'failed', details };

@@ -41,6 +41,7 @@ const collection = z.strictObject({
       failed: count.default(0).describe('of these, those that differ'),
       missing: count.default(0).describe('documents known to be missing from the target now'),
       corrupted: count.default(0).describe('documents known to differ in the target now'),
+      evicted: count.optional().describe('keys of the documents compared that are not in Redis; they need not be'),
       unchecked: z.string().optional().describe('why less was checked than was to be'),
     })
     .prefault({}),

@@ -17,13 +17,13 @@ import {
   withoutTriggers,
   type TableShape,
 } from '../../stores/postgres/snapshot.ts';
+import { timeOf } from '../../stores/redis/connection.ts';
 import { removeKeys } from '../../stores/redis/loader.ts';
 import {
   hasExpired,
   ownKeys,
   putRecords,
   readRecords,
-  timeOf,
   encodeRecord,
   type KeyRecord,
 } from '../../stores/redis/snapshot.ts';

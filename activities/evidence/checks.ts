@@ -35,6 +35,7 @@ export async function check(
 ): Promise<Validation> {
   let checked = 0;
   let failed = 0;
+  let evicted = 0;
   const known = { missing: 0, corrupted: 0 };
   const left: string[] = [];
   /** What takes too long in a large table is left out and said; documents are compared all the same. */
@@ -52,7 +53,8 @@ export async function check(
     const suspects = await orLeave(sweep(resources, mapping, one), []);
     const before = await knownOf(resources, one);
     const ids = [...new Set([...drawn, ...suspects, ...before])];
-    const differing = await differingOf(resources, mapping, one, ids, transform, heartbeat);
+    const { differing, evicted: absent } = await differingOf(resources, mapping, one, ids, transform, heartbeat);
+    evicted += absent;
     checked += drawn.size;
     failed += differing.filter((finding) => drawn.has(finding.record_id)).length;
     await note(resources, one, before, differing);
@@ -64,6 +66,7 @@ export async function check(
     failed,
     missing,
     corrupted: known.corrupted,
+    ...(evicted > 0 && { evicted }),
     ...(left.length > 0 && { unchecked: left.join('; ') }),
   };
 }
@@ -100,7 +103,7 @@ async function note(
   );
 }
 
-/** Of `ids`, those that differ with nothing under way that would explain it. */
+/** Of `ids`, those that differ with nothing under way that would explain it; and keys of any that are not in Redis. */
 async function differingOf(
   resources: Resources,
   mapping: Mapping,
@@ -108,16 +111,16 @@ async function differingOf(
   ids: readonly string[],
   transform: TransformSettings,
   heartbeat: () => void,
-): Promise<Finding[]> {
+): Promise<{ readonly differing: Finding[]; readonly evicted: number }> {
   const compare = (some: readonly string[]) => compareKeys(resources, mapping, one, some, transform, heartbeat);
-  const suspects = (await compare(ids)).map((found) => found.finding);
-  if (suspects.length === 0) return [];
-  const again = await compare(suspects.map((finding) => finding.record_id));
+  const { differing: suspects, evicted } = await compare(ids);
+  if (suspects.length === 0) return { differing: [], evicted };
+  const { differing: again } = await compare(suspects.map(({ finding }) => finding.record_id));
   const sure = again.filter((found) => found.settled);
   const rest = again.filter((found) => !found.settled).map((found) => found.finding.record_id);
   // Not applied yet, or waiting for a row it refers to: only what capture has passed and not mended counts.
-  const left = rest.length > 0 && (await caughtUp(resources, heartbeat)) ? await compare(rest) : [];
-  return [...sure, ...left].map((found) => found.finding);
+  const left = rest.length > 0 && (await caughtUp(resources, heartbeat)) ? (await compare(rest)).differing : [];
+  return { differing: [...sure, ...left].map((found) => found.finding), evicted };
 }
 
 async function caughtUp(resources: Resources, heartbeat: () => void): Promise<boolean> {
@@ -136,7 +139,7 @@ interface Compared {
   readonly settled: boolean;
 }
 
-/** Those that differ. A document that the source no longer has is left to its delete. */
+/** Those that differ, and how many keys of all of them are not in Redis. A document that the source no longer has is left to its delete. */
 async function compareKeys(
   resources: Resources,
   mapping: Mapping,
@@ -144,18 +147,20 @@ async function compareKeys(
   ids: readonly string[],
   transform: TransformSettings,
   heartbeat: () => void,
-): Promise<Compared[]> {
+): Promise<{ readonly differing: Compared[]; readonly evicted: number }> {
   const { client, db } = resources.source;
   const { averageBytes } = await weigh(db, one.source);
   const size = Math.max(1, Math.min(atOnce, Math.floor(bytesAtOnce / Math.max(1, averageBytes))));
   const references = referenceColumns(mapping);
   const differing: Compared[] = [];
+  let evicted = 0;
   for (let i = 0; i < ids.length; i += size) {
     heartbeat();
     const some = ids.slice(i, i + size).map(idFromSourceId);
     const { documents } = await readDocuments(client, db, one.source, some);
     const before = await appliedOf(resources, one, documents);
     const findings = await compareBatch(resources, mapping, one.id, [...documents.values()], transform);
+    for (const finding of findings) evicted += finding.evicted ?? 0;
     const odd = findings.filter((finding) => finding.status !== 'match');
     if (odd.length === 0) continue;
     const after = await appliedOf(resources, one, documents);
@@ -165,7 +170,7 @@ async function compareKeys(
       differing.push({ finding, settled: before.has(id) && after.has(id) && !refers });
     }
   }
-  return differing;
+  return { differing, evicted };
 }
 
 /** Columns that follow another row: it may have come or gone a moment ago. */

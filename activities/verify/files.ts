@@ -1,6 +1,7 @@
 // Configuration files against the rows they are rendered from: read, parsed, compared by key.
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { parse } from '../../core/json.ts';
 import { redact } from '../../core/redact.ts';
 import { name, query } from '../../stores/postgres/connection.ts';
 import { created } from '../../stores/postgres/created.ts';
@@ -9,7 +10,6 @@ import type { FilesTarget } from '../../stores/files/target.ts';
 import { closePiece, type Finding, type Scan, type Suspect } from '../../control/verification.ts';
 import { differences } from './differ.ts';
 import { groupBy } from './group.ts';
-import { parse } from './outside.ts';
 import type { Verifier } from './verifier.ts';
 
 export interface FileFinding {

@@ -1,11 +1,13 @@
 // What stands outside PostgreSQL, read back in bounded batches: documents of the optimised MongoDB, keys of Redis.
 import { deserialize } from 'bson';
 import { idFromSourceId, sourceId } from '../../core/identity.ts';
+import { parse } from '../../core/json.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import type { CollectionTarget } from '../../stores/mongodb/target.ts';
-import { redis } from '../../stores/redis/connection.ts';
+import { redis, timeOf } from '../../stores/redis/connection.ts';
 import { guardField } from '../../stores/redis/script.ts';
 import type { KeyRow, KeysTarget } from '../../stores/redis/target.ts';
+import { textOf } from '../../stores/redis/value.ts';
 import { differences } from './differ.ts';
 import { documentOf, keysOf, type Expected } from './expected.ts';
 import type { Ground } from './read-back.ts';
@@ -25,7 +27,7 @@ export interface OutsideResult {
 const documentsAtOnce = 500;
 const bytesAtOnce = 8 * 1024 * 1024;
 const keysAtOnce = 1000;
-/** Between a clock read here and one read there; what lives no longer than this may be gone, ms. */
+/** What lives no longer than this may be gone: its time to live and the server's time are not asked for in one moment, ms. */
 const tolerance = 5000;
 
 /** Images against documents and keys. `absent`: ids that must have no document in the MongoDB targets. */
@@ -127,14 +129,14 @@ async function compareKeys(
     Promise.all(
       wanted.map(async ({ row }) => {
         const [value, left] = await Promise.all([
-          resources.redis.get(target.prefix + row.key).catch(notText),
+          textOf(resources.redis, target.prefix + row.key),
           resources.redis.pttl(target.prefix + row.key),
         ]);
         return { value, left };
       }),
     ),
   );
-  const now = Date.now();
+  const now = await timeOf(resources.redis);
   let evicted = 0;
   for (const [i, { id, row }] of wanted.entries()) {
     const { value, left } = found[i]!;
@@ -148,12 +150,6 @@ async function compareKeys(
   return evicted;
 }
 
-/** A key of another type holds no text. */
-function notText(error: unknown): string {
-  if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return '';
-  throw error;
-}
-
 function keyDifferences(target: string, id: string, row: KeyRow, value: string, left: number, now: number): string[] {
   const differs: string[] = [];
   if (left < 0 || Math.abs(now + left - row.expiresAt) > tolerance) differs.push(`${target}.ttl`);
@@ -163,15 +159,4 @@ function keyDifferences(target: string, id: string, row: KeyRow, value: string, 
   if ((guard as { s?: unknown } | undefined)?.s !== id) differs.push(`${target}.${guardField}`);
   const expected: unknown = JSON.parse(JSON.stringify(row.value));
   return [...differs, ...differences(expected, actual, target)];
-}
-
-export function parse(value: string): Record<string, unknown> | undefined {
-  try {
-    const json: unknown = JSON.parse(value);
-    return json !== null && typeof json === 'object' && !Array.isArray(json)
-      ? (json as Record<string, unknown>)
-      : undefined;
-  } catch {
-    return undefined;
-  }
 }

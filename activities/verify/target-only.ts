@@ -1,6 +1,7 @@
 // Scans from the targets' side, for what the source does not explain: ledger keys, rows, documents, keys of Redis.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { idFromSourceId, sourceId } from '../../core/identity.ts';
+import { parse } from '../../core/json.ts';
 import { closePiece, type Scan, type Suspect } from '../../control/verification.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { collectionNames } from '../../stores/mongodb/schema.ts';
@@ -11,7 +12,6 @@ import { scanKeys } from '../../stores/redis/loader.ts';
 import { guardField, tombstoneKey } from '../../stores/redis/script.ts';
 import type { KeysTarget } from '../../stores/redis/target.ts';
 import { suspectOf } from './documents.ts';
-import { parse } from './outside.ts';
 import type { Ground } from './read-back.ts';
 import { Throttle, type Verifier } from './verifier.ts';
 

@@ -160,11 +160,26 @@ function waitingText({ waiting: { elections, redo, unresolved } }: Explanation):
   return lines.length === 0 ? '' : section('Waits', lines.join('\n'));
 }
 
-function verifiedText({ verified: { validation, findings } }: Explanation): string {
-  const whole = validation
-    ? `Last validation of the collection: ${validation.status}, ${validation.at}.`
-    : 'Not validated yet.';
-  return findings.length === 0
-    ? whole
-    : `${whole}\n${section('Verification', findings.map((one) => `${one.table}: ${JSON.stringify(one.row)}`).join('\n'))}`;
+function verifiedText({ verified: { validation, run, findings, divergence } }: Explanation): string {
+  const lines = [
+    validation
+      ? `Last validation of the collection: ${validation.status}, ${validation.at}.`
+      : 'The collection has not been validated yet.',
+    run
+      ? `Last verified by run ${run.run}, as of clusterTime ${run.asOf}: ${findings.some((one) => one.run === run.run) ? 'see below' : 'nothing was found of it'}.`
+      : 'Not verified yet: `causeway verify` does it.',
+    ...(divergence ? [`The checks of a stage know it as ${divergence.kind} since ${divergence.since}.`] : []),
+  ];
+  if (findings.length === 0) return lines.join('\n');
+  const rows = findings.map((one) => [
+    one.run,
+    one.kind === 'key' ? one.id : 'the document',
+    one.state,
+    one.finding ?? '',
+    one.differs.join(', '),
+    one.since ?? '',
+    one.repairedAt ?? '',
+  ]);
+  const head = ['run', 'of', 'state', 'finding', 'what differs', 'since', 'repaired'];
+  return `${lines.join('\n')}\n${section('Verification', table(head, rows))}`;
 }

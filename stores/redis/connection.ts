@@ -66,6 +66,12 @@ export async function redis<T>(doing: string, work: () => Promise<T>): Promise<T
   }
 }
 
+/** The server's time, ms. What Redis is to do at a time is reckoned by its own clock: that of a worker may be another. */
+export async function timeOf(connection: RedisConnection): Promise<number> {
+  const [seconds, micros] = await redis('asking for the time', () => connection.time());
+  return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+}
+
 /** Every server that holds keys. */
 export const mastersOf = (connection: RedisConnection): Redis[] =>
   connection instanceof Cluster ? connection.nodes('master') : [connection];

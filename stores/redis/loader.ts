@@ -23,25 +23,23 @@ const versionText = ({ time, op }: Version): string =>
   `${time.toString().padStart(20, '0')}.${op.toString().padStart(10, '0')}`;
 
 /**
- * Writes the rows that have not expired at `now` (ms). Where the ledger decides, the keys of those that have are removed: the version before may
- * have had a longer life, and come from an attempt that broke off. Returns how many were written, stale and expired.
+ * Writes the rows that have not expired, by the server's clock alone. Where the ledger decides, the keys of those that have are removed: the
+ * version before may have had a longer life, and come from an attempt that broke off. Returns how many were written, stale and expired.
  */
 export async function loadKeys(
   connection: RedisConnection,
   prefix: string,
   rows: readonly KeyWrite[],
-  now: number,
   by: DecidedBy = 'guard',
 ) {
-  const live = rows.filter((row) => row.expiresAt > now);
-  const ended = rows.filter((row) => row.expiresAt <= now);
+  const ended: KeyWrite[] = [];
   let written = 0;
   await redis('loading keys', async () => {
-    for (let i = 0; i < live.length; i += pipelineSize) {
-      const replies = await Promise.all(
-        live.slice(i, i + pipelineSize).map((row) => write(connection, prefix, row, by)),
-      );
+    for (let i = 0; i < rows.length; i += pipelineSize) {
+      const some = rows.slice(i, i + pipelineSize);
+      const replies = await Promise.all(some.map((row) => write(connection, prefix, row, by)));
       written += replies.filter((reply) => reply === 1).length;
+      ended.push(...some.filter((_, j) => replies[j] === hasExpired));
     }
   });
   if (by === 'ledger')
@@ -50,8 +48,11 @@ export async function loadKeys(
       ended.map((row) => ({ key: prefix + row.key, sourceId: row.sourceId, version: row.version })),
       by,
     );
-  return { written, stale: live.length - written, expired: ended.length };
+  return { written, stale: rows.length - written - ended.length, expired: ended.length };
 }
+
+/** The script's answer. */
+const hasExpired = 2;
 
 /** Removes each key that its document holds in an older version; the removal is remembered. Returns how many keys went. */
 export async function retireKeys(

@@ -10,9 +10,11 @@ export const tombstoneSeconds = 24 * 3600;
  * KEYS[1]: key, KEYS[2]: its removals (a hash of document -> version, in the same slot).
  * ARGV: value, expiry (ms since the epoch), source id, rank, version (fixed width, sorts as text), who decided that this one is newer.
  * Between two documents the higher rank (then source id) wins; between two versions of one document the newer.
- * An evicted key simply is written again: Redis never is the only home of a value.
+ * An evicted key simply is written again: Redis never is the only home of a value. 2: it has expired by the server's clock, and nothing was done.
  */
 export const setIfNewer = `
+local time = redis.call('TIME')
+if tonumber(ARGV[2]) <= time[1] * 1000 + math.floor(time[2] / 1000) then return 2 end
 local again = ARGV[6] == 'ledger'
 local gone = redis.call('HGET', KEYS[2], ARGV[3])
 if gone and (gone > ARGV[5] or gone == ARGV[5] and not again) then return 0 end

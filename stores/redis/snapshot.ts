@@ -1,5 +1,5 @@
 // Keys with their expiry, as lines of JSON, taken in one look each; and put back.
-import { mastersOf, redis, type RedisConnection } from './connection.ts';
+import { redis, timeOf, type RedisConnection } from './connection.ts';
 import { scanKeys } from './loader.ts';
 import { guardField, tombstoneKey } from './script.ts';
 
@@ -86,12 +86,6 @@ function sortedPairs(content: readonly string[]): string[] {
 }
 
 export const encodeRecord = (record: KeyRecord): string => `${JSON.stringify(record)}\n`;
-
-/** Server time, ms. */
-export async function timeOf(connection: RedisConnection): Promise<number> {
-  const [seconds, micros] = await redis('asking for the time', () => mastersOf(connection)[0]!.time());
-  return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
-}
 
 export const hasExpired = ({ e }: KeyRecord, now: number): boolean => e !== -1 && e <= now;
 

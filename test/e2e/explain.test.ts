@@ -106,7 +106,7 @@ test('a row in a table partitioned by time: its id, its time to the microsecond,
     version: { came: 'copy', operation: null },
     earlier: [],
     mapping: { document: 1, current: 1 },
-    verified: { validation: { status: 'passed' }, findings: [] },
+    verified: { validation: { status: 'passed' }, run: null, findings: [], divergence: null },
     quarantine: [],
     routing: null,
   });
@@ -246,6 +246,33 @@ test('versions: what capture brings replaces the copy, which is remembered; a de
   expect(rows).toEqual([]);
 });
 
+test('what `causeway verify` has found of a document and of its keys is told, and that it was repaired', async () => {
+  const id = String(ids.user);
+  expect((await known('users', id)).verified).toMatchObject({ run: null, findings: [], divergence: null });
+  await world.rows('update users set email = upper(email) where source_id = $1', [id]);
+  const verify = async (...more: string[]) => {
+    const { stdout } = await world.causeway(['verify', '--collection', 'subscription_users', '--json', ...more]);
+    return (JSON.parse(stdout) as { run: number }).run;
+  };
+  const first = await verify();
+  const found = await known('users', id);
+  const finding = { kind: 'document', id, finding: 'different', differs: ['users.email'], state: 'different' };
+  expect(found.verified).toMatchObject({
+    run: { run: first },
+    findings: [{ ...finding, run: first, repairedAt: null }],
+  });
+  const second = await verify('--repair');
+  const repaired = await known('users', id);
+  expect(repaired.verified.run!.run).toBe(second);
+  expect(repaired.verified.findings).toMatchObject([
+    { ...finding, run: second, state: 'repaired', repairedAt: expect.any(String) as string },
+    { ...finding, run: first },
+  ]);
+  const ran = await world.causeway(['explain', 'users', id]);
+  for (const word of ['Verification', 'users.email', 'repaired', `Last verified by run ${second}`])
+    expect(ran.stdout).toContain(word);
+});
+
 test('a second write is told from capture; what has not arrived yet from what nobody has seen', async () => {
   worker.kill('SIGKILL');
   await once(worker, 'exit');
@@ -281,17 +308,6 @@ test('a second write is told from capture; what has not arrived yet from what no
   const never = await cli('token_usage', 'nobody');
   expect(never.code).toBe(1);
   expect(never.found).toMatchObject({ state: 'never seen' });
-});
-
-test('what verification writes down of a document is found, whatever its tables are called', async () => {
-  await world.rows('create table migration_control.verification_findings (collection text, source_id text, what text)');
-  await world.rows(`insert into migration_control.verification_findings values ('token_usage', $1, 'cost differs')`, [
-    String(ids.twin),
-  ]);
-  expect((await known('token_usage', String(ids.twin))).verified.findings).toEqual([
-    { table: 'verification_findings', row: expect.objectContaining({ what: 'cost differs' }) as object },
-  ]);
-  expect((await known('token_usage', '7')).verified.findings).toEqual([]);
 });
 
 test('for people: one page of text', async () => {

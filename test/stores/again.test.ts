@@ -256,21 +256,16 @@ test('keys of an attempt of the copy that broke off are removed, if no document 
       rows,
     );
     for (const [key, id] of Object.entries(keys))
-      await loadKeys(
-        resources.redis,
-        'session:',
-        [
-          {
-            key,
-            sourceId: id,
-            rank: '1',
-            value: {},
-            expiresAt: Date.now() + 60_000,
-            version: versionOfRead(BigInt(version)),
-          },
-        ],
-        Date.now(),
-      );
+      await loadKeys(resources.redis, 'session:', [
+        {
+          key,
+          sourceId: id,
+          rank: '1',
+          value: {},
+          expiresAt: Date.now() + 60_000,
+          version: versionOfRead(BigInt(version)),
+        },
+      ]);
   };
   const loaded = (batchId: string, segment: number, ends: boolean) =>
     world.pool.query(

@@ -339,7 +339,6 @@ describe.each(['single', 'cluster'])('Redis, %s', (mode) => {
         value: { shown },
         version: versionOfRead(BigInt(version)),
       })),
-      Date.now(),
     );
   const shown = async (key: string) =>
     (JSON.parse((await connection.get(`session:${key}`)) ?? '{}') as { shown?: string }).shown;
