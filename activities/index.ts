@@ -26,7 +26,7 @@ import type { Resources } from './resources.ts';
 import { route, undoCutover, type RouteOrder } from './route.ts';
 import { makeMongo, makePostgres, prepareRedis, settleCollection, undoData, undoSchema } from './targets.ts';
 import { transformSegment, type TransformOrder } from './transform.ts';
-import { validateCollection, type ValidationOrder } from './validate.ts';
+import { validateCollection, verdictOf, type ValidationOrder } from './validate.ts';
 import { verifyActivities } from './verify/index.ts';
 import type { MigrationState } from '../core/state.ts';
 import { estimate } from './estimate.ts';
@@ -71,15 +71,10 @@ export function controlActivities(resources: Resources) {
       settleCollection(resources, collection, configurationDirectory),
     validateCollection: async (
       order: Omit<ValidationOrder, 'transform'> & { transform: Pick<Settings, 'zone' | 'providers'> },
-    ) =>
-      validateCollection(
-        resources,
-        {
-          ...order,
-          transform: { ...(await inForce(resources.postgres, order.transform)), asOf: await sourceTime(resources) },
-        },
-        beat,
-      ),
+    ) => {
+      const transform = { ...(await inForce(resources.postgres, order.transform)), asOf: await sourceTime(resources) };
+      return verdictOf(await validateCollection(resources, { ...order, transform }, beat));
+    },
     sampleEvidence: (order: EvidenceOrder) => sampleEvidence(resources, order, beat),
     retryQuarantined: (order: RetryOrder) =>
       retryQuarantined(resources, order, () => Context.current().cancellationSignal.aborted),

@@ -141,6 +141,19 @@ export class MigrationValidationFramework {
   }
 }
 
+export interface ValidationVerdict {
+  readonly overall_status: ValidationResult['overall_status'];
+  readonly individual_results: Record<string, Pick<CheckResult, 'status'>>;
+}
+
+/** What history keeps: details name documents, and stand in validation_results. */
+export const verdictOf = ({ overall_status, individual_results }: ValidationResult): ValidationVerdict => ({
+  overall_status,
+  individual_results: Object.fromEntries(
+    Object.entries(individual_results).map(([check, { status }]) => [check, { status }]),
+  ),
+});
+
 /** Runs the checks and stores their results. */
 export async function validateCollection(
   resources: Resources,

@@ -14,6 +14,8 @@ export interface Summary {
   readonly repaired: number;
   /** Keys of Redis that were not there and need not be. */
   readonly evicted: number;
+  /** Keys that were not there and have been set again. */
+  readonly restored: number;
   readonly documents: number;
   readonly rows: number;
   readonly judged: number;
@@ -25,7 +27,16 @@ export interface Summary {
 export async function closeRun(pool: pg.Pool, run: number, collectionIds: readonly number[]): Promise<Summary> {
   const [row] = await query<
     Record<
-      'settled_version' | 'equal' | 'open' | 'different' | 'repaired' | 'evicted' | 'documents' | 'rows' | 'judged',
+      | 'settled_version'
+      | 'equal'
+      | 'open'
+      | 'different'
+      | 'repaired'
+      | 'evicted'
+      | 'restored'
+      | 'documents'
+      | 'rows'
+      | 'judged',
       string
     > & {
       generation: number;
@@ -43,6 +54,7 @@ export async function closeRun(pool: pg.Pool, run: number, collectionIds: readon
        (select count(*) from migration_control.verification_keys k where k.run_id = r.id and k.state = 'different') as different,
        (select count(*) from migration_control.verification_keys k where k.run_id = r.id and k.state = 'repaired') as repaired,
        (select coalesce(sum(evicted), 0) from migration_control.verification_scans s where s.run_id = r.id) as evicted,
+       (select coalesce(sum(restored), 0) from migration_control.verification_scans s where s.run_id = r.id) as restored,
        (select coalesce(sum(compared), 0) from migration_control.verification_scans s where s.run_id = r.id and kind = 'documents') as documents,
        (select coalesce(sum(compared), 0) from migration_control.verification_scans s where s.run_id = r.id and kind <> 'documents') as rows
      from migration_control.verification_runs r where r.id = $1`,
@@ -58,6 +70,7 @@ export async function closeRun(pool: pg.Pool, run: number, collectionIds: readon
     different: Number(row!.different),
     repaired: Number(row!.repaired),
     evicted: Number(row!.evicted),
+    restored: Number(row!.restored),
     documents: Number(row!.documents),
     rows: Number(row!.rows),
     judged: Number(row!.judged),

@@ -115,6 +115,7 @@ export interface Piece {
   readonly position: string | null;
   readonly compared: number;
   readonly evicted?: number;
+  readonly restored?: number;
   readonly done: boolean;
   readonly suspects: readonly Suspect[];
 }
@@ -124,11 +125,21 @@ export async function closePiece(pool: pg.Pool, run: number, scan: Scan, piece: 
   await inTransaction(pool, 'closing a piece of the verification', async (client) => {
     await suspect(client, run, piece.suspects);
     await client.query(
-      `update migration_control.verification_scans set position = $3, compared = compared + $4, evicted = evicted + $5, done = $6, pieces = pieces + 1,
+      `update migration_control.verification_scans set position = $3, compared = compared + $4, evicted = evicted + $5, done = $6, restored = restored + $7, pieces = pieces + 1,
          started_at = coalesce(started_at, clock_timestamp()), updated_at = clock_timestamp() where run_id = $1 and scan = $2`,
-      [run, scan.scan, piece.position, piece.compared, piece.evicted ?? 0, piece.done],
+      [run, scan.scan, piece.position, piece.compared, piece.evicted ?? 0, piece.done, piece.restored ?? 0],
     );
   });
+}
+
+/** Scans that have met keys which are not in Redis, and only counted them, begin anew. */
+export async function lookForAbsentAgain(pool: pg.Pool, run: number): Promise<void> {
+  await query(
+    pool,
+    'beginning scans anew',
+    'update migration_control.verification_scans set position = null, done = false, compared = 0, evicted = 0 where run_id = $1 and evicted > 0',
+    [run],
+  );
 }
 
 export async function suspect(client: pg.ClientBase, run: number, suspects: readonly Suspect[]): Promise<void> {

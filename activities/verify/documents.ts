@@ -6,6 +6,7 @@ import { weigh } from '../../stores/mongodb/ranges.ts';
 import { collectionNames } from '../../stores/mongodb/schema.ts';
 import { keyText } from '../../stores/mongodb/source.ts';
 import { decode } from '../shape.ts';
+import { restoreKeys } from './absent.ts';
 import { add, bucketCount, bucketOf, isEqual, merge, noDigest, type Digest } from './canonical.ts';
 import { Expectation, type Expected } from './expected.ts';
 import { compareOutside } from './outside.ts';
@@ -42,16 +43,19 @@ export async function scanDocuments(verifier: Verifier, scan: Scan): Promise<boo
       const { parts, next } = partsOf(documents, position);
       const suspects: Suspect[] = [];
       let evicted = 0;
+      let restored = 0;
       for (const part of parts) {
         const found = await comparePart(verifier, expectation, part, read.version, averageBytes);
         suspects.push(...found.suspects.map((id) => suspectOf(ground, id)));
         evicted += found.evicted;
+        restored += found.restored;
       }
       const done = documents.length === 0;
       await closePiece(resources.postgres, run, scan, {
         position: JSON.stringify(next),
         compared: documents.length,
         evicted,
+        restored,
         done,
         suspects,
       });
@@ -146,7 +150,7 @@ async function comparePart(
   { documents, keys }: Part,
   version: bigint,
   averageBytes: number,
-): Promise<{ suspects: string[]; evicted: number }> {
+): Promise<{ suspects: string[]; evicted: number; restored: number }> {
   const { resources } = verifier;
   const { ground } = expectation;
   const now = await sourceNow(resources);
@@ -183,7 +187,9 @@ async function comparePart(
       if (within.has(bucketOf(ground.source, id)) && !isEqual(digest, there.get(id) ?? noDigest())) suspects.add(id);
     for (const id of there.keys()) if (!ours.has(id)) suspects.add(id);
   }
-  return { suspects: [...suspects], evicted: outside.evicted };
+  const digests = new Map(reads.map((read) => [read.id, read.digest]));
+  const restored = verifier.order.restoreKeys ? await restoreKeys(verifier, ground, outside.absent, digests) : 0;
+  return { suspects: [...suspects], evicted: outside.absent.length - restored, restored };
 }
 
 const textOfId = (raw: Buffer): string => sourceId(decode(raw)['_id']);

@@ -1,6 +1,14 @@
 // The verification's steps as Temporal knows them: each works for a slice of time and can be begun again where it stood.
 import { Context, heartbeat } from '@temporalio/activity';
-import { countOf, nextScan, openRun, runState, type ScanKind, type Scan } from '../../control/verification.ts';
+import {
+  countOf,
+  lookForAbsentAgain,
+  nextScan,
+  openRun,
+  runState,
+  type ScanKind,
+  type Scan,
+} from '../../control/verification.ts';
 import {
   closeRun,
   verificationProgress,
@@ -72,6 +80,7 @@ export function verifyActivities(resources: Resources) {
         restart,
         () => planScans(resources, scope),
       );
+      if (order.restoreKeys && opened.resumed) await lookForAbsentAgain(resources.postgres, opened.run);
       return { ...opened, generation: (await runState(resources.postgres, opened.run)).generation };
     },
     /** Scans until all are done, or `ms` have passed. */

@@ -8,6 +8,7 @@ import { redis, timeOf } from '../../stores/redis/connection.ts';
 import { guardField } from '../../stores/redis/script.ts';
 import type { KeyRow, KeysTarget } from '../../stores/redis/target.ts';
 import { textOf } from '../../stores/redis/value.ts';
+import type { AbsentKey } from './absent.ts';
 import { differences } from './differ.ts';
 import { documentOf, keysOf, type Expected } from './expected.ts';
 import type { Ground } from './read-back.ts';
@@ -21,7 +22,7 @@ export interface OutsideFinding {
 export interface OutsideResult {
   readonly findings: ReadonlyMap<string, OutsideFinding>;
   /** Keys that are not there and need not be: Redis may forget what PostgreSQL keeps. */
-  readonly evicted: number;
+  readonly absent: readonly AbsentKey[];
 }
 
 const documentsAtOnce = 500;
@@ -39,7 +40,7 @@ export async function compareOutside(
   absent: readonly string[] = [],
 ): Promise<OutsideResult> {
   const findings = new Map<string, OutsideFinding>();
-  let evicted = 0;
+  const absentKeys: AbsentKey[] = [];
   for (const target of ground.mapping.targets) {
     if (target.store === 'mongodb') {
       const most = Math.max(1, Math.min(documentsAtOnce, Math.floor(bytesAtOnce / Math.max(1, averageBytes))));
@@ -52,10 +53,12 @@ export async function compareOutside(
         keysOf(image.outcome, target as KeysTarget).map((row) => ({ id: image.id, row })),
       );
       for (let i = 0; i < wanted.length; i += keysAtOnce)
-        evicted += await compareKeys(verifier, target as KeysTarget, wanted.slice(i, i + keysAtOnce), findings);
+        absentKeys.push(
+          ...(await compareKeys(verifier, target as KeysTarget, wanted.slice(i, i + keysAtOnce), findings)),
+        );
     }
   }
-  return { findings, evicted };
+  return { findings, absent: absentKeys };
 }
 
 async function compareDocuments(
@@ -118,13 +121,13 @@ interface WantedKey {
   readonly row: KeyRow;
 }
 
-/** Returns how many keys are not there although they would still live. */
+/** Returns those that are not there although they would still live. */
 async function compareKeys(
   { resources }: Verifier,
   target: KeysTarget,
   wanted: readonly WantedKey[],
   findings: Map<string, OutsideFinding>,
-): Promise<number> {
+): Promise<AbsentKey[]> {
   const found = await redis('reading back keys', () =>
     Promise.all(
       wanted.map(async ({ row }) => {
@@ -137,17 +140,17 @@ async function compareKeys(
     ),
   );
   const now = await timeOf(resources.redis);
-  let evicted = 0;
+  const absent: AbsentKey[] = [];
   for (const [i, { id, row }] of wanted.entries()) {
     const { value, left } = found[i]!;
     if (value === null || left === -2) {
-      if (row.expiresAt > now + tolerance) evicted++;
+      if (row.expiresAt > now + tolerance) absent.push({ id, target, row });
       continue;
     }
     const differs = keyDifferences(target.name, id, row, value, left, now);
     if (differs.length > 0) findings.set(id, { finding: 'different', differs });
   }
-  return evicted;
+  return absent;
 }
 
 function keyDifferences(target: string, id: string, row: KeyRow, value: string, left: number, now: number): string[] {

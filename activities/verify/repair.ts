@@ -2,9 +2,11 @@
 import type pg from 'pg';
 import { addScans, type Suspect } from '../../control/verification.ts';
 import { KnownFailure } from '../../core/failures.ts';
+import type { Version } from '../../core/guard.ts';
 import { idFromSourceId } from '../../core/identity.ts';
 import { outdateDocuments } from '../../stores/mongodb/outdate.ts';
 import { weigh } from '../../stores/mongodb/ranges.ts';
+import { historyColumns } from '../../stores/postgres/apply.ts';
 import { inTransaction, name, query } from '../../stores/postgres/connection.ts';
 import { dropKeys } from '../../stores/redis/outdate.ts';
 import type { KeysTarget } from '../../stores/redis/target.ts';
@@ -19,6 +21,7 @@ import { unexplained } from './target-only.ts';
 import { planScans } from './plan.ts';
 import type { Verifier } from './verifier.ts';
 
+const origin = 'verification repair';
 const documentsAtOnce = 500;
 const bytesAtOnce = 16 * 1024 * 1024;
 
@@ -106,44 +109,79 @@ async function rewrite(verifier: Verifier, feed: Feed, ids: readonly string[]): 
   const { zone, providers } = verifier.order;
   const sorted = [...ids].sort();
   return inTransaction(resources.postgres, `repairing ${feed.source}`, async (client) => {
-    const own = await setBack(client, feed, sorted);
+    await lock(client, feed, sorted);
     const changes = await readAgain(resources, feed, sorted);
+    const own = await setBack(client, feed, sorted, changes[0]!.version);
     await clearOutside(verifier, feed, changes);
     const before = await rowsOf(client, feed, sorted);
     await clearRows(client, feed, own);
     await client.query('savepoint applied');
-    let totals = await applyPatiently(resources, client, changes, { zone, providers });
+    let totals = await applyPatiently(resources, client, changes, { zone, providers }, new Map(), origin);
     if (totals.clashes.length > 0) {
       // The holder of the unique value keeps it: the document belongs in quarantine, as it would after waiting.
       await client.query('rollback to savepoint applied');
       const lost = new Map<string, Why>(totals.clashes.map((clash) => [lostKey(clash.feed, clash.id), whyLost(clash)]));
-      totals = await applyPatiently(resources, client, changes, { zone, providers }, lost);
+      totals = await applyPatiently(resources, client, changes, { zone, providers }, lost, origin);
       for (const clash of totals.clashes)
         throw new KnownFailure(
           'StoreBusy',
           `${clash.feed.source}: unique values of documents to be repaired are changing hands`,
         );
     }
+    await refuseUnwritten(client, feed, sorted);
     return (await rowsOf(client, feed, sorted)) > before;
   });
 }
 
-/** Ids whose rows are this document's to replace: a sibling collection that has the id loaded keeps its rows. */
-async function setBack(client: pg.ClientBase, feed: Feed, ids: readonly string[]): Promise<string[]> {
-  const partition = `migration_control.${name(`ledger_${feed.collectionId}`)}`;
-  const others = feed.siblings.filter((id) => id !== feed.collectionId);
+/** What the new system had made of a document, and the old one does not have yet, is not written over: nothing of the transaction stays. */
+async function refuseUnwritten(client: pg.ClientBase, feed: Feed, ids: readonly string[]): Promise<void> {
+  const { rows } = await client.query(
+    `select 1 from ${partitionOf(feed)} where source_id = any($1) and version = 0 limit 1`,
+    [ids],
+  );
+  if (rows.length > 0)
+    throw new KnownFailure(
+      'ConfigurationInvalid',
+      `${feed.source}: documents that differ have changes of the new system that the old one does not have yet. Wait until \`causeway reverse status\` shows none waiting, then repair.`,
+    );
+}
+
+const partitionOf = (feed: Feed): string => `migration_control.${name(`ledger_${feed.collectionId}`)}`;
+
+async function lock(client: pg.ClientBase, feed: Feed, ids: readonly string[]): Promise<void> {
+  const partition = partitionOf(feed);
   await client.query(
     `insert into ${partition} (collection_id, source_id, version, op_index, deleted, state, mapping_version, source_digest)
      select $1, id, 0, 0, true, 's', $3, 0 from unnest($2::text[]) id order by id on conflict do nothing`,
     [feed.collectionId, ids, feed.mapping.version],
   );
   await client.query(`select 1 from ${partition} where source_id = any($1) order by source_id for update`, [ids]);
+}
+
+/**
+ * The version that stands goes into the history here, where it is still known; one that lies ahead of the read is no version that anything was
+ * written with. Returns the ids whose rows are this document's to replace: a sibling collection that has the id loaded keeps its rows.
+ */
+async function setBack(client: pg.ClientBase, feed: Feed, ids: readonly string[], read: Version): Promise<string[]> {
+  const partition = partitionOf(feed);
+  const others = feed.siblings.filter((id) => id !== feed.collectionId);
+  // Set back, a document counts as new to the ledger: what was noted of references that found no row would stay beside what is noted now.
+  await client.query('delete from migration_control.unresolved where collection_id = $1 and source_id = any($2)', [
+    feed.collectionId,
+    ids,
+  ]);
+  const kept = historyColumns.join(', ');
+  await client.query(
+    `insert into migration_control.ledger_history (${kept}) select ${kept} from ${partition}
+     where source_id = any($1) and version > 0 and (version, op_index) <= ($2, $3)`,
+    [ids, read.time.toString(), read.op],
+  );
   await client.query(
     `update migration_control.migration_errors e set resolved_at = clock_timestamp() from migration_control.collections c
      where c.id = $1 and e.collection = c.mapping and e.source_collection = c.source and e.source_id = any($2) and e.resolved_at is null`,
     [feed.collectionId, ids],
   );
-  await client.query(`update ${partition} set version = 1, op_index = 0, state = 's' where source_id = any($1)`, [ids]);
+  await client.query(`update ${partition} set version = 0, op_index = 0, state = 's' where source_id = any($1)`, [ids]);
   const { rows } = await client.query<{ source_id: string }>(
     `update ${partition} l set state = 'l', deleted = false where source_id = any($1) and not exists (
        select 1 from migration_control.ledger o where o.collection_id = any($2) and o.source_id = l.source_id and o.state = 'l' and not o.deleted) returning source_id`,

@@ -16,6 +16,8 @@ export interface VerifyOrder {
   readonly configurationDirectory: string;
   /** At most this many documents or rows are compared per second; 0: as many as there are. */
   readonly rowsPerSecond: number;
+  /** Keys that Redis has forgotten are set again. */
+  readonly restoreKeys?: boolean | undefined;
 }
 
 export interface Verifier {

@@ -46,7 +46,7 @@ export const verify = (): Command =>
     ),
   )
     .option('--collection <name>', 'only this collection')
-    .option('--repair', 'write again what differs, and verify it')
+    .option('--repair', 'write again what differs, and keys that Redis has forgotten, and verify it')
     .option('--restart', 'begin anew, also where an earlier run has not ended')
     .option('--rate <rows>', 'documents or rows compared per second at most', positive)
     .option(...configOption)
@@ -82,6 +82,7 @@ async function run(session: TemporalSession, options: Options): Promise<void> {
             providers,
             configurationDirectory,
             rowsPerSecond: options.rate ?? verifyRowsPerSecond ?? 0,
+            ...(options.repair && { restoreKeys: true }),
           },
           repair: options.repair === true,
           restart: options.restart === true,
@@ -201,7 +202,10 @@ function show(summary: Summary, differences: readonly Difference[]): void {
     `${count(summary.documents)} documents and ${count(summary.rows)} rows and keys read in ${summary.seconds} s; ${count(summary.judged)} looked at again in ${summary.generations} generations.`,
   );
   if (summary.evicted > 0)
-    print(`${count(summary.evicted)} keys are not in Redis; their rows are in PostgreSQL, so they may be evicted.`);
+    print(
+      `${count(summary.evicted)} keys are not in Redis; their rows are in PostgreSQL, so they may be evicted. \`causeway verify --repair\` sets them again.`,
+    );
+  if (summary.restored > 0) print(`${count(summary.restored)} keys were not in Redis and have been set again.`);
   const states = { different: 'different', suspect: 'open', repaired: 'repaired' } as const;
   if (differences.length > 0)
     print(

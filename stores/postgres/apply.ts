@@ -162,7 +162,7 @@ function* ledgerStatements(
   if (clashed) yield `delete from ${partition} l using clash where l.source_id = clash.source_id and l.version = 0`;
 }
 
-const historyColumns = [
+export const historyColumns = [
   'collection_id',
   'source_id',
   'version',

@@ -13,6 +13,7 @@ export const originCode = {
   'gap repair': 'g',
   'quarantine retry': 'q',
   'way back': 'b',
+  'verification repair': 'v',
 } as const;
 export type Origin = keyof typeof originCode;
 

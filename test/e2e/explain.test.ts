@@ -261,8 +261,12 @@ test('what `causeway verify` has found of a document and of its keys is told, an
     run: { run: first },
     findings: [{ ...finding, run: first, repairedAt: null }],
   });
+  expect(found.version.came).toBe('copy');
   const second = await verify('--repair');
   const repaired = await known('users', id);
+  // What stood before is in the history as it was; that it was set back for the repair is not.
+  expect(repaired.version).toMatchObject({ came: 'verification repair', state: 'loaded', operation: null });
+  expect(repaired.earlier).toEqual([{ ...found.version, supersededAt: expect.any(String) as string }]);
   expect(repaired.verified.run!.run).toBe(second);
   expect(repaired.verified.findings).toMatchObject([
     { ...finding, run: second, state: 'repaired', repairedAt: expect.any(String) as string },

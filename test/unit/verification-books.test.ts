@@ -8,6 +8,7 @@ import {
   closePiece,
   countOf,
   enterVerdicts,
+  lookForAbsentAgain,
   nextScan,
   nextSuspects,
   openRun,
@@ -94,12 +95,27 @@ test('from the first piece to the result', async () => {
     different: 1,
     repaired: 0,
     evicted: 1,
+    restored: 0,
     documents: 9,
     rows: 9,
     judged: 8,
     generations: 2,
   });
   expect((await openRun(pool, 'all', at(9), false, plan)).run).toBeGreaterThan(run);
+});
+
+test('keys that a run has only counted as absent are looked for again', async () => {
+  const { run } = await openRun(pool, 'absent', at(1), false, plan);
+  const [first, second] = [(await nextScan(pool, run))!, { scan: 2, position: null }];
+  await closePiece(pool, run, first, { position: 'p', compared: 4, evicted: 2, restored: 1, done: true, suspects: [] });
+  await closePiece(pool, run, { ...first, ...second }, { position: null, compared: 5, done: true, suspects: [] });
+  expect(await nextScan(pool, run)).toBeUndefined();
+  await lookForAbsentAgain(pool, run);
+  const again = (await nextScan(pool, run))!;
+  expect(again).toEqual(first);
+  await closePiece(pool, run, again, { position: 'p', compared: 4, restored: 2, done: true, suspects: [] });
+  expect(await nextScan(pool, run)).toBeUndefined();
+  expect(await closeRun(pool, run, [1])).toMatchObject({ evicted: 0, restored: 3, documents: 4, rows: 5 });
 });
 
 test('a restart abandons what was begun', async () => {

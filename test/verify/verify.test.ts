@@ -77,7 +77,9 @@ test('all corruptions are found and nothing else, and mended', { timeout }, asyn
     });
   const report = await verify();
   const found = new Set(report.differences.filter((one) => one.state === 'different').map((one) => one.id));
-  const missed = scene.corruptions.filter((one) => !one.found.some((id) => found.has(id))).map((one) => one.name);
+  const missed = scene.corruptions.flatMap(({ name, found: all }) =>
+    all.filter((id) => !found.has(id)).map((id) => `${name}: ${id}`),
+  );
   const planted = new Set(scene.corruptions.flatMap((one) => one.found));
   expect(missed).toEqual([]);
   expect(told(report, 'different').filter((line) => !planted.has(line.split(' ', 1)[0]!))).toEqual([]);

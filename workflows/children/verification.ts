@@ -60,7 +60,9 @@ export async function verification(input: VerificationInput): Promise<Summary> {
     const summary = await control.closeVerification(order, run);
     doing = 'done';
     setCurrentDetails(`## Verification\n\n${sentence(summary)}`);
-    if (summary.repaired > 0) await control.recordAudit('verification repaired', { ...summary });
+    // Histories recorded before have no `restored`.
+    if (summary.repaired > 0 || summary.restored > 0)
+      await control.recordAudit('verification repaired', { ...summary });
     return summary;
   } catch (error) {
     throw failure(reasonOf(error));
@@ -78,4 +80,4 @@ function story(doing: string, last: SliceDone | undefined): string {
 }
 
 const sentence = (summary: Summary): string =>
-  `Verified as of clusterTime ${summary.asOf}: ${summary.equal} keys equal, ${summary.different} different, ${summary.open} open, oldest open ${summary.oldestOpenSeconds} s; ${summary.repaired} repaired.`;
+  `Verified as of clusterTime ${summary.asOf}: ${summary.equal} keys equal, ${summary.different} different, ${summary.open} open, oldest open ${summary.oldestOpenSeconds} s; ${summary.repaired} repaired, ${summary.restored} keys set again.`;
