@@ -116,6 +116,58 @@ export async function reverseStatus(pool: pg.Pool | pg.ClientBase): Promise<Reve
   };
 }
 
+/** How `reverse_unsaid.paths` begins where a whole change was set aside; the reason follows in brackets. */
+export const wholeDocument = 'the whole document';
+/** SQL, of `reverse_unsaid u`: nobody has accepted yet that the change stays in the new system alone. */
+const isSetAside = `u.paths like '${wholeDocument} (%'`;
+const unsaidOf = 'migration_control.reverse_unsaid u join migration_control.collections c on c.id = u.collection_id';
+
+export interface SetAside {
+  readonly collection: string;
+  readonly documents: number;
+  /** Whether the new system has the collection's writes: then nothing is missing yet where it counts. */
+  readonly moved: boolean;
+}
+
+/** Changes of the new system that the old one did not take, by mapping. */
+export async function setAsideOf(on: pg.Pool | pg.ClientBase): Promise<SetAside[]> {
+  const rows = await query<{ collection: string; documents: string; moved: boolean }>(
+    on,
+    'counting what was set aside',
+    `select c.mapping as collection, count(*) as documents, coalesce(bool_and(r.write_mode = 'new_system'), false) as moved
+     from ${unsaidOf} left join migration_control.routing r on r.collection = c.mapping where ${isSetAside} group by 1 order by 1`,
+  );
+  return rows.map((row) => ({ ...row, documents: Number(row.documents) }));
+}
+
+/** Notes them once more. As leftovers: where the old system's document has changed since, that one is kept and the conflict told. */
+export async function retrySetAside(pool: pg.Pool): Promise<void> {
+  await query(
+    pool,
+    'noting again what was set aside',
+    `insert into migration_control.outbox (mapping, source_id, leftover) select c.mapping, u.source_id, true from ${unsaidOf} where ${isSetAside}`,
+  );
+}
+
+/** They stay in the new system alone, and a rollback no longer waits for them. Still told. Returns how many. */
+export async function acceptSetAside(pool: pg.Pool, collection: string | undefined, reason: string): Promise<number> {
+  const [row] = await query<{ documents: string }>(
+    pool,
+    'accepting what was set aside',
+    `with accepted as (
+       update migration_control.reverse_unsaid a set paths = 'accepted: ' || a.paths from ${unsaidOf}
+       where (a.collection_id, a.source_id) = (u.collection_id, u.source_id) and ${isSetAside} and ($1::text is null or c.mapping = $1)
+       returning c.mapping
+     ), told as (
+       insert into migration_control.audit_log (action, detail)
+       select 'left in the new system', jsonb_build_object('collection', mapping, 'documents', count(*), 'reason', $2::text) from accepted group by mapping
+     )
+     select count(*) as documents from accepted`,
+    [collection ?? null, reason],
+  );
+  return Number(row!.documents);
+}
+
 /** Asks again and again whether everything that is noted now has been brought back; what is noted later is not waited for. */
 export function bringingBack(pool: pg.Pool): () => Promise<boolean> {
   let last: string | undefined;

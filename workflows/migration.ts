@@ -164,6 +164,7 @@ async function undo(
   input: MigrationInput,
 ): Promise<void> {
   enter(state, 'compensating', null);
+  const why = state.lastError;
   for (let left = [...steps]; left.length > 0;) {
     const result = await executeChild(rollback, {
       workflowId: `${workflowInfo().workflowId}/rollback`,
@@ -173,6 +174,7 @@ async function undo(
     Object.assign(state.routing, result.routing);
     for (const step of result.undone) if (!step.to) forgetPhase(state, step.undo);
     left = left.filter((step) => !result.undone.some((done) => done.undo === step.undo));
+    state.lastError = why;
     if (!result.failed) continue;
     state.lastError = {
       phase: `rollback of ${result.failed.step.undo}`,

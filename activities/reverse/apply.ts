@@ -1,7 +1,7 @@
 // The way back: what the new system has changed waits in the outbox; from there it is brought to the old system, in order, and what fails alone is set aside.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { enterStores } from '../../control/checkpoints.ts';
-import { movedOf, takeReverse } from '../../control/reverse.ts';
+import { movedOf, takeReverse, wholeDocument } from '../../control/reverse.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { inTransaction, ownWrites, postgresFailure } from '../../stores/postgres/connection.ts';
 import { feedsOf, type ChangeSettings, type Feed } from '../apply.ts';
@@ -55,7 +55,7 @@ export async function applyReverse(resources: Resources, settings: ChangeSetting
 const ofDocument = (failure: unknown): failure is KnownFailure =>
   failure instanceof KnownFailure && ['TargetConflict', 'ValueRefused', 'Defect'].includes(failure.type);
 
-/** What is first in the outbox stays in the new system only: told by `reverse status`, and met by the validation of a rollback. */
+/** What is first in the outbox stays in the new system only: told by `reverse status`, and a rollback does not end before somebody has dealt with it. */
 async function setAsideFirst(
   resources: Resources,
   epoch: number,
@@ -72,7 +72,7 @@ async function setAsideFirst(
     if (!first) return;
     const its = feeds.filter((feed) => feed.mapping.collection === first.mapping);
     const [feed] = (await feedsFor(client, its, [first.source_id])).keys();
-    await noteUnsaid(client, feed!, new Map([[first.source_id, [`the whole document (${type})`]]]));
+    await noteUnsaid(client, feed!, new Map([[first.source_id, [`${wholeDocument} (${type})`]]]));
     await client.query('delete from migration_control.outbox where mapping = $1 and source_id = $2', [
       first.mapping,
       first.source_id,

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { heartbeat } from '@temporalio/activity';
 import { KnownFailure } from '../../core/failures.ts';
+import { setAsideOf } from '../../control/reverse.ts';
 import { readOp } from '../../core/guard.ts';
 import { idFromSourceId } from '../../core/identity.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
@@ -14,7 +15,7 @@ import { digestOf } from '../shape.ts';
 const atOnce = 500;
 const patienceMs = 30_000;
 
-/** Compares every document that was written back since the way back was anchored. Documents that change meanwhile are looked at again. */
+/** Compares every document that was written back since the way back was anchored. Documents that change meanwhile are looked at again. Fails while changes are set aside. */
 export async function validateRollback(
   resources: Resources,
   collections: readonly string[],
@@ -26,6 +27,7 @@ export async function validateRollback(
     'select extract(epoch from anchored_at)::bigint as seconds from migration_control.reverse_position',
   );
   if (!anchor) return { compared: 0 };
+  await refuseSetAside(resources, collections);
   let compared = 0;
   for (const feed of (await feedsOf(resources)).values()) {
     if (!collections.includes(feed.mapping.collection)) continue;
@@ -41,13 +43,26 @@ export async function validateRollback(
       if (differing.length > 0)
         throw new KnownFailure(
           'ValidationFailed',
-          `${differing.length} documents of ${feed.source} are not in the old system as the new one had them, the first is ${differing[0]!.slice(0, 100)}. See \`causeway reverse status\`.`,
+          `${differing.length} documents of ${feed.source} are not in the old system as the new one had them. \`causeway reverse status\` tells of conflicts and late writes, \`causeway verify\` names the documents.`,
         );
       compared += ids.length;
       after = ids.at(-1)!;
     }
   }
   return { compared };
+}
+
+/** Where the new system still has the writes nothing is lost yet: the way back stays. */
+async function refuseSetAside({ postgres }: Resources, collections: readonly string[]): Promise<void> {
+  const aside = (await setAsideOf(postgres)).filter(
+    ({ moved, collection }) => !moved && collections.includes(collection),
+  );
+  if (aside.length === 0) return;
+  const named = aside.map(({ collection, documents }) => `${documents} of ${collection}`).join(', ');
+  throw new KnownFailure(
+    'ValidationFailed',
+    `Changes of the new system are not in the old one, which did not take them: ${named}. \`causeway reverse status\` lists them. Correct the cause, then \`causeway reverse retry\`; or leave them in the new system with \`causeway reverse accept --reason WHY\`. Then go on with the rollback.`,
+  );
 }
 
 async function writtenBack(resources: Resources, feed: Feed, since: bigint, after: string): Promise<string[]> {

@@ -166,9 +166,20 @@ test('what the new system changes, adds and removes, the old one has', async () 
 
 test('back to 90 % and dual write, then everything to the old system; nothing of the new system is lost', async () => {
   const afterBefore = await bytesOf(world.source);
+  // No document of the old system can have this id.
+  await world.pool.query(
+    `insert into api_usage (source_id, "timestamp", provider, model_name, input_tokens, output_tokens, cost, currency)
+     values ('u-17', now(), 'deepseek', 'deepseek-chat', 1, 1, 0.1, 'CNY')`,
+  );
+  await drained();
   const back = await world.causeway(['rollback', '--to', 'phase_3_reads', '--reason', 'test']);
   expect(back.code, back.stderr).toBe(0);
-  const parked = await world.until((status) => status.state === 'parked', 60_000);
+  const missing = await world.until((status) => status.state === 'parked', 60_000);
+  expect(missing.lastError).toMatchObject({ type: 'CompensationFailed' });
+  expect(missing.lastError!.message).toContain('1 of token_usage. `causeway reverse status` lists them.');
+  expect((await world.causeway(['reverse', 'accept', '--reason', 'test'])).code).toBe(0);
+  expect((await world.causeway(['retry'])).code).toBe(0);
+  const parked = await world.until((status) => status.state === 'parked' && status.lastError === null, 60_000);
   expect(parked.lastError).toBeNull();
   expect(new Set(Object.values(parked.routing).map((route) => `${route.percentage} ${route.writeMode}`))).toEqual(
     new Set(['90 dual_write']),

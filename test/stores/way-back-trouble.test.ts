@@ -1,6 +1,8 @@
 // The way back where something goes wrong: appliers that died or hung, documents that cannot be brought back, changes that meet others.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BSONRegExp, Decimal128, Double, Int32, Long, ObjectId, serialize } from 'bson';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { DefaultLogger } from '@temporalio/worker';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { feedsOf } from '../../activities/apply.ts';
 import { Slice } from '../../activities/capture/slice.ts';
@@ -10,6 +12,7 @@ import { armReverse, disarmReverse } from '../../activities/reverse/arm.ts';
 import { close, reopen } from '../../activities/reverse/closing.ts';
 import { readReverseChanges } from '../../activities/reverse/read.ts';
 import { rebuildDocuments } from '../../activities/reverse/rebuild.ts';
+import { validateRollback } from '../../activities/reverse/validate.ts';
 import { bringingBack, reverseStatus } from '../../control/reverse.ts';
 import { writeBack } from '../../stores/mongodb/write-back.ts';
 import { digestOf } from '../../activities/shape.ts';
@@ -81,6 +84,8 @@ const insert = (id: string) =>
   );
 const remove = (id: string) => world.pool.query('delete from api_usage where source_id = $1', [id]);
 const inOld = (id: string) => world.source.collection('token_usage').findOne({ _id: new ObjectId(id) });
+/** What an activity runs in; that it fails is no news here. */
+const activity = () => new MockActivityEnvironment({}, { logger: new DefaultLogger('ERROR') });
 const conflicts = () => world.rows('select 1 from migration_control.reverse_conflicts');
 
 test('made, written back by one who died, and removed: the old system does not keep it', async () => {
@@ -309,4 +314,67 @@ test('what the target MongoDB was given before writes moved back in an emergency
   expect(await conflicts()).toEqual([]);
   over.abort();
   await Promise.all([reading, applying]);
+});
+
+test('what the old system did not take keeps a rollback from ending, until it is brought back or accepted', async () => {
+  const validate = () => activity().run(() => validateRollback(resources, ['token_usage']));
+  await world.pool.query(`update migration_control.routing set write_mode = 'new_system'`);
+  const old = world.source.collection('token_usage');
+  await old.createIndex({ model_name: 1 }, { unique: true, partialFilterExpression: { model_name: 'taken' } });
+  const [first, second] = [new ObjectId().toHexString(), new ObjectId().toHexString()];
+  for (const id of [first, second]) {
+    await insert(id);
+    await world.pool.query(`update api_usage set model_name = 'taken' where source_id = $1`, [id]);
+    await drain();
+  }
+  expect([(await inOld(first)) !== null, await inOld(second)]).toEqual([true, null]);
+  await world.pool.query(`update migration_control.routing set write_mode = 'old'`);
+  const refused = (await validate().catch((error: unknown) => error)) as Error;
+  expect(refused).toMatchObject({ name: 'ValidationFailed' });
+  expect(refused.message).toContain('which did not take them: 2 of token_usage. ');
+  expect(refused.message).not.toContain(second);
+
+  await old.dropIndex('model_name_1');
+  const over = new AbortController();
+  const applying = applyReverse(resources, settings, slice(over.signal));
+  const retried = await world.causeway(['reverse', 'retry']);
+  over.abort();
+  await applying;
+  expect([retried.code, retried.stdout], retried.stderr).toEqual([
+    1,
+    '2 changes were tried again; 1 are still set aside.\n',
+  ]);
+  expect(await inOld(second)).toMatchObject({ model_name: 'taken' });
+  await expect(validate()).rejects.toThrow('1 of token_usage');
+  expect((await world.causeway(['reverse', 'accept', '--reason', 'no document has such an id'])).code).toBe(0);
+  expect(await validate()).not.toEqual({ compared: 0 });
+});
+
+test('documents that differ after a rollback are counted, and no id of theirs is told', async () => {
+  const id = new ObjectId().toHexString();
+  await world.pool.query(`update migration_control.routing set write_mode = 'new_system'`);
+  await insert(id);
+  await drain();
+  await world.pool.query(`update migration_control.ledger set source_digest = source_digest + 1 where source_id = $1`, [
+    id,
+  ]);
+  const differing = (await activity()
+    .run(() => validateRollback(resources, ['token_usage']))
+    .catch((error: unknown) => error)) as Error;
+  expect(differing.message).toContain('1 documents of token_usage are not in the old system as the new one had them.');
+  expect(differing.message).not.toContain(id);
+});
+
+test('what the way back has left is told when it has been taken down', async () => {
+  await world.pool.query(`update migration_control.routing set write_mode = 'old'`);
+  await disarmReverse(resources);
+  const told = await world.causeway(['reverse', 'status']);
+  expect(told.code, told.stderr).toBe(0);
+  expect(told.stdout).toContain('The way back was taken down');
+  expect(told.stdout).toMatch(/set aside: accepted: the whole document \(Defect\) .*u-17/);
+  const json = await world.causeway(['reverse', 'status', '--json']);
+  expect(JSON.parse(json.stdout)).toMatchObject({
+    setAside: 0,
+    findings: expect.arrayContaining([expect.objectContaining({ source_id: 'u-17' })]) as unknown,
+  });
 });
