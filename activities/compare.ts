@@ -12,7 +12,7 @@ import { columnsOf, encoderOf } from '../stores/postgres/copy.ts';
 import { resolveReferences } from '../stores/postgres/references.ts';
 import { copy, stageTable } from '../stores/postgres/stage.ts';
 import type { Row, TableTarget } from '../stores/postgres/target.ts';
-import { redis, timeOf } from '../stores/redis/connection.ts';
+import { redis, soonGoneMs, timeOf } from '../stores/redis/connection.ts';
 import { guardField as keyGuard } from '../stores/redis/script.ts';
 import type { KeyRow, KeysTarget } from '../stores/redis/target.ts';
 import { textOf } from '../stores/redis/value.ts';
@@ -172,9 +172,6 @@ function differingFields(expected: Record<string, unknown>, actual: Record<strin
   return [...fields].filter((field) => text(expected[field]) !== text(actual[field]));
 }
 
-/** Between asking for the time and for the keys: what lives no longer may be gone, ms. */
-const tolerance = 5000;
-
 /** A key that is not there is counted and is no difference, whether it has expired or was evicted: Redis is authoritative for nothing. Another value is one. */
 async function compareKeys(
   resources: Stores,
@@ -186,7 +183,7 @@ async function compareKeys(
   const now = await timeOf(resources.redis);
   const wanted = expected.flatMap(({ id, outcome }) =>
     ((outcome[target.name] ?? []) as readonly KeyRow[])
-      .filter((row) => row.expiresAt > now + tolerance)
+      .filter((row) => row.expiresAt > now + soonGoneMs)
       .map((row) => [id, row] as const),
   );
   const values = await redis('reading keys', () =>

@@ -4,7 +4,7 @@ import { idFromSourceId, sourceId } from '../../core/identity.ts';
 import { parse } from '../../core/json.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import type { CollectionTarget } from '../../stores/mongodb/target.ts';
-import { redis, timeOf } from '../../stores/redis/connection.ts';
+import { redis, soonGoneMs, timeOf } from '../../stores/redis/connection.ts';
 import { guardField } from '../../stores/redis/script.ts';
 import type { KeyRow, KeysTarget } from '../../stores/redis/target.ts';
 import { textOf } from '../../stores/redis/value.ts';
@@ -28,8 +28,6 @@ export interface OutsideResult {
 const documentsAtOnce = 500;
 const bytesAtOnce = 8 * 1024 * 1024;
 const keysAtOnce = 1000;
-/** What lives no longer than this may be gone: its time to live and the server's time are not asked for in one moment, ms. */
-const tolerance = 5000;
 
 /** Images against documents and keys. `absent`: ids that must have no document in the MongoDB targets. */
 export async function compareOutside(
@@ -144,7 +142,7 @@ async function compareKeys(
   for (const [i, { id, row }] of wanted.entries()) {
     const { value, left } = found[i]!;
     if (value === null || left === -2) {
-      if (row.expiresAt > now + tolerance) absent.push({ id, target, row });
+      if (row.expiresAt > now + soonGoneMs) absent.push({ id, target, row });
       continue;
     }
     const differs = keyDifferences(target.name, id, row, value, left, now);
@@ -155,7 +153,7 @@ async function compareKeys(
 
 function keyDifferences(target: string, id: string, row: KeyRow, value: string, left: number, now: number): string[] {
   const differs: string[] = [];
-  if (left < 0 || Math.abs(now + left - row.expiresAt) > tolerance) differs.push(`${target}.ttl`);
+  if (left < 0 || Math.abs(now + left - row.expiresAt) > soonGoneMs) differs.push(`${target}.ttl`);
   const held = parse(value);
   if (!held) return [...differs, target];
   const { [guardField]: guard, ...actual } = held;

@@ -72,6 +72,9 @@ export async function timeOf(connection: RedisConnection): Promise<number> {
   return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
 }
 
+/** What lives no longer than this may be gone: a key and the server's time are not asked for in one moment, ms. */
+export const soonGoneMs = 5000;
+
 /** Every server that holds keys. */
 export const mastersOf = (connection: RedisConnection): Redis[] =>
   connection instanceof Cluster ? connection.nodes('master') : [connection];

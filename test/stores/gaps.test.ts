@@ -4,19 +4,17 @@ import { closeGap } from '../../activities/capture/repair.ts';
 import type { Resources } from '../../activities/resources.ts';
 import { currentGap, openGap } from '../../control/capture.ts';
 import { makeControlSchema } from '../../control/schema.ts';
-import { openPool } from '../../stores/postgres/connection.ts';
 import { World } from '../support/world.ts';
 
 let world: World;
 let resources: Resources;
 beforeAll(async () => {
   world = await World.open('gaps');
-  const postgres = openPool(world.environment['TARGET_POSTGRES_URL']!, 2);
-  await makeControlSchema(postgres, world.name);
-  resources = { postgres } as unknown as Resources;
+  resources = await world.resources();
+  await makeControlSchema(resources.postgres, world.name);
 });
 afterAll(async () => {
-  await resources.postgres.end();
+  await resources.close();
   await world.close();
 });
 

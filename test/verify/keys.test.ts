@@ -6,6 +6,7 @@ import { ObjectId } from 'mongodb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { CheckResult } from '../../activities/validate.ts';
 import type { Difference, Summary } from '../../control/verification-report.ts';
+import { expectNothingOf } from '../support/history.ts';
 import { World } from '../support/world.ts';
 
 let world: World;
@@ -126,14 +127,6 @@ test('another value is a difference; which document has it stays out of every hi
   for (const workflow of ['validation', 'verify']) {
     const handle = world.temporal.workflow.getHandle(`migration/${world.name}/${workflow}`);
     const history = JSON.stringify(await handle.fetchHistory());
-    for (const text of [id, 'kept-20']) {
-      expect(history).not.toContain(text);
-      for (const shift of [0, 1, 2])
-        expect(history).not.toContain(
-          Buffer.from(' '.repeat(shift) + text)
-            .toString('base64')
-            .slice(4, -4),
-        );
-    }
+    for (const text of [id, 'kept-20']) expectNothingOf(history, text);
   }
 });
