@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { captureStatus, currentGap } from '../control/capture.ts';
 import { reverseStatus } from '../control/reverse.ts';
 import { shutGates, type GateFacts, type GateLimits } from '../core/cutover.ts';
-import { decide, windowOf, type DecisionState, type Policy } from '../core/decision.ts';
+import { decide, sameFinding, windowOf, type DecisionState, type Policy } from '../core/decision.ts';
 import type { Evidence } from '../core/evidence.ts';
 import { clockOf } from '../stores/mongodb/changes.ts';
 import { query } from '../stores/postgres/connection.ts';
@@ -46,14 +46,21 @@ export interface WatchOrder {
   readonly probeRole?: string;
 }
 
+/** What a slice of watching has seen: the state before the newest sample, and that sample with those its windows reach back to. */
+export interface Watched {
+  readonly before: DecisionState;
+  readonly evidence: readonly Evidence[];
+}
+
 /**
- * Samples until the time is over, or until the policy says something other than to go on; returns the evidence. Each sample and what the
- * policy says of it stand in the audit log. The caller decides anew, by the same function.
+ * Samples until the time is over, or until the policy finds something else than it had found before. Each sample and what the policy says of
+ * it stand in the audit log; the caller decides the newest anew, by the same function. It is told no more than that takes: a week of samples
+ * would be more than a history holds.
  */
-export async function watchStage(resources: Resources, order: WatchOrder): Promise<Evidence[]> {
+export async function watchStage(resources: Resources, order: WatchOrder): Promise<Watched> {
   const { cancellationSignal } = Context.current();
   const until = performance.now() + order.ms;
-  const observed: Evidence[] = [];
+  let before = order.state;
   let { state } = order;
   let recent = [...order.recent];
   do {
@@ -70,10 +77,9 @@ export async function watchStage(resources: Resources, order: WatchOrder): Promi
       },
       () => heartbeat(),
     );
-    observed.push(evidence);
-    recent = [...recent, evidence];
-    const decision = decide(recent, order.policy, state);
-    recent = recent.slice(-windowOf(order.policy));
+    before = state;
+    const decision = decide([...recent, evidence], order.policy, before);
+    recent = [...recent, evidence].slice(-windowOf(order.policy));
     state = decision.state;
     const { action, mode, severity, reasons } = decision;
     // The store that would keep it may be what is failing.
@@ -83,7 +89,7 @@ export async function watchStage(resources: Resources, order: WatchOrder): Promi
       'insert into migration_control.audit_log (action, detail) values ($1, $2)',
       ['sample', JSON.stringify({ stage: order.stage, evidence, decision: { action, mode, severity, reasons } })],
     ).catch(() => undefined);
-    if (action !== 'continue') break;
+    if (!sameFinding(decision, order.state.last)) break;
   } while (performance.now() < until);
-  return observed;
+  return { before, evidence: recent };
 }

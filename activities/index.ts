@@ -1,5 +1,6 @@
 // The steps that touch the world, as Temporal knows them. Workflows import only the types from here.
 import { activityInfo, Context, heartbeat } from '@temporalio/activity';
+import { routesOf } from '../control/routing.ts';
 import type { Settings } from '../core/settings.ts';
 import { versionOf, millisecondsOf } from '../stores/mongodb/source.ts';
 import { decommissionActivities } from './decommission/index.ts';
@@ -91,6 +92,7 @@ export function controlActivities(resources: Resources) {
     route: (order: RouteOrder) => route(resources, order),
     shutGates: (limits: GateLimits) => gatesOf(resources, limits),
     watchStage: (order: WatchOrder) => watchStage(resources, order),
+    routesNow: () => routesOf(resources.postgres),
     undoPreparation: (name: string) => undoPreparation(resources, name),
     undoSchema: () => undoSchema(resources),
     undoData: () => undoData(resources, beat),

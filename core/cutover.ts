@@ -1,6 +1,6 @@
 // Stages of the cutover as rules: what must hold before one begins, and where to go when one fails. Pure.
 import type { Stage } from './settings.ts';
-import type { WriteMode } from './state.ts';
+import type { Route, WriteMode } from './state.ts';
 
 /** Where traffic is to stand, for every collection. */
 export interface Standing {
@@ -31,6 +31,18 @@ export function retreatFrom(
 ): { readonly stage: number; readonly standing: Standing } {
   if (mode === 'immediate') return { stage: 0, standing: { percentage: 0, writes: 'dual_write' } };
   return { stage: index, standing: standingBefore(stages, index) };
+}
+
+/** Why a stage does not end by itself: an operator has sent it fewer reads than it is there to try. null: nobody has. */
+export function heldByOperator(
+  stage: Pick<Stage, 'name' | 'percentage'>,
+  routes: Readonly<Record<string, Route>>,
+  collections: readonly string[],
+): string | null {
+  const lower = collections.filter((name) => (routes[name]?.percentage ?? 0) < stage.percentage);
+  if (lower.length === 0) return null;
+  const which = lower.map((name) => `${name} ${routes[name]?.percentage ?? 0} %`).join(', ');
+  return `fewer reads go to the new system than its ${stage.percentage} % (${which}). \`causeway cutover set ${stage.percentage}\` sends them there, \`causeway cutover advance\` ends the stage as it is`;
 }
 
 /** What a gate looks at before a stage begins. */

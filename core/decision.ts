@@ -73,6 +73,12 @@ export function decide(evidence: readonly Evidence[], policy: Policy, state: Dec
 /** How many intervals the policy looks at together: older ones need not be kept. */
 export const windowOf = (policy: Policy): number => Math.max(policy.errorRate.window, policy.validationFailures.window);
 
+/** Whether two verdicts say the same of the same triggers, whatever the figures. */
+export function sameFinding(a: Verdict, b: Verdict): boolean {
+  const triggers = ({ reasons }: Verdict) => [...new Set(reasons.map(keyOf))].sort().join();
+  return a.action === b.action && a.mode === b.mode && triggers(a) === triggers(b);
+}
+
 /** The newest interval, with those its windows reach back to. */
 function judge(evidence: readonly Evidence[], policy: Policy, state: DecisionState): DecisionState {
   const newest = evidence.at(-1)!;
@@ -103,7 +109,7 @@ function judge(evidence: readonly Evidence[], policy: Policy, state: DecisionSta
   };
 }
 
-const keyOf = ({ trigger, collection, source }: Measurement): string =>
+const keyOf = ({ trigger, collection, source }: Pick<Measurement, 'trigger' | 'collection' | 'source'>): string =>
   [trigger, collection, source].filter((part) => part !== undefined).join(' ');
 
 const rank = (severity: Severity): number => severities.indexOf(severity);

@@ -58,7 +58,10 @@ export function newestPerKey<T extends { readonly key: string; readonly version:
   return [...newest.values()];
 }
 
-/** A tombstone may be forgotten when no read older than it can still be written and every lane has passed it (pitfall 3, invariant I6). */
+/**
+ * A tombstone may be forgotten when no read older than it can still be written and every lane has passed it (pitfall 3, invariant I6). The
+ * explorer proves it and what breaks without it; the ledger keeps its tombstones until the end of the migration, which is always allowed (variant A3).
+ */
 export const isForgettable = (
   tombstone: Version,
   at: { readonly oldestUnfencedRead: bigint | undefined; readonly lanesPast: bigint },

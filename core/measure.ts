@@ -1,6 +1,7 @@
 // What the evidence says about each trigger: observed against threshold, or that too little was seen to judge.
 import type { CollectionEvidence, Evidence, SideEvidence } from './evidence.ts';
 import type { Policy, Severity } from './policy.ts';
+import { isFinding } from './ratio.ts';
 import { throughputOf, type Baselines } from './throughput.ts';
 
 export const triggers = [
@@ -19,7 +20,9 @@ export const triggers = [
   'shadow_defects',
 ] as const;
 export type Trigger = (typeof triggers)[number];
-export type TriggerSource = 'traffic' | 'probes';
+export type TriggerSource = 'traffic' | 'probes' | 'shadow';
+/** Those that count reads and their errors on each side. */
+type CountedSource = Exclude<TriggerSource, 'shadow'>;
 
 export interface Measurement {
   readonly trigger: Trigger;
@@ -47,6 +50,7 @@ export function measure(evidence: readonly Evidence[], policy: Policy, baselines
       found.push({ ...queryTime(now, source, policy), collection: name, source });
       found.push({ ...errorRate(window(policy.errorRate.window), source, policy), collection: name, source });
     }
+    found.push({ ...shadowTime(now, policy), collection: name, source: 'shadow' });
     found.push({ ...throughput(now, newest, policy, baselines[name]), collection: name });
     found.push({ ...validation(window(policy.validationFailures.window), policy), collection: name });
     found.push({ ...defects(now, policy), collection: name });
@@ -69,7 +73,7 @@ function incidents({ incidents }: Evidence, policy: Policy): Measurement[] {
     }));
 }
 
-function queryTime(now: CollectionEvidence, source: TriggerSource, policy: Policy): Measurement {
+function queryTime(now: CollectionEvidence, source: CountedSource, policy: Policy): Measurement {
   const { ratio, quantile, floorMs, minimumReads, minimumProbes, intervals, severity } = policy.queryTime;
   const { old, new: fresh } = now[source];
   const samples = Math.min(old.reads, fresh.reads);
@@ -89,7 +93,28 @@ function queryTime(now: CollectionEvidence, source: TriggerSource, policy: Polic
   };
 }
 
-function errorRate(window: readonly CollectionEvidence[], source: TriggerSource, policy: Policy): Measurement {
+/**
+ * Shadow reads ask both sides the same, so that few of them tell what many others do not. The whole of the interval must lie above the threshold
+ * and beyond what old against old shows; two fast answers are equally good here too.
+ */
+function shadowTime(now: CollectionEvidence, policy: Policy): Measurement {
+  const { ratio: threshold, quantile, floorMs, intervals, severity } = policy.queryTime;
+  const { ratio, noise, compared } = now.shadow;
+  const after = now.traffic.new[`${quantile}Ms`] ?? now.probes.new[`${quantile}Ms`];
+  const judged = ratio !== null && noise !== null && after !== null;
+  return {
+    trigger: 'query_time_increase',
+    breached: judged ? after > floorMs && isFinding(ratio, noise) && ratio.low > threshold : undefined,
+    observed: ratio?.low ?? 1,
+    threshold,
+    samples: compared,
+    window: policy.intervalSeconds,
+    severity,
+    needed: intervals,
+  };
+}
+
+function errorRate(window: readonly CollectionEvidence[], source: CountedSource, policy: Policy): Measurement {
   const { increase, minimumReads, minimumProbes, intervals, severity } = policy.errorRate;
   const old = sum(window.map((one) => one[source].old));
   const fresh = sum(window.map((one) => one[source].new));

@@ -35,7 +35,8 @@ export interface Service {
 
 const database = 'tradingagents';
 const quiet: Progress = () => undefined;
-const searchAttributes = [
+/** Registered with the server when it starts. */
+export const searchAttributes = [
   'MigrationName=Keyword',
   'MigrationPhase=Keyword',
   'CutoverPercentage=Int',

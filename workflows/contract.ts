@@ -101,11 +101,14 @@ export const retryUpdate = defineUpdate<Status>('retry');
 export const approveUpdate = defineUpdate<Status, [unknown]>('approve');
 export const advanceStageUpdate = defineUpdate<Status>('advanceStage');
 export const abortUpdate = defineUpdate<Status, [unknown]>('abort');
+export const reportIncidentUpdate = defineUpdate<Status, [unknown]>('reportIncident');
 export const rollbackUpdate = defineUpdate<Status, [unknown]>('rollback');
 
 export const statusQuery = defineQuery<Status>('status');
 export const routingQuery = defineQuery<Record<string, Route>>('routing');
 export const checkpointsQuery = defineQuery<readonly CheckpointEntry[]>('checkpoints');
+/** Checkpoints, and in the cutover its stages and `old`. */
+export const waysBackQuery = defineQuery<readonly string[]>('waysBack');
 export const decisionsQuery = defineQuery<readonly DecisionEntry[]>('decisions');
 
 /** Of the verification: what it is doing, and how many keys are different or to be looked at again. */

@@ -1,10 +1,10 @@
-// causeway cutover set: moves reads, now.
+// causeway cutover set, advance: moves reads now; ends a soak now.
 import { Command } from 'commander';
-import { setCutoverPercentageUpdate } from '../../workflows/contract.ts';
+import { advanceStageUpdate, setCutoverPercentageUpdate } from '../../workflows/contract.ts';
 import { answerTo, checkName, handleOf, withTemporal } from '../connect.ts';
 import { UsageError } from '../errors.ts';
 import { print, printJson, table } from '../output.ts';
-import { common } from './orders.ts';
+import { common, plain } from './orders.ts';
 
 export function cutover(): Command {
   const command = new Command('cutover').description('move traffic between the old system and the new');
@@ -35,5 +35,13 @@ export function cutover(): Command {
         );
       }),
     );
+  command.addCommand(
+    plain(
+      'advance',
+      'end the soak of the running stage now, also one that holds; what the stage asks at its end is still asked',
+      advanceStageUpdate,
+      'The soak ends.',
+    ),
+  );
   return command;
 }

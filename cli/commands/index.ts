@@ -18,6 +18,7 @@ const loaders: Readonly<Record<string, () => Promise<() => Command>>> = {
   approve: async () => (await import('./approve.ts')).approve,
   cutover: async () => (await import('./cutover.ts')).cutover,
   abort: async () => (await import('./orders.ts')).abort,
+  incident: async () => (await import('./orders.ts')).incident,
   rollback: async () => (await import('./orders.ts')).rollback,
   decisions: async () => (await import('./decisions.ts')).decisions,
   report: async () => (await import('./report.ts')).report,

@@ -1,6 +1,7 @@
-// causeway pause, resume, retry, abort, rollback: orders to a running migration, answered by it.
+// causeway pause, resume, retry, abort, incident, rollback: orders to a running migration, answered by it.
 import { Command } from 'commander';
 import { restoreHint } from '../../core/checkpoints.ts';
+import { incidentOrder } from '../../core/orders.ts';
 import { isOver, type Status } from '../../core/state.ts';
 import * as contract from '../../workflows/contract.ts';
 import type { rollback as rollbackWorkflow } from '../../workflows/children/rollback.ts';
@@ -27,7 +28,8 @@ function tell(options: Common, status: Status, done: string): void {
 
 type Plain = typeof contract.pauseUpdate;
 
-const plain = (name: string, description: string, update: Plain, done: string): Command =>
+/** An order that needs no payload. */
+export const plain = (name: string, description: string, update: Plain, done: string): Command =>
   common(new Command(name).description(description)).action((options: Common) =>
     withTemporal(async (session) =>
       tell(options, await answerTo(handleOf(session, checkName(options.migration)).executeUpdate(update)), done),
@@ -56,6 +58,36 @@ export const abort = (): Command =>
       ),
     );
 
+export const incident = (): Command =>
+  common(
+    new Command('incident').description(
+      'report that something terrible has happened: a cutover stage takes all traffic back at once, any other phase pauses',
+    ),
+  )
+    .argument('<kind>', incidentOrder.shape.kind.options.join(', '))
+    .option('--detail <text>', 'what was seen, for the decisions; no personal data', '')
+    .action((kind: string, options: Common & { detail: string }) =>
+      withTemporal(async (session) => {
+        const order = incidentOrder.safeParse({ kind, detail: options.detail });
+        if (!order.success)
+          throw new UsageError(
+            `Of an incident the kind is one of ${incidentOrder.shape.kind.options.join(', ')}, and the detail at most 500 characters.`,
+          );
+        const { state } = await readStatus(session, options.migration);
+        if (isOver(state))
+          throw new UsageError(
+            `The migration is ${state}, and nothing watches its traffic. \`causeway rollback --to old\` takes it back, while the old system is kept.`,
+          );
+        tell(
+          options,
+          await answerTo(
+            handleOf(session, options.migration).executeUpdate(contract.reportIncidentUpdate, { args: [order.data] }),
+          ),
+          'Reported; `causeway decisions` tells what follows from it.',
+        );
+      }),
+    );
+
 export const rollback = (): Command =>
   common(new Command('rollback').description('go back: to a stage, to the old system, to a checkpoint, or altogether'))
     .option(
@@ -70,7 +102,9 @@ export const rollback = (): Command =>
         const status = await readStatus(session, options.migration);
         const to = options.to === 'old' ? 'data' : options.to;
         // A stage is known to the running migration alone.
-        const steps = to !== undefined && isStage(status, to) ? [`cutover back to ${to}`] : stepsFor(status, to);
+        const staged = to !== undefined && isStage(status, to);
+        if (staged && options.dryRun) await checkWay(handle, to);
+        const steps = staged ? [`cutover back to ${to}`] : stepsFor(status, to);
         if (options.dryRun)
           return options.json
             ? printJson({ undo: steps })
@@ -89,6 +123,12 @@ export const rollback = (): Command =>
 
 const isStage = (status: Status, to: string): boolean =>
   status.phase === 'cutover' && !isOver(status.state) && !status.checkpoints.some((one) => one.name === to);
+
+async function checkWay(handle: ReturnType<typeof handleOf>, to: string): Promise<void> {
+  const ways = await handle.query(contract.waysBackQuery);
+  if (!ways.includes(to))
+    throw new UsageError(`There is no way back to ${to}. Known: ${ways.join(', ')}. ${restoreHint(to)}`);
+}
 
 /** Phases that were begun, newest first, back to the end of `to`. */
 function stepsFor(status: Status, to: string | undefined): string[] {
@@ -111,6 +151,11 @@ function noWayBack(status: Status, to: string): string {
 
 /** A migration that has ended has nobody to take orders: compensation is started by itself. */
 async function rollbackEnded(session: TemporalSession, options: Common, steps: readonly string[]): Promise<void> {
+  if (steps.length === 0) {
+    if (options.json) printJson({ undone: [] });
+    else print('Nothing to undo: the migration stands there.');
+    return;
+  }
   const workflowId = `${contract.rootId(options.migration)}/rollback`;
   const args: Parameters<typeof rollbackWorkflow> = [options.migration, steps.map((undo) => ({ undo }) as never)];
   const result = await session.client.workflow.execute<typeof rollbackWorkflow>('rollback', {

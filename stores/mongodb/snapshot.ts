@@ -7,6 +7,8 @@ import { inOrder } from './exact.ts';
 import { versionOf } from './source.ts';
 
 const undecoded = { fieldsAsRaw: { firstBatch: true, nextBatch: true } };
+/** Every type as it is. */
+const exact = { promoteValues: false, promoteLongs: false, bsonRegExp: true };
 const batchSize = 1000;
 
 interface Cursor {
@@ -104,19 +106,26 @@ function tooOld(error: unknown): KnownFailure | undefined {
 }
 
 export interface CollectionShape {
-  /** Options and indexes as Extended JSON, so that types survive. */
+  /** Options and indexes as BSON in base64: Extended JSON has no words for the operator `$regex`. In snapshots from before, Extended JSON. */
   readonly options: string;
   readonly indexes: string;
 }
 
 export async function shapeOf(db: Db, collection: string): Promise<CollectionShape> {
   return mongo(`describing ${collection}`, async () => {
-    const [found] = await db.listCollections({ name: collection }).toArray();
-    const indexes = await db.collection(collection).listIndexes().toArray();
+    const [found] = await db.listCollections({ name: collection }, exact).toArray();
+    const indexes = await db.collection(collection).listIndexes(exact).toArray();
     const own = indexes.filter((index) => index['name'] !== '_id_');
-    const text = (value: unknown) => EJSON.stringify(value as Document, { relaxed: false });
-    return { options: text((found as { options?: Document } | undefined)?.options ?? {}), indexes: text(own) };
+    return { options: kept((found as { options?: Document } | undefined)?.options ?? {}), indexes: kept(own) };
   });
+}
+
+const kept = (value: unknown): string => Buffer.from(serialize({ value })).toString('base64');
+
+/** What `kept` keeps, with the types it had. */
+function read(text: string): unknown {
+  if (/^[{[]/.test(text)) return EJSON.parse(text, { relaxed: false });
+  return deserialize(Buffer.from(text, 'base64'), exact)['value'];
 }
 
 export const sideOf = (collection: string): string => `${collection}.causeway.restored`;
@@ -131,10 +140,8 @@ export async function makeSide(db: Db, collection: string, shape: CollectionShap
       .catch((error: unknown) => {
         if (!(error instanceof MongoServerError) || error.code !== 26) throw error;
       });
-    await db.createCollection(side, EJSON.parse(shape.options, { relaxed: false }) as Document);
-    for (const { key, v: _version, ns: _namespace, ...options } of EJSON.parse(shape.indexes, {
-      relaxed: false,
-    }) as Document[])
+    await db.createCollection(side, read(shape.options) as Document);
+    for (const { key, v: _version, ns: _namespace, ...options } of read(shape.indexes) as Document[])
       await db.collection(side).createIndex(key as never, options);
   });
 }
@@ -151,7 +158,7 @@ export async function fillSide(db: Db, collection: string, documents: readonly B
 export async function swap(db: Db, collection: string, shape: CollectionShape): Promise<void> {
   await mongo(`putting ${collection} in place`, async () => {
     await db.collection(sideOf(collection)).rename(collection, { dropTarget: true });
-    const { validator, validationLevel, validationAction } = EJSON.parse(shape.options, { relaxed: false }) as Document;
+    const { validator, validationLevel, validationAction } = read(shape.options) as Document;
     if (validator !== undefined)
       await db.command({
         collMod: collection,

@@ -35,7 +35,7 @@ beforeAll(async () => {
   await world.until((status) => status.routing['token_usage']?.percentage === 10);
   const env = world.environment;
   resources = await world.resources();
-  writer = startLegacyWriter({ url: env['SOURCE_MONGODB_URL']!, perSecond: 150, seed: 11 });
+  writer = startLegacyWriter({ url: env['SOURCE_MONGODB_URL']!, perSecond: 50, seed: 11 });
 });
 afterAll(async () => {
   await writer.stop();

@@ -131,7 +131,9 @@ test('a pause holds, resume goes on with the routing as the operator left it', a
 test('an incident while a stage waits for its approval is not kept for later: all goes back, and writes do not move', async () => {
   await signal('advanceStage');
   await world.until((status) => status.waitingFor?.includes('writes') === true);
-  await signal('reportIncident', { kind: 'data_corruption', detail: 'found by an auditor' });
+  expect((await world.causeway(['incident', 'rain'])).stderr).toContain('the kind is one of data_corruption');
+  const reported = await world.causeway(['incident', 'data_corruption', '--detail', 'found by an auditor']);
+  expect(reported.code, reported.stderr).toBe(0);
   const status = await world.until((one) => one.state === 'parked', 60_000);
   expect(status.lastError).toMatchObject({ type: 'StageFailed' });
   expect(status.lastError!.message).toContain('incident reported: data_corruption');
@@ -143,8 +145,26 @@ test('an incident while a stage waits for its approval is not kept for later: al
   await vi.waitFor(async () => expect(await percentages()).toEqual([10]), { timeout: 30_000 });
 });
 
+test('an incident while a stage is watched, as a bare signal: all goes back', async () => {
+  await signal('reportIncident', { kind: 'security_breach' });
+  const status = await world.until((one) => one.state === 'parked', 60_000);
+  expect(status.lastError!.message).toContain('security_breach: reported');
+  expect(await percentages()).toEqual([0]);
+  expect((await world.causeway(['retry'])).code).toBe(0);
+  await vi.waitFor(async () => expect(await percentages()).toEqual([10]), { timeout: 30_000 });
+});
+
+test('a rollback that could not be ordered is not shown as one that could', async () => {
+  const dry = await world.causeway(['rollback', '--to', 'nowhere', '--dry-run']);
+  expect([dry.code, dry.stdout]).toEqual([2, '']);
+  expect(dry.stderr).toContain('There is no way back to nowhere. Known: preparation, schema, data, old, first');
+  const known = await world.causeway(['rollback', '--to', 'first', '--dry-run']);
+  expect([known.code, known.stdout]).toEqual([0, 'Would undo, in this order: cutover back to first.\n']);
+});
+
 test('a gate waits for its approval and for no other; then the migration completes', async () => {
-  await signal('advanceStage');
+  const advanced = await world.causeway(['cutover', 'advance']);
+  expect(advanced.code, advanced.stderr).toBe(0);
   const waiting = await world.until((status) => status.waitingFor !== null);
   expect(waiting.waitingFor).toContain('writes');
   expect((await world.causeway(['approve', 'other'])).code).toBe(1);
@@ -167,6 +187,11 @@ test('a migration that has ended names the ways back it has, and tells where tra
   expect(stage.stderr).toContain('`--to old` (reads and writes to the old system, what was copied stays)');
   expect(stage.stderr).toContain('`--to schema`, `--to data`, no --to');
   expect(stage.stderr).not.toContain('`--to cutover`');
+  const incident = await world.causeway(['incident', 'data_corruption']);
+  expect(incident.code).toBe(2);
+  expect(incident.stderr).toContain('The migration is completed, and nothing watches its traffic.');
+  const there = await world.causeway(['rollback', '--to', 'cutover']);
+  expect([there.code, there.stdout]).toEqual([0, 'Nothing to undo: the migration stands there.\n']);
   const routes = async () =>
     new Set(Object.values((await world.status()).routing).map((one) => `${one.percentage} ${one.writeMode}`));
   expect(await routes()).toEqual(new Set(['100 new_system']));

@@ -58,8 +58,9 @@ export class World {
     this.temporal = new Client({ connection });
   }
 
-  static async open(label: string): Promise<World> {
-    const stack = inject('stack');
+  /** `temporal`: the address of another Temporal server than the stack's. */
+  static async open(label: string, temporal?: string): Promise<World> {
+    const stack = { ...inject('stack'), ...(temporal !== undefined && { TEMPORAL_ADDRESS: temporal }) };
     const name = `${label}-${process.pid}-${++number}`;
     const database = name.replaceAll('-', '_');
     const admin = new pg.Client({ connectionString: stack.TARGET_POSTGRES_URL });

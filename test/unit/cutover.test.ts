@@ -1,7 +1,7 @@
 // The rules of the cutover's stages: what keeps a gate shut, and where traffic goes when a stage is left.
 import { describe, expect, test } from 'vitest';
 import type { standingBefore } from '../../core/cutover.ts';
-import { retreatFrom, shutGates, type GateFacts } from '../../core/cutover.ts';
+import { heldByOperator, retreatFrom, shutGates, type GateFacts } from '../../core/cutover.ts';
 import { readSettings } from '../../core/settings.ts';
 
 const { settings } = readSettings({}) as { settings: { stages: Parameters<typeof standingBefore>[0] } };
@@ -56,5 +56,21 @@ describe('where a stage that is left goes', () => {
   });
   test('in an emergency all the way', () => {
     expect(retreatFrom(settings.stages, 3, 'immediate').standing).toEqual({ percentage: 0, writes: 'dual_write' });
+  });
+});
+
+describe('an operator', () => {
+  const stage = { name: 'phase_2_reads', percentage: 50 };
+  const route = (percentage: number) => ({ percentage, writeMode: 'dual_write' as const, epoch: 3 });
+  const routes = { users: route(50), sessions: route(20), quotes: route(80) };
+
+  test('who has sent a collection fewer reads holds the stage, and is told how to end that', () => {
+    expect(heldByOperator(stage, routes, ['users', 'sessions'])).toBe(
+      'fewer reads go to the new system than its 50 % (sessions 20 %). `causeway cutover set 50` sends them there, `causeway cutover advance` ends the stage as it is',
+    );
+    expect(heldByOperator(stage, {}, ['users'])).toContain('users 0 %');
+  });
+  test('who has sent it as many or more, or another collection fewer, does not', () => {
+    expect(heldByOperator(stage, routes, ['users', 'quotes'])).toBeNull();
   });
 });

@@ -6,6 +6,7 @@ import {
   defaultPolicy,
   evidenceSchema,
   policySchema,
+  sameFinding,
   undecided,
   windowOf,
   type Decision,
@@ -35,6 +36,10 @@ const read = (reads: number, p50Ms: number | null, more: Input = {}): Input => (
 const traffic = (old: Input, fresh: Input): Input => one({ percentage: 50, traffic: { old, new: fresh } });
 const probes = (old: Input, fresh: Input): Input => one({ probes: { old, new: fresh } });
 const validation = (its: Input): Input => one({ validation: its });
+const around = (value: number, share: number) => ({ value, low: value * (1 - share), high: value * (1 + share) });
+/** Shadow reads whose ratio is 4 with an interval of `share` about it, on a new side that answers in `p50Ms`. */
+const shadowed = (share: number, p50Ms: number, noise: Input | null = around(1, 0.1)): Input =>
+  one({ probes: { new: read(4, p50Ms) }, shadow: { compared: 200, ratio: around(4, share), noise } });
 
 /** Decides as a workflow does: after each interval, from what it remembers, through JSON. */
 function run(intervals: readonly Input[], policy: Policy = defaultPolicy): Decision[] {
@@ -75,6 +80,11 @@ const cases: Case[] = [
   ['slower, but the old side is not read', twice(traffic(read(0, null), read(500, 200))), goOn],
   ['6 times slower, and still fast', twice(traffic(read(500, 1), read(500, 6))), goOn],
   ['fast before, hanging now', twice(probes(read(5, 1), read(5, 1000))), expedited, 'query_time_increase'],
+  ['the same reads, behind the scenes, 4 times slower', twice(shadowed(0.2, 50)), expedited, 'query_time_increase'],
+  ['perhaps less than 3 times', twice(shadowed(0.3, 50)), goOn],
+  ['4 times slower, and still fast', twice(shadowed(0.2, 20)), goOn],
+  ['4 times slower, as old is to itself', twice(shadowed(0.2, 50, { value: 1, low: 0.2, high: 5 })), goOn],
+  ['4 times slower, and nobody knows the noise', twice(shadowed(0.2, 50, null)), goOn],
   ['4 probes', twice(probes(read(5, 1), read(4, 1000))), goOn],
 
   ['5.2 % errors', twice(traffic(read(500, 20), read(500, 20, { errors: 26 }))), expedited, 'error_rate_increase'],
@@ -300,4 +310,22 @@ test('what is remembered stays small, and evidence is not changed', () => {
     }),
     { numRuns: 20 },
   );
+});
+
+test('two verdicts say the same when the same triggers show, whatever their figures', () => {
+  const behind = (lagMs: number) => last([{ capture: { lagMs } }]);
+  expect(sameFinding(behind(31_000), behind(90_000))).toBe(true);
+  expect(sameFinding(behind(31_000), behind(100))).toBe(false);
+  expect(sameFinding(behind(31_000), last([{ capture: { lagMs: 31_000, quarantineShare: 0.5 } }]))).toBe(false);
+  const slow = traffic(read(500, 20), read(500, 90));
+  // Once it holds, twice it goes back.
+  expect(sameFinding(last([slow]), last(twice(slow)))).toBe(false);
+});
+
+test('the newest sample, decided with what a slice of watching tells of those before, comes out as it did in the slice', () => {
+  const slow = traffic(read(500, 20), read(500, 90));
+  const evidence = [healthy, slow, slow].map((its, n) => interval(n, its));
+  const before = decide(evidence.slice(0, 2), defaultPolicy, undecided).state;
+  const tail = evidence.slice(-windowOf(defaultPolicy));
+  expect(decide(tail, defaultPolicy, before)).toEqual(decide(evidence, defaultPolicy, undecided));
 });

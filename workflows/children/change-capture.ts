@@ -7,6 +7,7 @@ import {
   continueAsNew,
   getExternalWorkflowHandle,
   isCancellation,
+  patched,
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
@@ -121,9 +122,18 @@ async function repair(input: CaptureInput, course: Course, request: RepairReques
   return { ...found, ...(opened && { opened }) };
 }
 
-/** Tells the root when something has changed. */
+/** Histories from before the root was told less often replay as they were. */
+const toldSeldom = 'told-seldom';
+/** How long the root is told each minute where a new capture stands, and how often afterwards, ms: the history of a migration lasts for months. */
+const often = { forMs: 60 * 60_000, thenEveryMs: 15 * 60_000 };
+
+/** Tells the root when something has changed: of a gap at once, of the position now and then. */
 function teller(input: CaptureInput, troubles: () => ReadonlyMap<string, string>): () => Promise<void> {
   let told = '';
+  let toldGap: string | undefined;
+  let toldAt = 0;
+  const { continuedFromExecutionRunId, startTime } = workflowInfo();
+  const isNew = () => continuedFromExecutionRunId === undefined && Date.now() - startTime.getTime() < often.forMs;
   return async () => {
     // Where it stands may be unknown while a store is down; that ends nothing.
     const status = await showing.captureStatus().catch(unlessCancelled);
@@ -133,7 +143,12 @@ function teller(input: CaptureInput, troubles: () => ReadonlyMap<string, string>
     introduce(input.migration, 'capture', describe(progress, status.events, troubles()));
     const text = JSON.stringify([position, progress.gap]);
     if (text === told) return;
+    const gapNow = JSON.stringify(progress.gap);
+    const isDue = gapNow !== toldGap || isNew() || Date.now() - toldAt >= often.thenEveryMs;
+    if (patched(toldSeldom) && !isDue) return;
     told = text;
+    toldGap = gapNow;
+    toldAt = Date.now();
     await getExternalWorkflowHandle(input.root)
       .signal(captureProgressSignal, progress)
       .catch(() => undefined);

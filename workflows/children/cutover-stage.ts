@@ -9,7 +9,6 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { StageOutcome } from '../../core/cutover.ts';
-import type { Decision } from '../../core/decision.ts';
 import type { Incident } from '../../core/evidence.ts';
 import { incidentOrder } from '../../core/orders.ts';
 import type { Settings, Stage } from '../../core/settings.ts';
@@ -24,6 +23,7 @@ import { Monitor } from '../lib/monitor.ts';
 import { plainStage } from '../lib/plain-stage.ts';
 import { failure, reasonOf } from '../lib/reason.ts';
 import { introduce } from '../lib/report.ts';
+import { soak, type Going, type Heard } from '../lib/soak.ts';
 import { bringChangesBack } from '../lib/start-reverse.ts';
 import { control, long, routing, switching } from '../proxies.ts';
 import { validation } from './validation.ts';
@@ -39,6 +39,8 @@ export interface StageInput {
   readonly keepRouting: boolean;
   /** Absent in histories from before stages had gates. */
   readonly watch?: Settings;
+  /** The stage has begun, and goes on in a new history. */
+  readonly going?: Going;
 }
 
 /** Histories recorded before stages had gates replay without them. */
@@ -56,8 +58,7 @@ class Course {
   readonly #input: StageInput;
   readonly #settings: Settings;
   readonly #monitor: Monitor;
-  readonly #approved = new Set<string>();
-  #advanced = false;
+  readonly #heard: Heard;
   /** Reported while the stage is not being watched: what it was about to do is not done. */
   #incident: Incident['kind'] | undefined;
   #watched = false;
@@ -65,30 +66,34 @@ class Course {
   constructor(input: StageInput, settings: Settings) {
     this.#input = input;
     this.#settings = settings;
+    this.#heard = { approved: new Set(input.going?.approved), advanced: false };
     const { policy, sampleSeconds, zone, providers, probeRole } = settings;
-    this.#monitor = new Monitor({
-      stage: input.stage.name,
-      collections: input.collections,
-      // What a gate lets pass must not hold the stage afterwards.
-      policy: {
-        ...policy,
-        intervalSeconds: sampleSeconds,
-        hold: { ...policy.hold, quarantineShare: settings.quarantineBudget },
+    this.#monitor = new Monitor(
+      {
+        stage: input.stage.name,
+        collections: input.collections,
+        // What a gate lets pass must not hold the stage afterwards.
+        policy: {
+          ...policy,
+          intervalSeconds: sampleSeconds,
+          hold: { ...policy.hold, quarantineShare: settings.quarantineBudget },
+        },
+        sampleSeconds,
+        zone,
+        providers,
+        ...(probeRole !== undefined && { probeRole }),
       },
-      sampleSeconds,
-      zone,
-      providers,
-      ...(probeRole !== undefined && { probeRole }),
-    });
+      input.going?.seen,
+    );
     setHandler(
       approveSignal,
       (payload) => {
         const { gate } = (payload ?? {}) as { gate?: unknown };
-        if (typeof gate === 'string') this.#approved.add(gate);
+        if (typeof gate === 'string') this.#heard.approved.add(gate);
       },
       { description: `Open the gate of ${input.stage.name}` },
     );
-    setHandler(advanceStageSignal, () => void (this.#advanced = true), { description: 'End the soak now' });
+    setHandler(advanceStageSignal, () => void (this.#heard.advanced = true), { description: 'End the soak now' });
     setHandler(
       reportIncidentSignal,
       (payload) => {
@@ -102,16 +107,24 @@ class Course {
   }
 
   async run(): Promise<StageOutcome> {
-    const { stage } = this.#input;
-    if (stage.approve) await this.#approval(stage.name);
-    await this.#gates();
-    if (this.#incident !== undefined) return this.#fled(this.#incident);
-    await this.#move();
+    const { stage, going } = this.#input;
+    if (!going) {
+      if (stage.approve) await this.#approval(stage.name);
+      await this.#gates();
+      if (this.#incident !== undefined) return this.#fled(this.#incident);
+      await this.#move();
+    }
     // One that came meanwhile is judged with what now stands.
     if (this.#incident !== undefined) this.#monitor.report({ kind: this.#incident });
     this.#incident = undefined;
     this.#watched = true;
-    const outcome = await this.#soak();
+    const outcome = await soak({
+      input: this.#input,
+      settings: this.#settings,
+      monitor: this.#monitor,
+      heard: this.#heard,
+      tell: (waitingFor, more) => this.#tell(waitingFor, more),
+    });
     this.#watched = false;
     if (outcome.is !== 'passed') return outcome;
     const end = await this.#conclude();
@@ -130,7 +143,7 @@ class Course {
   async #approval(gate: string): Promise<void> {
     const { approvalSeconds } = this.#input;
     await this.#tell(`approve {"gate": "${gate}"}`);
-    const heard = () => this.#approved.has(gate) || this.#incident !== undefined;
+    const heard = () => this.#heard.approved.has(gate) || this.#incident !== undefined;
     if (!(await condition(heard, approvalSeconds * 1000)))
       throw failure({ type: 'ApprovalTimedOut', message: `Nobody approved ${gate} within ${approvalSeconds} s.` });
     await this.#tell(null);
@@ -178,56 +191,6 @@ class Course {
       [{ collections, percentage: stage.percentage, writeMode: stage.writes, reason: stage.name }],
     );
     await this.#tell(null, { routing: routes });
-  }
-
-  /** Ends when the time is over and the last decision was to go on; a decision to hold keeps the stage where it is. */
-  async #soak(): Promise<StageOutcome> {
-    const { stage } = this.#input;
-    const until = Date.now() + stage.soakSeconds * 1000;
-    const enough = () => this.#advanced;
-    let held = false;
-    while (!enough() && (held || Date.now() < until)) {
-      const left = Math.max(until - Date.now(), this.#settings.sampleSeconds * 1000);
-      const decision = await this.#monitor.watch(left, enough);
-      if (decision.action === 'rollback') {
-        const back = await this.#back(decision);
-        if (back) return back;
-      }
-      const hold = decision.action !== 'continue';
-      if (hold !== held) {
-        held = hold;
-        await this.#tell(held ? `${stage.name} holds: ${sentenceOf(decision)}` : null, {
-          decision: { decision: held ? 'hold' : 'go on', reason: sentenceOf(decision), severity: decision.severity },
-        });
-      }
-    }
-    return { is: 'passed' };
-  }
-
-  /** A planned way back waits for its approval, and is dropped when things are well again. */
-  async #back(decision: Decision): Promise<StageOutcome | undefined> {
-    const { stage } = this.#input;
-    const mode = decision.mode ?? 'planned';
-    const reasons = decision.reasons.map(reasonText);
-    await this.#tell(mode === 'planned' ? 'approve {"gate": "rollback"}' : null, {
-      decision: {
-        decision: `rollback, ${mode}, of ${stage.name}`,
-        reason: sentenceOf(decision),
-        severity: decision.severity,
-      },
-    });
-    if (mode !== 'planned') return { is: 'back', mode, reasons };
-    const over = () => this.#approved.has('rollback') || this.#advanced;
-    while (!over()) {
-      const next = await this.#monitor.watch(this.#settings.sampleSeconds * 1000, over);
-      if (next.action === 'rollback' && next.mode !== 'planned')
-        return { is: 'back', mode: next.mode!, reasons: next.reasons.map(reasonText) };
-      if (next.action !== 'rollback' && !over()) {
-        await this.#tell(null, { decision: { decision: 'no rollback', reason: 'what spoke for it has passed' } });
-        return undefined;
-      }
-    }
-    return this.#approved.has('rollback') ? { is: 'back', mode, reasons } : undefined;
   }
 
   /** What the strategy asks of a stage at its end. */
@@ -285,9 +248,3 @@ class Course {
     });
   }
 }
-
-type Found = Decision['reasons'][number];
-const reasonText = (reason: Found): string =>
-  `${reason.trigger}${reason.collection ? ` of ${reason.collection}` : ''}: ${reason.observed}, threshold ${reason.threshold}, ${reason.samples} samples`;
-const sentenceOf = (decision: Decision): string =>
-  decision.reasons.slice(0, 3).map(reasonText).join('; ') || 'nothing speaks against it';

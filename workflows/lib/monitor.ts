@@ -1,5 +1,6 @@
 // Watching a stage: evidence comes from activities, the decision is made here, so that a replay comes to the same.
 import { CancellationScope, condition, isCancellation, sleep } from '@temporalio/workflow';
+import type { Watched } from '../../activities/gates.ts';
 import { decide, undecided, windowOf, type Decision, type DecisionState, type Policy } from '../../core/decision.ts';
 import type { Evidence, Incident } from '../../core/evidence.ts';
 import { monitoring } from '../proxies.ts';
@@ -15,16 +16,33 @@ export interface MonitorOptions {
 }
 
 /** A slice of watching ends by itself after this long, so that a stage of a week is a few thousand events and not a hundred thousand, ms. */
-const sliceMs = 10 * 60_000;
+export const sliceMs = 10 * 60_000;
+
+/** What the next decision rests on beside new samples; goes with a stage that renews itself. */
+export interface Seen {
+  readonly state: DecisionState;
+  readonly evidence: readonly Evidence[];
+}
 
 export class Monitor {
   readonly #options: MonitorOptions;
   readonly #incidents: Incident[] = [];
-  #state: DecisionState = undecided;
-  #evidence: Evidence[] = [];
+  #state: DecisionState;
+  #evidence: readonly Evidence[];
 
-  constructor(options: MonitorOptions) {
+  constructor(options: MonitorOptions, seen: Seen = { state: undecided, evidence: [] }) {
     this.#options = options;
+    this.#state = seen.state;
+    this.#evidence = seen.evidence;
+  }
+
+  get seen(): Seen {
+    return { state: this.#state, evidence: this.#evidence };
+  }
+
+  /** Whether an incident waits to be judged. */
+  get pending(): boolean {
+    return this.#incidents.length > 0;
   }
 
   /** To be judged at once, whatever is being sampled. */
@@ -32,7 +50,7 @@ export class Monitor {
     this.#incidents.push(incident);
   }
 
-  /** Watches for at most `ms`, or until `over`. Returns the decision as soon as it is another than to go on. */
+  /** Watches for at most `ms`, or until `over`. Returns the decision as soon as it is another than the last one. */
   async watch(ms: number, over: () => boolean): Promise<Decision> {
     const { policy } = this.#options;
     const scope = new CancellationScope();
@@ -52,39 +70,44 @@ export class Monitor {
         },
       ]),
     );
-    let fresh: readonly Evidence[] | undefined;
+    let watched: Watched | undefined;
     let broken: Error | undefined;
+    const before = { before: this.#state, evidence: this.#evidence };
     const ended = sampling.then(
-      (evidence) => void (fresh = evidence),
+      (result: Watched | readonly Evidence[]) => {
+        // All samples of the slice, in histories from before only the last were told.
+        watched = 'before' in result ? result : { ...before, evidence: [...before.evidence, ...result] };
+      },
       (error: Error) => {
-        fresh = [];
+        watched = before;
         if (!isCancellation(error)) broken = error;
       },
     );
-    await condition(() => fresh !== undefined || this.#incidents.length > 0 || over());
+    await condition(() => watched !== undefined || this.#incidents.length > 0 || over());
     scope.cancel();
     await ended;
     if (broken) throw broken;
+    const { before: state, evidence } = watched ?? before;
     const incidents = this.#incidents.splice(0);
-    const observed = [...(fresh ?? []), ...(incidents.length > 0 ? [await this.#incidentEvidence(incidents)] : [])];
-    this.#evidence = [...this.#evidence, ...observed];
-    const decision = decide(this.#evidence, policy, this.#state);
+    const last = evidence.at(-1)?.to ?? state.seen;
+    this.#evidence = incidents.length > 0 ? [...evidence, await incidentEvidence(incidents, last)] : evidence;
+    const decision = decide(this.#evidence, policy, state);
     this.#evidence = this.#evidence.slice(-windowOf(policy));
     this.#state = decision.state;
     return decision;
   }
+}
 
-  /** An incident needs no samples: it is an interval of its own, after all that were judged. */
-  async #incidentEvidence(incidents: readonly Incident[]): Promise<Evidence> {
-    // Two intervals must not end in the same millisecond: the later one would count as judged.
-    await sleep(2);
-    const to = new Date(Math.max(Date.now(), Date.parse(this.#state.seen || '1970-01-01') + 1)).toISOString();
-    return {
-      from: to,
-      to,
-      collections: {},
-      capture: { lagMs: null, gap: false, quarantineShare: 0 },
-      incidents: [...incidents],
-    };
-  }
+/** An incident needs no samples: it is an interval of its own, after all that were judged. */
+async function incidentEvidence(incidents: readonly Incident[], last: string): Promise<Evidence> {
+  // Two intervals must not end in the same millisecond: the later one would count as judged.
+  await sleep(2);
+  const to = new Date(Math.max(Date.now(), Date.parse(last || '1970-01-01') + 1)).toISOString();
+  return {
+    from: to,
+    to,
+    collections: {},
+    capture: { lagMs: null, gap: false, quarantineShare: 0 },
+    incidents: [...incidents],
+  };
 }

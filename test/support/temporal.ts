@@ -1,0 +1,46 @@
+// A Temporal server of a test's own, with limits that the stack's does not have.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { Connection } from '@temporalio/client';
+import getPort from 'get-port';
+import { vi } from 'vitest';
+import { homeOf } from '../../stack/home.ts';
+import { temporalBinary } from '../../stack/install.ts';
+import { searchAttributes } from '../../stack/services.ts';
+
+export interface OwnTemporal {
+  readonly address: string;
+  readonly stop: () => Promise<void>;
+}
+
+/** `limits`: dynamic configuration of the server, as `limit.historyCount.suggestContinueAsNew`. Nothing of it is kept. */
+export async function startTemporal(limits: Readonly<Record<string, number>>): Promise<OwnTemporal> {
+  const port = await getPort();
+  const address = `127.0.0.1:${port}`;
+  const configured = Object.entries(limits).flatMap(([key, value]) => ['--dynamic-config-value', `${key}=${value}`]);
+  const attributes = searchAttributes.flatMap((attribute) => ['--search-attribute', attribute]);
+  const child = spawn(
+    await temporalBinary(homeOf({}), () => undefined),
+    ['server', 'start-dev', '--ip', '127.0.0.1', '--port', `${port}`, '--headless', '--log-level', 'error']
+      .concat(configured)
+      .concat(attributes),
+    { stdio: 'ignore' },
+  );
+  const stop = async () => {
+    child.kill('SIGKILL');
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  };
+  try {
+    await vi.waitFor(
+      async () => {
+        const connection = await Connection.connect({ address, connectTimeout: '1s' });
+        await connection.workflowService.describeNamespace({ namespace: 'default' }).finally(() => connection.close());
+      },
+      { timeout: 60_000, interval: 250 },
+    );
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { address, stop };
+}

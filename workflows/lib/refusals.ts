@@ -1,0 +1,55 @@
+// Why an order cannot be carried out now, in a whole sentence: what the state of the migration allows. Pure.
+import { restoreHint } from '../../core/checkpoints.ts';
+import type { CutoverOrder, RollbackOrder } from '../../core/orders.ts';
+import type { Stage } from '../../core/settings.ts';
+import { isOver, type MigrationState } from '../../core/state.ts';
+
+/** undefined: it can. */
+type Refuse<T> = (order: T) => string | undefined;
+
+export interface Refusals {
+  readonly cutover: Refuse<CutoverOrder>;
+  readonly gate: Refuse<string>;
+  readonly retry: () => string | undefined;
+  readonly rollback: Refuse<RollbackOrder>;
+  /** Where a rollback may go. */
+  readonly waysBack: () => string[];
+  readonly advance: () => string | undefined;
+  readonly pause: () => string | undefined;
+  readonly resume: () => string | undefined;
+}
+
+export function refusalsOf(state: MigrationState, stages: readonly Stage[]): Refusals {
+  const cutover = (order: CutoverOrder): string | undefined => {
+    if (state.capture?.gap && order.percentage > 0)
+      return `Change capture has a gap (${state.capture.gap.detail}): run \`causeway repair\` first. Traffic can only be taken back, with 0 %.`;
+    if (state.phase !== 'cutover' || isOver(state.state))
+      return `Traffic can be moved only in the cutover phase; the migration is in ${state.phase}, ${state.state}.`;
+    if (order.collection !== undefined && !(order.collection in state.collections))
+      return `collection: there is no ${order.collection}; known are ${Object.keys(state.collections).join(', ')}.`;
+    return undefined;
+  };
+  const gate = (gate: string): string | undefined =>
+    state.waitingFor?.includes(`"${gate}"`)
+      ? undefined
+      : `gate: nothing waits for "${gate}" now${state.waitingFor ? `; the migration waits for ${state.waitingFor}` : ''}.`;
+  const retry = (): string | undefined =>
+    state.state === 'parked' ? undefined : `Nothing is parked; the migration is ${state.state}.`;
+  /** Checkpoints, in the cutover the stages that have begun, and `old`: everything to the old system, what was copied stays. */
+  const waysBack = (): string[] => [
+    ...state.checkpoints.map((checkpoint) => checkpoint.name),
+    ...(state.phase === 'cutover' ? ['old', ...stages.slice(0, state.stage + 1).map((stage) => stage.name)] : []),
+  ];
+  const rollback = (order: RollbackOrder): string | undefined =>
+    order.to === undefined || waysBack().includes(order.to)
+      ? undefined
+      : `to: there is no checkpoint ${order.to}; known are ${waysBack().join(', ') || 'none'}. ${restoreHint(order.to)}`;
+  const advance = (): string | undefined =>
+    state.phase === 'cutover' && state.state === 'running'
+      ? undefined
+      : `No stage is soaking; the migration is in ${state.phase}, ${state.state}.`;
+  const pause = (): string | undefined => (isOver(state.state) ? `The migration is ${state.state}.` : undefined);
+  const resume = (): string | undefined =>
+    state.state === 'paused' ? undefined : `Nothing is paused; the migration is ${state.state}.`;
+  return { cutover, gate, retry, rollback, waysBack, advance, pause, resume };
+}
