@@ -96,12 +96,12 @@ export async function pruneTraffic(on: pg.Pool | pg.ClientBase): Promise<void> {
   );
 }
 
-/** The source's clock up to which every change stands in the targets, ms; undefined without change capture. */
+/** The time up to which every change stands on the other side, in whichever direction changes go, ms; undefined without change capture. */
 export async function capturedUntil(on: pg.Pool | pg.ClientBase): Promise<number | undefined> {
   const [row] = await query<{ until: Date | null }>(
     on,
     'reading the position of capture',
-    `select least((select min(first_wall) from migration_control.captured),
+    `select least((select min(first_wall) from migration_control.captured), (select min(at) from migration_control.outbox),
               (select coalesce(seen_at, to_timestamp((version >> 32)::float8)) from migration_control.capture_stream)) as until`,
   );
   return row?.until?.getTime();

@@ -10,7 +10,8 @@ export interface Standing {
 
 /** How a stage ended: it passed, or its traffic has to go back. */
 export type StageOutcome =
-  | { readonly is: 'passed' }
+  /** `byOperator`: ended before its time, with the traffic as it was. */
+  | { readonly is: 'passed'; readonly byOperator?: true }
   | {
       readonly is: 'back';
       readonly mode: 'immediate' | 'expedited' | 'planned';
@@ -33,16 +34,17 @@ export function retreatFrom(
   return { stage: index, standing: standingBefore(stages, index) };
 }
 
-/** Why a stage does not end by itself: an operator has sent it fewer reads than it is there to try. null: nobody has. */
+/** Why a stage does not end by itself: an operator has sent it fewer reads than it is there to try. null: nobody has. `routes` null: unknown. */
 export function heldByOperator(
   stage: Pick<Stage, 'name' | 'percentage'>,
-  routes: Readonly<Record<string, Route>>,
+  routes: Readonly<Record<string, Route>> | null,
   collections: readonly string[],
 ): string | null {
+  if (routes === null) return 'where the reads go cannot be read now';
   const lower = collections.filter((name) => (routes[name]?.percentage ?? 0) < stage.percentage);
   if (lower.length === 0) return null;
   const which = lower.map((name) => `${name} ${routes[name]?.percentage ?? 0} %`).join(', ');
-  return `fewer reads go to the new system than its ${stage.percentage} % (${which}). \`causeway cutover set ${stage.percentage}\` sends them there, \`causeway cutover advance\` ends the stage as it is`;
+  return `fewer reads go to the new system than its ${stage.percentage} % (${which}). \`causeway cutover set ${stage.percentage}\` sends them there, \`causeway cutover advance\` goes on as it is`;
 }
 
 /** What a gate looks at before a stage begins. */

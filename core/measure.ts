@@ -93,9 +93,12 @@ function queryTime(now: CollectionEvidence, source: CountedSource, policy: Polic
   };
 }
 
+/** Latencies of shadow reads are those of the last ten minutes (control/traffic.ts), s. */
+const shadowSeconds = 600;
+
 /**
  * Shadow reads ask both sides the same, so that few of them tell what many others do not. The whole of the interval must lie above the threshold
- * and beyond what old against old shows; two fast answers are equally good here too.
+ * and beyond what old against old shows; an answer that is fast, or would count as fast on the old side, is as good here as it is there.
  */
 function shadowTime(now: CollectionEvidence, policy: Policy): Measurement {
   const { ratio: threshold, quantile, floorMs, intervals, severity } = policy.queryTime;
@@ -104,11 +107,11 @@ function shadowTime(now: CollectionEvidence, policy: Policy): Measurement {
   const judged = ratio !== null && noise !== null && after !== null;
   return {
     trigger: 'query_time_increase',
-    breached: judged ? after > floorMs && isFinding(ratio, noise) && ratio.low > threshold : undefined,
+    breached: judged ? after > threshold * floorMs && isFinding(ratio, noise) && ratio.low > threshold : undefined,
     observed: ratio?.low ?? 1,
     threshold,
     samples: compared,
-    window: policy.intervalSeconds,
+    window: shadowSeconds,
     severity,
     needed: intervals,
   };

@@ -49,7 +49,9 @@ export class RoutedReads {
       if (side === 'old' || !this.#fallBack || moved || !isOfStore(error)) throw error;
       return this.metrics.read(collection, 'old', () => sides.old());
     }
-    if (this.#shadow.wanted()) this.#shadow.follow(collection, side, sides, performance.now() - since, answer);
+    // Before both systems are written the new one has nothing to be compared with.
+    if (this.#router.writeModeOf(collection) !== 'old' && this.#shadow.wanted())
+      this.#shadow.follow(collection, side, sides, performance.now() - since, answer);
     return answer;
   }
 

@@ -119,16 +119,27 @@ export class ShadowReads {
     if (!old.answer || !fresh.answer) return 'failed';
     if (isDeepStrictEqual(old.answer.value, fresh.answer.value)) return 'equal';
     if (this.#options.expected?.(old.answer.value, fresh.answer.value, collection) === true) return 'expected';
+    // What goes on changing is behind all the time; only what stands still and differs is a finding.
+    let seen = { old: old.answer.value, fresh: fresh.answer.value, at: started };
+    let still = { since: started, unchanged: true };
     for (const ms of this.#options.recheckMs ?? [300, 2000]) {
       await sleep(ms, undefined, { ref: false });
+      const at = Date.now();
       const [before, after] = await Promise.all([
         this.#observe(collection, 'old', sides),
         this.#observe(collection, 'new', sides),
       ]);
-      if (before.answer && after.answer && isDeepStrictEqual(before.answer.value, after.answer.value)) return 'lag';
+      if (!before.answer || !after.answer) continue;
+      const now = { old: before.answer.value, fresh: after.answer.value, at };
+      if (isDeepStrictEqual(now.old, now.fresh)) return 'lag';
+      still = {
+        since: seen.at,
+        unchanged: isDeepStrictEqual(now.old, seen.old) && isDeepStrictEqual(now.fresh, seen.fresh),
+      };
+      seen = now;
     }
     const until = await this.#options.capturedUntil?.().catch(() => undefined);
-    return until !== undefined && until < started ? 'lag' : 'defect';
+    return !still.unchanged || (until !== undefined && until < still.since) ? 'lag' : 'defect';
   }
 
   #normal(answer: unknown, collection: string, side: Side): unknown {

@@ -19,7 +19,7 @@ import {
   type MigrationInput,
   type MigrationOutcome,
 } from './contract.ts';
-import { openDesk, wantsOut, type Desk } from './lib/desk.ts';
+import { openDesk, wantsBack, wantsOut, type Desk } from './lib/desk.ts';
 import { interruptible } from './lib/interruptible.ts';
 import { adviceFor, reasonOf, type Reason } from './lib/reason.ts';
 import { report } from './lib/report.ts';
@@ -38,7 +38,8 @@ export async function migration(input: MigrationInput, saved?: MigrationState): 
     report(state);
     await pauseIfAsked(state, desk);
     await waitForRepair(state, desk);
-    if (desk.abort || desk.rollback) await goBack(state, desk, input);
+    if (desk.emergency) await flee(state, desk, input);
+    else if (desk.abort || desk.rollback) await goBack(state, desk, input);
     else await goOn(state, desk, input);
     if (!isOver(state.state) && workflowInfo().continueAsNewSuggested && (await quiet(desk))) {
       await continueAsNew<typeof migration>(input, { ...state, runs: state.runs + 1 });
@@ -52,7 +53,7 @@ export async function migration(input: MigrationInput, saved?: MigrationState): 
 async function pauseIfAsked(state: MigrationState, desk: Desk): Promise<void> {
   if (!desk.paused) return;
   enter(state, 'paused', 'resume');
-  await condition(() => !desk.paused || desk.abort !== undefined || desk.rollback !== undefined);
+  await condition(() => !desk.paused || wantsBack(desk));
   enter(state, 'running', null);
 }
 
@@ -68,7 +69,7 @@ async function waitForRepair(state: MigrationState, desk: Desk): Promise<void> {
   };
   decide(state, 'stop', `gap in change capture: ${detail}`);
   enter(state, 'gap', 'causeway repair');
-  await condition(() => !hasGap(state) || desk.abort !== undefined || desk.rollback !== undefined);
+  await condition(() => !hasGap(state) || wantsBack(desk));
   if (!hasGap(state)) state.lastError = null;
   enter(state, 'running', null);
 }
@@ -119,7 +120,7 @@ async function fail(state: MigrationState, desk: Desk, reason: Reason, input: Mi
 async function park(state: MigrationState, desk: Desk): Promise<void> {
   const seen = desk.retries;
   enter(state, 'parked', 'retry, abort or rollback');
-  await condition(() => desk.retries > seen || desk.abort !== undefined || desk.rollback !== undefined);
+  await condition(() => desk.retries > seen || wantsBack(desk));
   enter(state, 'running', null);
 }
 
@@ -143,6 +144,21 @@ async function goBack(state: MigrationState, desk: Desk, input: MigrationInput):
   state.phase = after(to) ?? to;
   state.stage = 0;
   state.override = false;
+  await park(state, desk);
+}
+
+/** An incident where no stage runs: all traffic goes back at once, and somebody is asked. */
+async function flee(state: MigrationState, desk: Desk, input: MigrationInput): Promise<void> {
+  const reason = `incident reported: ${desk.emergency!.kind}`;
+  desk.emergency = undefined;
+  desk.paused = false;
+  decide(state, 'rollback, immediate', reason);
+  const to = { stage: 0, percentage: 0, writes: 'dual_write' as const, immediate: true };
+  await undo(state, desk, [{ undo: 'cutover', to }], input);
+  state.stage = 0;
+  state.override = false;
+  const message = `All traffic went back to the old system: ${reason}.`;
+  state.lastError = { phase: state.phase, type: 'StageFailed', message, advice: failures.StageFailed.advice };
   await park(state, desk);
 }
 

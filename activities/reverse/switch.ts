@@ -32,9 +32,27 @@ export interface Switched extends Closed {
   readonly routes: Record<string, Route>;
   /** From the fence to the flip, by PostgreSQL's clock, ms. null: there was nothing to move. */
   readonly pauseMs: number | null;
+  /** What of the pause each step took, ms. Absent in histories from before it was told. */
+  readonly steps?: Steps;
   readonly verified: number;
   /** Documents that were not brought back before the flip (immediate only). */
   readonly leftover: number;
+}
+
+type Steps = Readonly<Record<string, number>>;
+
+/** Runs steps and keeps how long each took. */
+class Stopwatch {
+  readonly steps: Record<string, number> = {};
+
+  async time<T>(step: string, work: Promise<T>): Promise<T> {
+    const since = performance.now();
+    try {
+      return await work;
+    } finally {
+      this.steps[step] = Math.round((this.steps[step] ?? 0) + performance.now() - since);
+    }
+  }
 }
 
 /** What was written this long before the fence is compared once more, s. */
@@ -55,17 +73,18 @@ export async function switchToNew(resources: Resources, order: SwitchOrder): Pro
   await drainForward(resources, beforeFence(60_000));
   const fence = await raiseFence(resources, due, order.fenceMs);
   killPoint('switch.after-fence');
-  let closed: Closed = { closed: [], notClosed: [] };
+  const watch = new Stopwatch();
   try {
-    await awaitRouters(resources, fence);
-    closed = await close(resources, sources);
+    await watch.time('routers', awaitRouters(resources, fence));
+    const closed = await watch.time('closing', close(resources, sources));
     killPoint('switch.after-close');
-    await drainForward(resources, fence);
-    const verified = await verifyDirty(resources, due);
+    await watch.time('draining', drainForward(resources, fence));
+    const verified = await watch.time('comparing', verifyDirty(resources, due));
     killPoint('switch.before-flip');
-    const { routes, pauseMs } = await flip(resources, fence, { ...order, writeMode: 'new_system' });
+    const { steps } = watch;
+    const { routes, pauseMs } = await flip(resources, fence, { ...order, writeMode: 'new_system', steps });
     killPoint('switch.after-flip');
-    return { routes, pauseMs, verified, ...closed, leftover: 0 };
+    return { routes, pauseMs, steps, verified, ...closed, leftover: 0 };
   } catch (error) {
     if (!(await hasMoved(resources, due))) {
       await reopen(resources, sources);
@@ -91,26 +110,28 @@ export async function switchBack(resources: Resources, order: BackOrder): Promis
     });
   const fence = await raiseFence(resources, due, order.fenceMs);
   killPoint('back.after-fence');
+  const watch = new Stopwatch();
   try {
     let leftover = 0;
-    await awaitRouters(resources, fence).catch((error: unknown) => {
+    await watch.time('routers', awaitRouters(resources, fence)).catch((error: unknown) => {
       if (!order.immediate) throw error;
     });
-    await drainTargetStream(resources, fence).catch(async (error: unknown) => {
+    await watch.time('reading', drainTargetStream(resources, fence)).catch(async (error: unknown) => {
       if (!order.immediate) throw error;
       await markUnread(resources);
     });
-    await drainBack(resources, due, fence.until - 100, 0).catch(async (error: unknown) => {
+    await watch.time('draining', drainBack(resources, due, fence.until - 100, 0)).catch(async (error: unknown) => {
       if (!order.immediate) throw error;
       leftover = await markLeftover(resources, due);
     });
-    const verified = order.immediate ? 0 : await verifyDirty(resources, due);
+    const verified = order.immediate ? 0 : await watch.time('comparing', verifyDirty(resources, due));
     // Before the flip, which lets writers go: the first of them would be refused.
-    await reopen(resources, sources);
+    await watch.time('opening', reopen(resources, sources));
     killPoint('back.before-flip');
-    const { routes, pauseMs } = await flip(resources, fence, order);
+    const { steps } = watch;
+    const { routes, pauseMs } = await flip(resources, fence, { ...order, steps });
     killPoint('back.after-flip');
-    return { routes, pauseMs, verified, closed: [], notClosed: [], leftover };
+    return { routes, pauseMs, steps, verified, closed: [], notClosed: [], leftover };
   } catch (error) {
     if (!(await hasMovedBack(resources, due))) {
       // Where they cannot be closed again, what is written to them is noticed by capture.
@@ -158,7 +179,7 @@ async function verifyDirtyOf({ postgres, source }: Resources, feed: Feed): Promi
 async function flip(
   { postgres }: Resources,
   fence: Fence,
-  to: { readonly percentage: number; readonly writeMode: WriteMode },
+  to: { readonly percentage: number; readonly writeMode: WriteMode; readonly steps: Steps },
 ): Promise<{ routes: Record<string, Route>; pauseMs: number }> {
   return inTransaction(postgres, 'moving the writes', async (client) => {
     await client.query(`set local lock_timeout = '2s'; ${ownWrites}`);

@@ -61,7 +61,7 @@ export const abort = (): Command =>
 export const incident = (): Command =>
   common(
     new Command('incident').description(
-      'report that something terrible has happened: a cutover stage takes all traffic back at once, any other phase pauses',
+      'report that something terrible has happened: in the cutover all traffic goes back at once, any other phase pauses',
     ),
   )
     .argument('<kind>', incidentOrder.shape.kind.options.join(', '))
@@ -76,7 +76,7 @@ export const incident = (): Command =>
         const { state } = await readStatus(session, options.migration);
         if (isOver(state))
           throw new UsageError(
-            `The migration is ${state}, and nothing watches its traffic. \`causeway rollback --to old\` takes it back, while the old system is kept.`,
+            `The migration is ${state}, and nothing watches its traffic.${state === 'completed' ? ' `causeway rollback --to old` takes it back, while the old system is kept.' : ''}`,
           );
         tell(
           options,

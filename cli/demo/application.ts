@@ -6,6 +6,8 @@ import type pg from 'pg';
 import type { Targets } from '../../activities/outside.ts';
 import { defaultSettings } from '../../mappings/settings.ts';
 import { DualWriteManager } from '../../traffic/dual-write.ts';
+import type { ShadowClass } from '../../traffic/metrics.ts';
+import { RoutedReads } from '../../traffic/reads.ts';
 import { Router } from '../../traffic/router.ts';
 import type { Counters } from '../../traffic/second-write.ts';
 
@@ -17,6 +19,8 @@ export interface Traffic {
   /** The longest that a write waited while writes were being moved, ms. */
   readonly longestWaitMs: number;
   readonly dual: Counters | undefined;
+  /** Reads that ran on both sides, by what came of the comparison. */
+  readonly shadow: Readonly<Partial<Record<ShadowClass, number>>>;
 }
 
 export interface Application {
@@ -45,6 +49,12 @@ export async function startApplication(
   const router = await Router.open({ postgres: addresses.postgres });
   const counts = { reads: { old: 0, new: 0 }, writes: { old: 0, new: 0 } };
   const errors: Record<string, number> = {};
+  const shadow: Partial<Record<ShadowClass, number>> = {};
+  const reads = new RoutedReads({
+    router,
+    postgres: addresses.postgres,
+    shadow: { rate: 0.2, onShadow: ({ class: its }) => void (shadow[its] = (shadow[its] ?? 0) + 1) },
+  });
   let dual: DualWriteManager | undefined;
   let stopping = false;
   const written = new Map<string, Usage>();
@@ -52,10 +62,11 @@ export async function startApplication(
 
   const read = async () => {
     const user = users[Math.floor(Math.random() * users.length)]!;
-    const side = router.sideOfRead(collection, user);
-    counts.reads[side]++;
-    if (side === 'old') await source.db.collection(collection).find({ session_id: user }).limit(20).toArray();
-    else await recent(targets.postgres, user);
+    counts.reads[router.sideOfRead(collection, user)]++;
+    await reads.routedRead(collection, user, {
+      old: () => recentOld(source.db.collection<OldUsage>(collection), user),
+      new: () => recent(targets.postgres, user),
+    });
   };
   const insert = async () => {
     const document = usage();
@@ -117,6 +128,7 @@ export async function startApplication(
         routes: router,
         settings: defaultSettings,
         sampleRate: 0.2,
+        metrics: reads.metrics,
       });
     const ids = [...written.keys()];
     if (ids.length > 20 && Math.random() < 0.4) await update(ids[Math.floor(Math.random() * ids.length)]!);
@@ -142,6 +154,7 @@ export async function startApplication(
     errors: { ...errors },
     longestWaitMs: dual?.longestWaitMs ?? 0,
     dual: dual?.counters,
+    shadow: { ...shadow },
   });
   return {
     traffic,
@@ -153,14 +166,47 @@ export async function startApplication(
       for (let n = 0; n < 20 && dual && (await dual.validate()).sampled.pending > 0; n++) await sleep(200);
       const last = traffic();
       dual?.close();
+      await reads.close();
       await router.close();
       return last;
     },
   };
 }
 
-const recent = (pool: pg.Pool, session: string) =>
-  pool.query('select * from api_usage where session_id = $1 order by "timestamp" desc limit 20', [session]);
+/** What a page of somebody's latest usage shows, the same from either side. */
+interface Shown {
+  readonly id: string;
+  readonly input: number;
+  readonly output: number;
+}
+const latest = 20;
+
+interface OldUsage {
+  readonly _id: ObjectId;
+  readonly input_tokens: number;
+  readonly output_tokens: number;
+}
+
+async function recentOld(collection: Collection<OldUsage>, session: string): Promise<Shown[]> {
+  const found = collection.find({ session_id: session } as object).sort({ timestamp: -1, _id: -1 });
+  return (await found.limit(latest).toArray()).map(({ _id, input_tokens, output_tokens }) => ({
+    id: _id.toHexString(),
+    input: Number(input_tokens),
+    output: Number(output_tokens),
+  }));
+}
+
+async function recent(pool: pg.Pool, session: string): Promise<Shown[]> {
+  const { rows } = await pool.query<{ source_id: string; input_tokens: string; output_tokens: string }>(
+    `select source_id, input_tokens, output_tokens from api_usage where session_id = $1 order by "timestamp" desc, source_id desc limit ${latest}`,
+    [session],
+  );
+  return rows.map((row) => ({
+    id: row.source_id,
+    input: Number(row.input_tokens),
+    output: Number(row.output_tokens),
+  }));
+}
 
 function usage() {
   const input = 500 + Math.floor(Math.random() * 2000);

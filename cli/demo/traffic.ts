@@ -148,7 +148,14 @@ async function trafficReport(
           ? `${dual.sampled.equal} equal, ${dual.sampled.unequal} unequal, ${dual.sampled.pending} not yet compared`
           : '',
       ],
+      ['reads on both sides', shadowText(traffic.shadow)],
       ['drained after the last write', drained === undefined ? 'not within a minute' : ms(drained)],
     ],
   );
+}
+
+function shadowText(shadow: Traffic['shadow']): string {
+  const { equal = 0, lag = 0, expected = 0, defect = 0, failed = 0 } = shadow;
+  const compared = equal + lag + expected + defect;
+  return `${count(compared)} compared: ${count(equal)} equal, ${count(lag)} behind, ${count(defect)} differ; ${count(failed)} not answered`;
 }

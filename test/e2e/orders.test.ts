@@ -128,9 +128,27 @@ test('a pause holds, resume goes on with the routing as the operator left it', a
   expect(await percentages()).toEqual([40]);
 });
 
+test('an incident while the migration is paused takes all traffic back', async () => {
+  expect((await world.causeway(['pause'])).code).toBe(0);
+  expect(await percentages()).toEqual([40]);
+  expect((await world.causeway(['incident', 'complete_system_failure'])).code).toBe(0);
+  const status = await world.until((one) => one.state === 'parked', 60_000);
+  expect(status.lastError!.message).toContain(
+    'went back to the old system: incident reported: complete_system_failure',
+  );
+  expect(await percentages()).toEqual([0]);
+  expect((await world.causeway(['retry'])).code).toBe(0);
+  await vi.waitFor(async () => expect(await percentages()).toEqual([10]), { timeout: 30_000 });
+});
+
 test('an incident while a stage waits for its approval is not kept for later: all goes back, and writes do not move', async () => {
   await signal('advanceStage');
   await world.until((status) => status.waitingFor?.includes('writes') === true);
+  const advanced = await world.causeway(['cutover', 'advance']);
+  expect([advanced.code, advanced.stderr]).toEqual([
+    1,
+    expect.stringContaining('waits for approve {"gate": "writes"}'),
+  ]);
   expect((await world.causeway(['incident', 'rain'])).stderr).toContain('the kind is one of data_corruption');
   const reported = await world.causeway(['incident', 'data_corruption', '--detail', 'found by an auditor']);
   expect(reported.code, reported.stderr).toBe(0);

@@ -76,6 +76,15 @@ test('an operator who takes a collection back holds the stage, through histories
   expect((await world.query()).waitingFor).toBe(why);
 });
 
+test('a stage that goes on in another history than it began in is stopped by a pause, and goes on as it was', async () => {
+  await cli('pause');
+  await world.until((status) => status.state === 'paused', 20_000);
+  expect(await runsOf(`/cutover/${stage}`)).not.toContain('RUNNING');
+  await cli('resume');
+  await waitingFor('fewer reads');
+  expect(await percentages('sessions')).toEqual([20]);
+});
+
 test('a planned way back waits for its approval, and then goes one stage back', async () => {
   await corrupt('cost + 1');
   await waitingFor('"rollback"');

@@ -1,7 +1,8 @@
 // Records the histories that replay.test.ts replays: `node --import tsx test/replay/record.ts`. Each release adds folders of its own and keeps
 // the earlier ones: `completed` and `compensated` are from before there was change capture, `live` and `live-undone` from when it came,
 // `gated` and `gated-undone` from when stages got gates and writes a way back, `proven` from when there was verification: with quarantine
-// retry, checkpoint, restore and decommission. What is recorded now goes into `proven`.
+// retry, checkpoint, restore and decommission. What is recorded now goes into `steady`: a stage that holds for an operator, whose history begins
+// anew, on a server that asks for that after 60 events.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -15,12 +16,15 @@ import type { Status } from '../../core/state.ts';
 import { seedSource } from '../../seed/index.ts';
 import { checkout } from '../../stack/home.ts';
 import { down, up } from '../../stack/index.ts';
+import { startTemporal } from '../support/temporal.ts';
 import { controlQueue, rootId, statusQuery } from '../../workflows/contract.ts';
 
 const here = fileURLToPath(new URL('./', import.meta.url));
+const name = 'steady';
 const home = await mkdtemp(join(tmpdir(), 'causeway-record-'));
 const environment = { CAUSEWAY_HOME: home, CAUSEWAY_TOOLS: join(checkout, '.causeway', 'tools') };
-const servers = await up(undefined, environment);
+const temporal = await startTemporal({ 'limit.historyCount.suggestContinueAsNew': 60 });
+const servers = { ...(await up(undefined, environment)), TEMPORAL_ADDRESS: temporal.address };
 const connection = await Connection.connect({ address: servers.TEMPORAL_ADDRESS });
 const client = new Client({ connection });
 await seedSource({
@@ -33,27 +37,24 @@ await seedSource({
 
 try {
   await withWorker(async () => {
-    const handle = await start('proven');
-    await until('proven', (status) => status.routing['sessions'] !== undefined);
-    await causeway('verify', '--repair');
-    await causeway('quarantine', 'retry');
-    await causeway('checkpoint', 'create', 'first');
-    await causeway('checkpoint', 'restore', 'first', '--yes');
-    await causeway('resume');
-    await until('proven', (status) => status.state === 'running' && status.routing['sessions']?.percentage === 10);
-    await handle.signal('advanceStage');
-    await until('proven', (status) => status.state === 'completed');
-    await causeway('decommission', '--yes');
-    await save('proven');
+    await start(name);
+    await until((status) => status.routing['sessions']?.percentage === 10);
+    await causeway('cutover', 'set', '5', '--collection', 'sessions');
+    await until((status) => status.waitingFor?.includes('fewer reads') === true);
+    while ((await runsOf('cutover/phase_1_reads')) < 3) await new Promise((resolve) => setTimeout(resolve, 500));
+    await causeway('cutover', 'advance');
+    await until((status) => status.state === 'completed');
+    await save();
   });
 } finally {
   await connection.close();
   await down(environment);
+  await temporal.stop();
   await rm(home, { recursive: true, force: true });
 }
 
 async function causeway(...args: string[]): Promise<void> {
-  const child = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), ...args, '--migration', 'proven'], {
+  const child = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), ...args, '--migration', name], {
     env: { ...process.env, ...servers, ...environment },
     stdio: ['ignore', 'inherit', 'inherit'],
   });
@@ -63,7 +64,7 @@ async function causeway(...args: string[]): Promise<void> {
 
 async function withWorker(work: () => Promise<void>): Promise<void> {
   const worker = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), 'worker'], {
-    env: { ...process.env, ...environment },
+    env: { ...process.env, ...servers, ...environment },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   await new Promise<void>((resolve) =>
@@ -77,20 +78,20 @@ async function withWorker(work: () => Promise<void>): Promise<void> {
   }
 }
 
-function start(name: string) {
+function start(migration: string) {
   const stages = [
-    { name: 'phase_1_reads', percentage: 10, soakSeconds: 600 },
-    { name: 'phase_4_writes', percentage: 100, writes: 'new_system', soakSeconds: 1 },
+    { name: 'phase_1_reads', percentage: 10, soakSeconds: 10 },
+    { name: 'phase_2_reads', percentage: 50, soakSeconds: 1 },
   ];
-  const { settings } = readSettings({ stages, quarantineBudget: 1 }) as { settings: Settings };
+  const { settings } = readSettings({ stages, sampleSeconds: 1, quarantineBudget: 1 }) as { settings: Settings };
   return client.workflow.start('migration', {
-    workflowId: rootId(name),
+    workflowId: rootId(migration),
     taskQueue: controlQueue,
-    args: [{ name, settings, until: 'cutover' }],
+    args: [{ name: migration, settings, until: 'cutover' }],
   });
 }
 
-async function until(name: string, reached: (status: Status) => boolean): Promise<void> {
+async function until(reached: (status: Status) => boolean): Promise<void> {
   for (;;) {
     const status = await client.workflow.getHandle(rootId(name)).query(statusQuery);
     if (reached(status)) return;
@@ -99,8 +100,14 @@ async function until(name: string, reached: (status: Status) => boolean): Promis
   }
 }
 
+async function runsOf(place: string): Promise<number> {
+  let runs = 0;
+  for await (const _ of client.workflow.list({ query: `WorkflowId = '${rootId(name)}/${place}'` })) runs++;
+  return runs;
+}
+
 /** Every workflow of the tree, one file each, named by its place in it. */
-async function save(name: string): Promise<void> {
+async function save(): Promise<void> {
   const folder = join(here, name);
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });

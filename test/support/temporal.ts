@@ -1,9 +1,9 @@
 // A Temporal server of a test's own, with limits that the stack's does not have.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from '@temporalio/client';
 import getPort from 'get-port';
-import { vi } from 'vitest';
 import { homeOf } from '../../stack/home.ts';
 import { temporalBinary } from '../../stack/install.ts';
 import { searchAttributes } from '../../stack/services.ts';
@@ -30,17 +30,18 @@ export async function startTemporal(limits: Readonly<Record<string, number>>): P
     child.kill('SIGKILL');
     if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
   };
-  try {
-    await vi.waitFor(
-      async () => {
-        const connection = await Connection.connect({ address, connectTimeout: '1s' });
-        await connection.workflowService.describeNamespace({ namespace: 'default' }).finally(() => connection.close());
-      },
-      { timeout: 60_000, interval: 250 },
-    );
-  } catch (error) {
-    await stop();
-    throw error;
-  }
+  const answers = async () => {
+    const connection = await Connection.connect({ address, connectTimeout: '1s' });
+    await connection.workflowService.describeNamespace({ namespace: 'default' }).finally(() => connection.close());
+  };
+  for (const since = Date.now(); ; await sleep(250))
+    try {
+      await answers();
+      break;
+    } catch (error) {
+      if (Date.now() - since < 60_000) continue;
+      await stop();
+      throw error;
+    }
   return { address, stop };
 }

@@ -66,9 +66,10 @@ describe('an operator', () => {
 
   test('who has sent a collection fewer reads holds the stage, and is told how to end that', () => {
     expect(heldByOperator(stage, routes, ['users', 'sessions'])).toBe(
-      'fewer reads go to the new system than its 50 % (sessions 20 %). `causeway cutover set 50` sends them there, `causeway cutover advance` ends the stage as it is',
+      'fewer reads go to the new system than its 50 % (sessions 20 %). `causeway cutover set 50` sends them there, `causeway cutover advance` goes on as it is',
     );
     expect(heldByOperator(stage, {}, ['users'])).toContain('users 0 %');
+    expect(heldByOperator(stage, null, ['users'])).toBe('where the reads go cannot be read now');
   });
   test('who has sent it as many or more, or another collection fewer, does not', () => {
     expect(heldByOperator(stage, routes, ['users', 'quotes'])).toBeNull();

@@ -8,10 +8,11 @@ import {
   sleep,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { StageOutcome } from '../../core/cutover.ts';
+import { heldByOperator, standingBefore, type StageOutcome } from '../../core/cutover.ts';
 import type { Incident } from '../../core/evidence.ts';
 import { incidentOrder } from '../../core/orders.ts';
 import type { Settings, Stage } from '../../core/settings.ts';
+import type { WriteMode } from '../../core/state.ts';
 import {
   advanceStageSignal,
   approveSignal,
@@ -23,7 +24,7 @@ import { Monitor } from '../lib/monitor.ts';
 import { plainStage } from '../lib/plain-stage.ts';
 import { failure, reasonOf } from '../lib/reason.ts';
 import { introduce } from '../lib/report.ts';
-import { soak, type Going, type Heard } from '../lib/soak.ts';
+import { routesNow, soak, steadyWatch, type Going, type Heard } from '../lib/soak.ts';
 import { bringChangesBack } from '../lib/start-reverse.ts';
 import { control, long, routing, switching } from '../proxies.ts';
 import { validation } from './validation.ts';
@@ -37,6 +38,8 @@ export interface StageInput {
   readonly approvalSeconds: number;
   /** The stage goes on after a pause, and an operator has moved its traffic: it is not moved back. */
   readonly keepRouting: boolean;
+  /** An operator has ended the stage before with its traffic as it was. */
+  readonly accepted?: boolean;
   /** Absent in histories from before stages had gates. */
   readonly watch?: Settings;
   /** The stage has begun, and goes on in a new history. */
@@ -62,6 +65,7 @@ class Course {
   /** Reported while the stage is not being watched: what it was about to do is not done. */
   #incident: Incident['kind'] | undefined;
   #watched = false;
+  #steady = true;
 
   constructor(input: StageInput, settings: Settings) {
     this.#input = input;
@@ -99,6 +103,8 @@ class Course {
       (payload) => {
         const read = incidentOrder.safeParse(payload);
         if (!read.success) return;
+        // What the policy does not judge must not look like an interval in which nothing was wrong.
+        if (this.#steady && !policy.criticalErrors[read.data.kind]) return;
         if (this.#watched) this.#monitor.report({ kind: read.data.kind });
         else this.#incident = read.data.kind;
       },
@@ -108,11 +114,15 @@ class Course {
 
   async run(): Promise<StageOutcome> {
     const { stage, going } = this.#input;
+    this.#steady = patched(steadyWatch);
     if (!going) {
       if (stage.approve) await this.#approval(stage.name);
       await this.#gates();
+      if (this.#steady) await this.#operator();
       if (this.#incident !== undefined) return this.#fled(this.#incident);
       await this.#move();
+      // What came before is not for this soak.
+      if (this.#steady) this.#heard.advanced = false;
     }
     // One that came meanwhile is judged with what now stands.
     if (this.#incident !== undefined) this.#monitor.report({ kind: this.#incident });
@@ -123,12 +133,14 @@ class Course {
       settings: this.#settings,
       monitor: this.#monitor,
       heard: this.#heard,
+      steady: this.#steady,
       tell: (waitingFor, more) => this.#tell(waitingFor, more),
     });
     this.#watched = false;
     if (outcome.is !== 'passed') return outcome;
     const end = await this.#conclude();
-    return this.#incident === undefined ? end : this.#fled(this.#incident);
+    if (this.#incident !== undefined) return this.#fled(this.#incident);
+    return end.is === 'passed' ? outcome : end;
   }
 
   /** An incident outside of the watching needs no evidence beside it. */
@@ -164,17 +176,37 @@ class Course {
     }
   }
 
+  /** Who has taken reads back since the stage before passed is not overruled: the stage waits until they are there again, or is told to go on. */
+  async #operator(): Promise<void> {
+    const { collections, index, stage, keepRouting, accepted } = this.#input;
+    const { percentage } = standingBefore(this.#settings.stages, index);
+    if (keepRouting || accepted === true || percentage === 0) return;
+    const before = { name: stage.name, percentage };
+    this.#heard.advanced = false;
+    const over = () => this.#heard.advanced || this.#incident !== undefined;
+    let told: string | null = null;
+    while (!over()) {
+      const why = heldByOperator(before, await routesNow(), collections);
+      if (why !== told) await this.#tell(why === null ? null : `${stage.name} does not begin: ${why}`);
+      told = why;
+      if (why === null) return;
+      await condition(over, this.#settings.sampleSeconds * 3000);
+    }
+    await this.#tell(null);
+  }
+
   /** Writes move behind a fence, reads by a row. What undoes it was written down before the phase began. */
   async #move(): Promise<void> {
     const { collections, stage, keepRouting, migration } = this.#input;
     if (stage.writes === 'new_system') {
       await bringChangesBack(migration, this.#settings);
       const order = { collections, percentage: stage.percentage, fenceMs: this.#settings.fenceMs };
-      const { routes, pauseMs, verified, notClosed } = await switching.switchToNew.executeWithOptions(
+      const { routes, pauseMs, steps, verified, notClosed } = await switching.switchToNew.executeWithOptions(
         { summary: 'writes move to the new system' },
         [order],
       );
-      const paused = pauseMs === null ? 'they were there already' : `writers waited ${pauseMs} ms`;
+      const paused = pauseMs === null ? 'they were there already' : `writers waited ${pauseMs} ms${partsOf(steps)}`;
+      if (this.#steady && pauseMs === null && !keepRouting) await this.#route();
       const open = notClosed.length > 0 ? `; not closed to writers past the library: ${notClosed.join(', ')}` : '';
       await this.#tell(null, {
         routing: routes,
@@ -185,10 +217,15 @@ class Course {
       });
       return;
     }
-    if (keepRouting) return;
+    if (!keepRouting) await this.#route(stage.writes);
+  }
+
+  async #route(writeMode?: WriteMode): Promise<void> {
+    const { collections, stage } = this.#input;
+    const order = { collections, percentage: stage.percentage, writeMode, reason: stage.name };
     const routes = await routing.route.executeWithOptions(
       { summary: `${stage.percentage} %, writes ${stage.writes}` },
-      [{ collections, percentage: stage.percentage, writeMode: stage.writes, reason: stage.name }],
+      [order],
     );
     await this.#tell(null, { routing: routes });
   }
@@ -248,3 +285,9 @@ class Course {
     });
   }
 }
+
+/** Which step of the move took how long. */
+const partsOf = (steps: Readonly<Record<string, number>> = {}): string => {
+  const parts = Object.entries(steps).map(([step, ms]) => `${step} ${ms}`);
+  return parts.length > 0 ? ` (${parts.join(', ')})` : '';
+};

@@ -1,5 +1,5 @@
 // Where orders arrive: handlers only write here, synchronously; the migration's story is the one reader.
-import { condition, log, setHandler } from '@temporalio/workflow';
+import { condition, log, patched, setHandler } from '@temporalio/workflow';
 import {
   abortOrder,
   approveOrder,
@@ -37,11 +37,15 @@ export interface Desk {
   carriedOut: number;
   rollback: RollbackOrder | undefined;
   abort: AbortOrder | undefined;
+  /** An incident while no stage runs that could take the traffic back: parked, paused, or before a gap. */
+  emergency: IncidentOrder | undefined;
   /** Puts an order that was not carried out where `status` shows it. */
   refuse(order: string, reason: string): void;
 }
 
 const refusedKept = 20;
+/** Histories from before an incident was obeyed where no stage runs replay as they were: it paused. */
+const incidentAnywhere = 'incident-anywhere';
 
 /** A bad payload is refused with a reason that shows in `status`; as an update (`answers.ts`) it is refused to the caller. */
 export function openDesk(state: MigrationState, now: () => string, stages: readonly Stage[]): Desk {
@@ -59,6 +63,7 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
     carriedOut: 0,
     rollback: undefined,
     abort: undefined,
+    emergency: undefined,
     refuse,
   };
   const take = <T>(order: string, read: { order: T } | { refusal: string }, use: (order: T) => string | undefined) => {
@@ -80,8 +85,10 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
   const incident = (order: IncidentOrder): void => {
     const decision = `incident reported: ${order.kind}`;
     state.decisions = [...state.decisions, { at: now(), decision, reason: order.detail }];
-    // A stage judges it at once; outside of one somebody has to.
+    // A stage judges it at once; elsewhere in the cutover the traffic goes back; before it somebody has to look.
     if (state.phase === 'cutover' && state.state === 'running') desk.incidents.push(order);
+    else if (state.phase === 'cutover' && state.state !== 'compensating' && patched(incidentAnywhere))
+      desk.emergency = order;
     else desk.paused = true;
   };
 
@@ -191,5 +198,9 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
 const amountOf = (its: CollectionProgress): number =>
   its.loaded + its.quarantined + its.skipped + its.chunksDone + its.chunksTotal;
 
+/** Whether somebody has ordered a way back. */
+export const wantsBack = (desk: Desk): boolean =>
+  desk.rollback !== undefined || desk.abort !== undefined || desk.emergency !== undefined;
+
 /** Whether the running phase has to stop for an order. */
-export const wantsOut = (desk: Desk): boolean => desk.paused || desk.rollback !== undefined || desk.abort !== undefined;
+export const wantsOut = (desk: Desk): boolean => desk.paused || wantsBack(desk);

@@ -89,7 +89,8 @@ export class Monitor {
     if (broken) throw broken;
     const { before: state, evidence } = watched ?? before;
     const incidents = this.#incidents.splice(0);
-    const last = evidence.at(-1)?.to ?? state.seen;
+    // By whichever worker's clock: it has to come after all that was judged.
+    const last = [state.seen, evidence.at(-1)?.to ?? ''].sort().at(-1)!;
     this.#evidence = incidents.length > 0 ? [...evidence, await incidentEvidence(incidents, last)] : evidence;
     const decision = decide(this.#evidence, policy, state);
     this.#evidence = this.#evidence.slice(-windowOf(policy));

@@ -44,10 +44,14 @@ export function refusalsOf(state: MigrationState, stages: readonly Stage[]): Ref
     order.to === undefined || waysBack().includes(order.to)
       ? undefined
       : `to: there is no checkpoint ${order.to}; known are ${waysBack().join(', ') || 'none'}. ${restoreHint(order.to)}`;
-  const advance = (): string | undefined =>
-    state.phase === 'cutover' && state.state === 'running'
-      ? undefined
-      : `No stage is soaking; the migration is in ${state.phase}, ${state.state}.`;
+  const advance = (): string | undefined => {
+    if (state.phase !== 'cutover' || state.state !== 'running')
+      return `No stage is soaking; the migration is in ${state.phase}, ${state.state}.`;
+    // A proposed way back may be passed over; any other gate is not for this order to open.
+    if (/^approve |^gates of /.test(state.waitingFor ?? '') && !state.waitingFor!.includes('"rollback"'))
+      return `No stage is soaking; the migration waits for ${state.waitingFor}.`;
+    return undefined;
+  };
   const pause = (): string | undefined => (isOver(state.state) ? `The migration is ${state.state}.` : undefined);
   const resume = (): string | undefined =>
     state.state === 'paused' ? undefined : `Nothing is paused; the migration is ${state.state}.`;

@@ -5,7 +5,8 @@ import type { Decision, Verdict } from '../../core/decision.ts';
 import type { Settings } from '../../core/settings.ts';
 import type { cutoverStage, StageInput } from '../children/cutover-stage.ts';
 import type { StageProgress } from '../contract.ts';
-import { control } from '../proxies.ts';
+import { showing } from '../proxies.ts';
+import { unlessCancelled } from './capture-loops.ts';
 import { sliceMs, type Monitor, type Seen } from './monitor.ts';
 
 /** What has been ordered of the stage so far; its handlers write here. */
@@ -19,6 +20,7 @@ export interface Going {
   /** End of the soak, ms since the epoch. */
   readonly until: number;
   readonly held: string | null;
+  readonly told: number;
   /** Why a planned way back was proposed that nobody has approved yet. */
   readonly proposed: readonly string[] | null;
   readonly approved: readonly string[];
@@ -30,26 +32,36 @@ export interface SoakOptions {
   readonly settings: Settings;
   readonly monitor: Monitor;
   readonly heard: Heard;
+  readonly steady: boolean;
   readonly tell: (waitingFor: string | null, more?: Partial<StageProgress>) => Promise<void>;
 }
 
 /** Histories from before a stage held for an operator, and was told only what is new, replay as they were. */
-const steadyWatch = 'steady-watch';
+export const steadyWatch = 'steady-watch';
+/** Temporal's suggestion stands in older histories too, and was not followed there. */
+const stageRenews = 'stage-renews';
+/** The root is told each turn at first, and later now and then: its history has to last. */
+const often = { times: 20, thenEveryMs: 5 * 60_000 };
+
+/** null where PostgreSQL does not answer: nobody waits for it long, because nothing else is heard meanwhile. */
+export const routesNow = async () => (await showing.routesNow().catch(unlessCancelled)) ?? null;
 /** Ends when the time is over and the last decision was to go on; a decision to hold keeps the stage where it is, and so does an operator. */
 export const soak = (options: SoakOptions): Promise<StageOutcome> => new Soak(options).run();
 
 class Soak {
   readonly #options: SoakOptions;
   readonly #until: number;
-  readonly #steady = patched(steadyWatch);
-  /** What the stage holds for, as it was told. */
+  /** What the stage holds for, as it was told; how often that was, and when last. */
   #held: string | null;
+  #told: number;
+  #toldAt = 0;
 
   constructor(options: SoakOptions) {
     const { stage, going } = options.input;
     this.#options = options;
     this.#until = going?.until ?? Date.now() + stage.soakSeconds * 1000;
     this.#held = going?.held ?? null;
+    this.#told = going?.told ?? 0;
   }
 
   async run(): Promise<StageOutcome> {
@@ -62,9 +74,9 @@ class Soak {
     for (;;) {
       if (proposed !== null && agreed()) return { is: 'back', mode: 'planned', reasons: proposed };
       const late = Date.now() >= this.#until;
-      const operator = this.#steady && late && reason === null && !over() ? await this.#operator() : null;
-      if (proposed === null || (over() && !this.#steady))
-        await this.#hold(this.#steady && over() ? null : (reason ?? operator));
+      const operator = this.#options.steady && late && reason === null && !over() ? await this.#operator() : null;
+      if (this.#options.steady && over()) return this.#ended(reason);
+      if (proposed === null || over()) await this.#hold(reason ?? operator);
       if (over() || (late && reason === null && operator === null)) return { is: 'passed' };
       await this.#renew(proposed);
 
@@ -81,7 +93,7 @@ class Soak {
       } else if (decision.action !== 'rollback' && !over()) {
         await tell(null, { decision: { decision: 'no rollback', reason: 'what spoke for it has passed' } });
         proposed = null;
-        if (this.#steady) {
+        if (this.#options.steady) {
           reason = reasonTo(decision);
           this.#held = null;
         }
@@ -93,15 +105,25 @@ class Soak {
   #stretch(now: { late: boolean; proposed: unknown; operator: string | null }): number {
     const sampleMs = this.#options.settings.sampleSeconds * 1000;
     const left = this.#until - Date.now();
-    if (!this.#steady) return now.proposed === null ? Math.max(left, sampleMs) : sampleMs;
+    if (!this.#options.steady) return now.proposed === null ? Math.max(left, sampleMs) : sampleMs;
     if (now.operator !== null) return 3 * sampleMs;
     return now.late || now.proposed !== null ? sliceMs : Math.max(left, sampleMs);
+  }
+
+  /** An operator goes on: what spoke against it is kept with the decision. */
+  async #ended(although: string | null): Promise<StageOutcome> {
+    const reason = `ended by an operator${although === null ? '' : `, although: ${although}`}`;
+    await this.#options.tell(null, { decision: { decision: 'go on', reason } });
+    return { is: 'passed', byOperator: true };
   }
 
   /** Says that the stage holds, why, and that it goes on. */
   async #hold(why: string | null): Promise<void> {
     const turned = (why === null) !== (this.#held === null);
-    if (!turned && (!this.#steady || why === this.#held)) return;
+    if (!turned && (!this.#options.steady || why === this.#held)) return;
+    if (this.#options.steady && this.#told >= often.times && Date.now() - this.#toldAt < often.thenEveryMs) return;
+    this.#told++;
+    this.#toldAt = Date.now();
     this.#held = why;
     const decision = why === null ? { decision: 'go on', reason: nothing } : { decision: 'hold', reason: why };
     const { name } = this.#options.input.stage;
@@ -110,15 +132,22 @@ class Soak {
 
   async #operator(): Promise<string | null> {
     const { stage, collections } = this.#options.input;
-    return heldByOperator(stage, await control.routesNow(), collections);
+    return heldByOperator(stage, await routesNow(), collections);
   }
 
   /** A stage lasts a week, and may hold for longer: its history is begun anew before it is full. */
   async #renew(proposed: readonly string[] | null): Promise<void> {
     const { input, monitor, heard } = this.#options;
-    if (!workflowInfo().continueAsNewSuggested || monitor.pending) return;
+    if (!workflowInfo().continueAsNewSuggested || monitor.pending || !patched(stageRenews)) return;
     const approved = [...heard.approved];
-    const going: Going = { until: this.#until, held: this.#held, proposed, approved, seen: monitor.seen };
+    const going: Going = {
+      until: this.#until,
+      held: this.#held,
+      told: this.#told,
+      proposed,
+      approved,
+      seen: monitor.seen,
+    };
     await continueAsNew<typeof cutoverStage>({ ...input, going });
   }
 

@@ -5,6 +5,7 @@ import { copyCollection } from '../children/copy-collection.ts';
 import { validation } from '../children/validation.ts';
 import { captureChanges, liveCapture } from '../lib/start-capture.ts';
 import { failure, isCancellation, reasonOf, type Reason } from '../lib/reason.ts';
+import { reaching } from '../lib/renewing-child.ts';
 import { introduce } from '../lib/report.ts';
 import { control, long } from '../proxies.ts';
 
@@ -32,11 +33,14 @@ export async function dataPhase(input: MigrationInput): Promise<void> {
       continue;
     }
     try {
-      await executeChild(copyCollection, {
-        workflowId: `${root}/copy/${plan.collection}`,
-        args: [{ migration: input.name, root, plan, settings: input.settings }],
-        staticSummary: `${plan.class}: ${plan.documents} documents`,
-      });
+      const workflowId = `${root}/copy/${plan.collection}`;
+      await reaching(workflowId, () =>
+        executeChild(copyCollection, {
+          workflowId,
+          args: [{ migration: input.name, root, plan, settings: input.settings }],
+          staticSummary: `${plan.class}: ${plan.documents} documents`,
+        }),
+      );
       await long.settleCollection(plan.collection, input.settings.configurationDirectory);
     } catch (error) {
       if (isCancellation(error)) throw error;

@@ -22,6 +22,7 @@ import { cutoverStage } from '../children/cutover-stage.ts';
 import { decommission } from '../children/decommission.ts';
 import { rollback } from '../children/rollback.ts';
 import { failure } from '../lib/reason.ts';
+import { reaching } from '../lib/renewing-child.ts';
 import { introduce } from '../lib/report.ts';
 import { long, routing } from '../proxies.ts';
 import { captureChanges, liveCapture } from '../lib/start-capture.ts';
@@ -63,6 +64,7 @@ export async function cutoverPhase(
       ).catch(() => undefined)),
   );
 
+  let accepted = false;
   for (const [index, stage] of stages.entries()) {
     if (index < from.stage) continue;
     introduce(
@@ -75,24 +77,29 @@ export async function cutoverPhase(
         )
         .join('\n\n'),
     );
-    current = `${workflowInfo().workflowId}/${stage.name}`;
-    const outcome = await executeChild(cutoverStage, {
-      workflowId: current,
-      args: [
-        {
-          migration: input.name,
-          root,
-          index,
-          stage,
-          collections,
-          approvalSeconds,
-          keepRouting: index === from.stage && from.keepRouting,
-          watch: input.settings,
-        },
-      ],
-      staticSummary: stage.name,
-    });
+    const workflowId = `${workflowInfo().workflowId}/${stage.name}`;
+    current = workflowId;
+    const outcome = await reaching(workflowId, () =>
+      executeChild(cutoverStage, {
+        workflowId,
+        args: [
+          {
+            migration: input.name,
+            root,
+            index,
+            stage,
+            collections,
+            approvalSeconds,
+            keepRouting: index === from.stage && from.keepRouting,
+            accepted,
+            watch: input.settings,
+          },
+        ],
+        staticSummary: stage.name,
+      }),
+    );
     current = undefined;
+    accepted = outcome?.is === 'passed' && outcome.byOperator === true;
     // Begun, it is not left half done, whatever is ordered meanwhile.
     if (outcome?.is === 'back') await CancellationScope.nonCancellable(() => leave(input, index, outcome));
     await getExternalWorkflowHandle(root).signal(stageProgressSignal, {
