@@ -78,7 +78,8 @@ async function dropSourceId({ postgres }: Resources, target: TableTarget): Promi
       [target.name],
     );
     if (rowCount === 0) return false;
-    await client.query(`set local lock_timeout = '10s'`);
+    // As where the way back is armed: the application's transactions come first, and are never ended for it.
+    await client.query('set local lock_timeout = 500');
     const table = name(target.name);
     await client.query(`alter table ${table} drop column source_id cascade`);
     if (target.time) await client.query(`alter table ${table} add primary key (id, ${name(target.time)})`);

@@ -14,6 +14,11 @@ import type { Resources } from '../resources.ts';
 
 const trigger = 'causeway_outbox';
 const truncateTrigger = 'causeway_no_truncate';
+/**
+ * Many tables are locked in one transaction, and the application's may hold one and want another. Shorter than PostgreSQL waits before it looks for
+ * a deadlock (1 s), so that it is never the application's that is ended; and nobody queues behind us for longer, ms.
+ */
+const patienceMs = 500;
 
 /** How documents are read; kept with the anchor, so that whoever goes back later reads them the same way. */
 export interface ReverseSettings {
@@ -21,13 +26,13 @@ export interface ReverseSettings {
   readonly providers: readonly string[];
 }
 
-/** Safe to repeat: the first one's settings stand. Triggers wait for the locks of running transactions, a few seconds at most. */
+/** Safe to repeat: the first one's settings stand. Triggers wait for the locks of running transactions, and are tried again where those take long. */
 export async function armReverse(resources: Resources, settings: ReverseSettings): Promise<ReverseSettings> {
   const known = await readReverse(resources.postgres);
   if (known) return known.settings;
   const position = await targetPosition(resources);
   await inTransaction(resources.postgres, 'anchoring the way back', async (client) => {
-    await client.query(`set local lock_timeout = '5s'`);
+    await client.query(`set local lock_timeout = ${patienceMs}`);
     for (const { mapping, target } of await tablesOf(client, resources)) {
       const table = name(target.name);
       const call = target.child
@@ -81,7 +86,7 @@ export async function targetPosition({
 export async function disarmReverse(resources: Resources, { ofNewSystem = false } = {}): Promise<void> {
   if (!(await readReverse(resources.postgres))) return;
   await inTransaction(resources.postgres, 'taking down the way back', async (client) => {
-    await client.query(`set local lock_timeout = '5s'; ${ownWrites}`);
+    await client.query(`set local lock_timeout = ${patienceMs}; ${ownWrites}`);
     await client.query(moveRoutes);
     const { rowCount } = await client.query(
       `select 1 from migration_control.routing where write_mode = 'new_system' limit 1`,

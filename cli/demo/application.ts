@@ -5,6 +5,7 @@ import type { ClientSession, Collection, MongoClient } from 'mongodb';
 import type pg from 'pg';
 import type { Targets } from '../../activities/outside.ts';
 import { defaultSettings } from '../../mappings/settings.ts';
+import { withZone } from '../../seed/time.ts';
 import { DualWriteManager } from '../../traffic/dual-write.ts';
 import type { ShadowClass } from '../../traffic/metrics.ts';
 import { RoutedReads } from '../../traffic/reads.ts';
@@ -212,7 +213,8 @@ function usage() {
   const input = 500 + Math.floor(Math.random() * 2000);
   return {
     _id: new ObjectId(),
-    timestamp: new Date(),
+    // As the application writes them: text, so that pages sort alike whichever side wrote a document.
+    timestamp: withZone({ time: Date.now(), micros: 0 }),
     provider: 'deepseek',
     model_name: 'deepseek-chat',
     input_tokens: input,
