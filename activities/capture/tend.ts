@@ -34,7 +34,8 @@ export async function tendTargets(resources: Resources, settings: TendSettings, 
       if (slice.every('due', 1000)) await findDue(resources.postgres, feeds, parentsOf(resources, feeds));
       if (slice.every('abandoned', 2000)) await removeAbandoned(resources);
       if (slice.every('closed', 500)) await reopenAbandoned(resources);
-      if (slice.every('files', 1000)) await renderStale(resources, settings.configurationDirectory);
+      // Writers wait for it when writes move.
+      if (slice.every('files', 200)) await renderStale(resources, settings.configurationDirectory);
       if (slice.every('prune', 60_000)) await prune(resources);
       patience.rewarded();
       // A few at a time cost nearly as much as many.

@@ -7,6 +7,7 @@ import {
   readKept,
   reopenCollection,
   validationOf,
+  validationsOf,
   type Validation,
 } from '../../stores/mongodb/close.ts';
 import { query } from '../../stores/postgres/connection.ts';
@@ -19,31 +20,28 @@ export interface Closed {
 
 /** What a collection's validation was is kept before it is changed. A server or a user that cannot do this is told of, and writes past the library are noticed by capture. */
 export async function close({ postgres, source }: Resources, collections: readonly string[]): Promise<Closed> {
-  const outcomes = await Promise.all(
-    collections.map(async (collection) => {
-      const before = await validationOf(source.db, collection);
-      if (before === undefined) return undefined;
-      if (isClosed(before)) return { collection, closed: true };
-      await query(
-        postgres,
-        'keeping the validation of the old collections',
-        'insert into migration_control.closed_collections (collection, options) values ($1, $2) on conflict (collection) do update set options = excluded.options',
-        [collection, JSON.stringify(keptForm(before))],
-      );
-      const closed = await closeCollection(source.db, collection).then(
-        () => true,
-        (error: unknown) => {
-          if (error instanceof KnownFailure && error.type === 'StoreUnreachable') throw error;
-          return false;
-        },
-      );
-      return { collection, closed };
-    }),
+  const before = await validationsOf(source.db, collections);
+  const open = [...before].filter(([, validation]) => !isClosed(validation));
+  await query(
+    postgres,
+    'keeping the validation of the old collections',
+    `insert into migration_control.closed_collections (collection, options) select * from unnest($1::text[], $2::jsonb[])
+     on conflict (collection) do update set options = excluded.options`,
+    [open.map(([collection]) => collection), open.map(([, validation]) => JSON.stringify(keptForm(validation)))],
   );
-  const there = outcomes.filter((one) => one !== undefined);
+  const refused = new Set<string>();
+  await Promise.all(
+    open.map(([collection]) =>
+      closeCollection(source.db, collection).catch((error: unknown) => {
+        if (error instanceof KnownFailure && error.type === 'StoreUnreachable') throw error;
+        refused.add(collection);
+      }),
+    ),
+  );
+  const there = [...before.keys()];
   return {
-    closed: there.filter((one) => one.closed).map((one) => one.collection),
-    notClosed: there.filter((one) => !one.closed).map((one) => one.collection),
+    closed: there.filter((collection) => !refused.has(collection)),
+    notClosed: there.filter((collection) => refused.has(collection)),
   };
 }
 

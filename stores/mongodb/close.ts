@@ -23,17 +23,27 @@ export const readKept = (kept: string | Validation): Validation =>
 /** The field that no document has; its name says to whoever meets the refusal what has happened. */
 const mark = 'causeway: this collection has moved to the new system';
 
-export async function validationOf(db: Db, collection: string): Promise<Validation | undefined> {
-  const [found] = await mongo('reading collection options', () =>
-    db.listCollections({ name: collection }, exact).toArray(),
+export const validationOf = async (db: Db, collection: string): Promise<Validation | undefined> =>
+  (await validationsOf(db, [collection])).get(collection);
+
+/** In one question, because writers wait. Those that are not there are left out. */
+export async function validationsOf(db: Db, collections: readonly string[]): Promise<Map<string, Validation>> {
+  const found = await mongo('reading collection options', () =>
+    db.listCollections({ name: { $in: [...collections] } }, exact).toArray(),
   );
-  if (!found) return undefined;
-  const { validator, validationLevel, validationAction } = (found as { options?: Validation }).options ?? {};
-  return {
-    ...(validator && { validator }),
-    ...(validationLevel !== undefined && { validationLevel }),
-    ...(validationAction !== undefined && { validationAction }),
-  };
+  return new Map(
+    (found as { name: string; options?: Validation }[]).map(({ name, options }) => {
+      const { validator, validationLevel, validationAction } = options ?? {};
+      return [
+        name,
+        {
+          ...(validator && { validator }),
+          ...(validationLevel !== undefined && { validationLevel }),
+          ...(validationAction !== undefined && { validationAction }),
+        },
+      ];
+    }),
+  );
 }
 
 /** Inserts and updates of others fail with code 121 from now on. Deletes a validation cannot refuse; capture notices them. */
