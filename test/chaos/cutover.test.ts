@@ -128,12 +128,12 @@ test.each(seeds)(
     process.stdout.write(
       `  ${writer.counts.old} writes to the old system, ${writer.counts.new} to the new, ${writer.counts.errors} errors (${[...writer.errors].map(([kind, n]) => `${n} ${kind}`).join(', ')}); longest wait ${Math.round(writer.longestWaitMs)} ms\n`,
     );
-    const pauses = await world.rows<{ ms: number }>(
-      `select (detail ->> 'pauseMs')::int as ms from migration_control.audit_log where action = 'writes moved' order by 1`,
+    const pauses = await world.rows<{ ms: number; steps: Record<string, number> }>(
+      `select (detail ->> 'pauseMs')::int as ms, detail -> 'steps' as steps from migration_control.audit_log where action = 'writes moved' order by 1`,
     );
-    const sorted = pauses.map((row) => row.ms).sort((a, b) => a - b);
+    const sorted = pauses.map((row) => row.ms);
     process.stdout.write(
-      `  pauses of writes: p50 ${sorted[sorted.length >> 1]} ms, max ${sorted.at(-1)} ms of ${sorted.join(', ')}\n`,
+      `  pauses of writes: p50 ${sorted[sorted.length >> 1]} ms, max ${sorted.at(-1)} ms (${JSON.stringify(pauses.at(-1)!.steps)}) of ${sorted.join(', ')}\n`,
     );
     expect(writer.counts.new).toBeGreaterThan(100);
     const differences = await writer.differences(world.source);
