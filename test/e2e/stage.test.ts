@@ -59,33 +59,41 @@ const corrupt = (cost: string) =>
 const waitingFor = (what: string) =>
   world.until((status) => status.state === 'running' && status.waitingFor?.includes(what) === true, 120_000);
 
-test('an operator who takes a collection back holds the stage, through histories that begin anew', async () => {
-  expect((await world.causeway(['start', '--config', join(world.home, 'settings.json')])).code).toBe(0);
-  await world.until((status) => status.routing['sessions']?.percentage === 50, 120_000);
-  await cli('cutover', 'set', '20', '--collection', 'sessions');
-  const { waitingFor: why } = await waitingFor('fewer reads');
-  expect(why).toContain('(sessions 20 %). `causeway cutover set 50` sends them there');
-  await vi.waitFor(
-    async () =>
-      expect((await runsOf(`/cutover/${stage}`)).filter((is) => is === 'CONTINUED_AS_NEW').length).toBeGreaterThan(1),
-    { timeout: 120_000, interval: 1000 },
-  );
-  // What was moved before is not moved again, and the stage still knows what it waits for.
-  expect(await percentages('sessions')).toEqual([20]);
-  expect(await percentages('subscription_users')).toEqual([50]);
-  expect((await world.query()).waitingFor).toBe(why);
-});
+test(
+  'an operator who takes a collection back holds the stage, through histories that begin anew',
+  { timeout: 300_000 },
+  async () => {
+    expect((await world.causeway(['start', '--config', join(world.home, 'settings.json')])).code).toBe(0);
+    await world.until((status) => status.routing['sessions']?.percentage === 50, 120_000);
+    await cli('cutover', 'set', '20', '--collection', 'sessions');
+    const { waitingFor: why } = await waitingFor('fewer reads');
+    expect(why).toContain('(sessions 20 %). `causeway cutover set 50` sends them there');
+    await vi.waitFor(
+      async () =>
+        expect((await runsOf(`/cutover/${stage}`)).filter((is) => is === 'CONTINUED_AS_NEW').length).toBeGreaterThan(1),
+      { timeout: 120_000, interval: 1000 },
+    );
+    // What was moved before is not moved again, and the stage still knows what it waits for.
+    expect(await percentages('sessions')).toEqual([20]);
+    expect(await percentages('subscription_users')).toEqual([50]);
+    expect((await world.query()).waitingFor).toBe(why);
+  },
+);
 
-test('a stage that goes on in another history than it began in is stopped by a pause, and goes on as it was', async () => {
-  await cli('pause');
-  await world.until((status) => status.state === 'paused', 20_000);
-  expect(await runsOf(`/cutover/${stage}`)).not.toContain('RUNNING');
-  await cli('resume');
-  await waitingFor('fewer reads');
-  expect(await percentages('sessions')).toEqual([20]);
-});
+test(
+  'a stage that goes on in another history than it began in is stopped by a pause, and goes on as it was',
+  { timeout: 300_000 },
+  async () => {
+    await cli('pause');
+    await world.until((status) => status.state === 'paused', 60_000);
+    expect(await runsOf(`/cutover/${stage}`)).not.toContain('RUNNING');
+    await cli('resume');
+    await waitingFor('fewer reads');
+    expect(await percentages('sessions')).toEqual([20]);
+  },
+);
 
-test('a planned way back waits for its approval, and then goes one stage back', async () => {
+test('a planned way back waits for its approval, and then goes one stage back', { timeout: 300_000 }, async () => {
   await corrupt('cost + 1');
   await waitingFor('"rollback"');
   expect(await percentages('token_usage')).toEqual([50]);
@@ -96,16 +104,20 @@ test('a planned way back waits for its approval, and then goes one stage back', 
   expect(await percentages('token_usage')).toEqual([0]);
 });
 
-test('a stage that is ended all the same is asked what it was to show: a validation that fails takes it back', async () => {
-  await cli('retry');
-  await waitingFor('"rollback"');
-  await cli('cutover', 'advance');
-  const status = await world.until((one) => one.state === 'parked', 120_000);
-  expect(status.lastError!.message).toContain('sample_validation');
-  expect(await percentages('token_usage')).toEqual([0]);
-});
+test(
+  'a stage that is ended all the same is asked what it was to show: a validation that fails takes it back',
+  { timeout: 300_000 },
+  async () => {
+    await cli('retry');
+    await waitingFor('"rollback"');
+    await cli('cutover', 'advance');
+    const status = await world.until((one) => one.state === 'parked', 120_000);
+    expect(status.lastError!.message).toContain('sample_validation');
+    expect(await percentages('token_usage')).toEqual([0]);
+  },
+);
 
-test('when it is mended the stage passes, with its measurement and its validation', async () => {
+test('when it is mended the stage passes, with its measurement and its validation', { timeout: 300_000 }, async () => {
   await corrupt('cost - 1');
   // The gate asks for a validation that passed.
   await cli('validate');
