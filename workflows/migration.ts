@@ -7,6 +7,7 @@ import {
   getExternalWorkflowHandle,
   workflowInfo,
 } from '@temporalio/workflow';
+import { retreatFrom } from '../core/cutover.ts';
 import { failures } from '../core/failures.ts';
 import { begin, isOver, statusOf, type MigrationState } from '../core/state.ts';
 import { after, stepsBackTo, writeAhead, type Phase, type UndoStep } from '../core/story.ts';
@@ -153,9 +154,9 @@ async function flee(state: MigrationState, desk: Desk, input: MigrationInput): P
   desk.emergency = undefined;
   desk.paused = false;
   decide(state, 'rollback, immediate', reason);
-  const to = { stage: 0, percentage: 0, writes: 'dual_write' as const, immediate: true };
-  await undo(state, desk, [{ undo: 'cutover', to }], input);
-  state.stage = 0;
+  const { stage, standing } = retreatFrom(input.settings.stages, state.stage, 'immediate');
+  await undo(state, desk, [{ undo: 'cutover', to: { stage, ...standing, immediate: true } }], input);
+  state.stage = stage;
   state.override = false;
   const message = `All traffic went back to the old system: ${reason}.`;
   state.lastError = { phase: state.phase, type: 'StageFailed', message, advice: failures.StageFailed.advice };

@@ -11,7 +11,7 @@ import type { TableTarget } from '../../stores/postgres/target.ts';
 import { enrolledIn } from '../outside.ts';
 import { recordAudit } from '../record.ts';
 import type { Resources } from '../resources.ts';
-import { disarmReverse } from '../reverse/arm.ts';
+import { disarmReverse, patienceMs } from '../reverse/arm.ts';
 import type { Saved } from './save.ts';
 
 export const retiredName = (collection: string): string => `${collection}_retired`;
@@ -78,8 +78,7 @@ async function dropSourceId({ postgres }: Resources, target: TableTarget): Promi
       [target.name],
     );
     if (rowCount === 0) return false;
-    // As where the way back is armed: the application's transactions come first, and are never ended for it.
-    await client.query('set local lock_timeout = 500');
+    await client.query(`set local lock_timeout = ${patienceMs}`);
     const table = name(target.name);
     await client.query(`alter table ${table} drop column source_id cascade`);
     if (target.time) await client.query(`alter table ${table} add primary key (id, ${name(target.time)})`);

@@ -18,7 +18,7 @@ const truncateTrigger = 'causeway_no_truncate';
  * Many tables are locked in one transaction, and the application's may hold one and want another. Shorter than PostgreSQL waits before it looks for
  * a deadlock (1 s), so that it is never the application's that is ended; and nobody queues behind us for longer, ms.
  */
-const patienceMs = 500;
+export const patienceMs = 500;
 
 /** How documents are read; kept with the anchor, so that whoever goes back later reads them the same way. */
 export interface ReverseSettings {

@@ -45,6 +45,7 @@ const often = { times: 20, thenEveryMs: 5 * 60_000 };
 
 /** null where PostgreSQL does not answer: nobody waits for it long, because nothing else is heard meanwhile. */
 export const routesNow = async () => (await showing.routesNow().catch(unlessCancelled)) ?? null;
+
 /** Ends when the time is over and the last decision was to go on; a decision to hold keeps the stage where it is, and so does an operator. */
 export const soak = (options: SoakOptions): Promise<StageOutcome> => new Soak(options).run();
 
