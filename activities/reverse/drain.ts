@@ -5,12 +5,36 @@ import { KnownFailure } from '../../core/failures.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { clusterTimeOf } from '../../stores/mongodb/source.ts';
 import { writeBackGuard } from '../../stores/mongodb/write-back.ts';
-import { query } from '../../stores/postgres/connection.ts';
+import { inTransaction, query } from '../../stores/postgres/connection.ts';
+import { feedsOf } from '../apply.ts';
 import { comingTogether } from '../capture/caught-up.ts';
+import { markFiles } from '../capture/lane.ts';
 import type { Resources } from '../resources.ts';
 import { pause, type Fence } from './fence.ts';
 
 const pollMs = 5;
+
+/**
+ * Whoever has to do something behind the fence lives. One that has just died is missed after seconds only, by those who wait for it; a lane that has
+ * nothing to do is waited for by nobody. To be called before the fence, followed by `drainForward`, which waits for the files that are marked here.
+ */
+export async function awaitWorkers(resources: Resources, fence: Pick<Fence, 'until'>): Promise<void> {
+  const { postgres } = resources;
+  const all = new Set([...(await feedsOf(resources)).values()].map((feed) => feed.mapping.collection));
+  const [now] = await query<{ at: string }>(postgres, 'reading the clock', 'select clock_timestamp()::text as at');
+  await inTransaction(postgres, 'asking for the files', (client) => markFiles(client, resources, all));
+  for (;;) {
+    const silent = await query<{ lane: number }>(
+      postgres,
+      'looking who serves the lanes',
+      `select lane from migration_control.capture_position p where not exists (
+         select 1 from migration_control.capture_workers w where w.holder = p.holder and w.seen_at > $1::timestamptz) order by lane`,
+      [now!.at],
+    );
+    if (silent.length === 0) return;
+    await pause(fence, `no worker serves lane ${silent.map((row) => row.lane).join(', ')} of change capture`, 100);
+  }
+}
 
 /** Everything written to the old system before now stands in the targets. */
 export async function drainForward(resources: Resources, fence: Pick<Fence, 'until'>): Promise<void> {
@@ -39,21 +63,30 @@ const nudge = (db: Resources['source']['db']): Promise<unknown> =>
       .updateOne({ _id: 'fence' }, { $inc: { n: 1 } }, { upsert: true, bypassDocumentValidation: true }),
   );
 
-/** The old system has what the new one has noted for `collections`, but for `left` changes. Throws SwitchRefused after `until` (`performance.now()`). */
+/**
+ * The old system has what the new one had noted for `collections` when this was called, and of what came since all but `left` changes. Throws
+ * SwitchRefused after `until` (`performance.now()`).
+ */
 export async function drainBack(
   { postgres }: Resources,
   collections: readonly string[],
   until: number,
   left: number,
 ): Promise<void> {
+  const [before] = await query<{ last: string }>(
+    postgres,
+    'looking how far the way back has to come',
+    'select coalesce(max(id), 0) as last from migration_control.outbox where mapping = any($1)',
+    [collections],
+  );
   for (;;) {
-    const [row] = await query<{ waiting: string }>(
+    const [row] = await query<{ waiting: string; first: string | null }>(
       postgres,
       'waiting for the way back',
-      'select count(*) as waiting from migration_control.outbox where mapping = any($1)',
+      'select count(*) as waiting, min(id) as first from migration_control.outbox where mapping = any($1)',
       [collections],
     );
-    if (Number(row!.waiting) <= left) return;
+    if (Number(row!.waiting) <= left && !(row!.first !== null && BigInt(row!.first) <= BigInt(before!.last))) return;
     if (performance.now() > until)
       throw new KnownFailure(
         'SwitchRefused',

@@ -69,8 +69,8 @@ export async function awaitRouters({ postgres }: Resources, fence: Fence): Promi
 }
 
 /** Until the fence is nearly over, or, before there is one, the time that may be waited for it. */
-export async function pause({ until }: Pick<Fence, 'until'>, why: string): Promise<void> {
+export async function pause({ until }: Pick<Fence, 'until'>, why: string, ms = pollMs): Promise<void> {
   if (performance.now() + afterwardsMs > until)
     throw new KnownFailure('SwitchRefused', `The writes could not be moved in time: ${why}. Nothing was moved.`);
-  await sleep(pollMs);
+  await sleep(ms);
 }

@@ -11,7 +11,7 @@ import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
 import { close, reopen, type Closed } from './closing.ts';
 import { differs } from './validate.ts';
-import { drainBack, drainForward, drainTargetStream, markLeftover, markUnread } from './drain.ts';
+import { awaitWorkers, drainBack, drainForward, drainTargetStream, markLeftover, markUnread } from './drain.ts';
 import { awaitRouters, lowerFence, raiseFence, type Fence } from './fence.ts';
 
 export interface SwitchOrder {
@@ -70,7 +70,9 @@ export async function switchToNew(resources: Resources, order: SwitchOrder): Pro
   if (due.length === 0) return { ...(await nothingMoved(resources)), ...(await close(resources, sources)) };
   // An attempt that died may have closed them; its fence has passed, or will, and the old system still is authoritative.
   await reopen(resources, sources);
-  await drainForward(resources, beforeFence(60_000));
+  const near = beforeFence(60_000);
+  await awaitWorkers(resources, near);
+  await drainForward(resources, near);
   const fence = await raiseFence(resources, due, order.fenceMs);
   killPoint('switch.after-fence');
   const watch = new Stopwatch();
