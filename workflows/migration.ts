@@ -5,6 +5,7 @@ import {
   continueAsNew,
   executeChild,
   getExternalWorkflowHandle,
+  patched,
   workflowInfo,
 } from '@temporalio/workflow';
 import { retreatFrom } from '../core/cutover.ts';
@@ -27,6 +28,9 @@ import { report } from './lib/report.ts';
 import { runPhase } from './phases/index.ts';
 import { control, routing } from './proxies.ts';
 
+/** Histories from before a pause was an occasion to begin anew replay as they were. */
+const renewsAfterPause = 'renews-after-pause';
+
 const now = (): string => new Date().toISOString();
 
 /** Never fails: a step that cannot go on parks and says what to do, or is undone. Ends when it is done, aborted, or rolled back. */
@@ -37,25 +41,33 @@ export async function migration(input: MigrationInput, saved?: MigrationState): 
 
   while (!isOver(state.state)) {
     report(state);
-    await pauseIfAsked(state, desk);
+    const paused = await pauseIfAsked(state, desk);
+    if (paused && isFull() && patched(renewsAfterPause)) await renew(state, desk, input);
     await waitForRepair(state, desk);
     if (desk.emergency) await flee(state, desk, input);
     else if (desk.abort || desk.rollback) await goBack(state, desk, input);
     else await goOn(state, desk, input);
-    if (!isOver(state.state) && workflowInfo().continueAsNewSuggested && (await quiet(desk))) {
-      await continueAsNew<typeof migration>(input, { ...state, runs: state.runs + 1 });
-    }
+    if (!isOver(state.state) && isFull()) await renew(state, desk, input);
   }
   report(state);
   await condition(allHandlersFinished);
   return statusOf(state);
 }
 
-async function pauseIfAsked(state: MigrationState, desk: Desk): Promise<void> {
-  if (!desk.paused) return;
+const isFull = (): boolean => workflowInfo().continueAsNewSuggested;
+
+/** Goes on in a new history, unless an order is waiting that this one has to obey first. */
+async function renew(state: MigrationState, desk: Desk, input: MigrationInput): Promise<void> {
+  if (await quiet(desk)) await continueAsNew<typeof migration>(input, { ...state, runs: state.runs + 1 });
+}
+
+/** Whether there was a pause. */
+async function pauseIfAsked(state: MigrationState, desk: Desk): Promise<boolean> {
+  if (!desk.paused) return false;
   enter(state, 'paused', 'resume');
   await condition(() => !desk.paused || wantsBack(desk));
   enter(state, 'running', null);
+  return true;
 }
 
 /** While change capture has a gap nothing goes on: what is in the targets is no longer known to be what the source has. */
@@ -286,8 +298,8 @@ function decide(state: MigrationState, decision: string, reason: string): void {
   void control.recordAudit('decision', { decision, reason }).catch(() => undefined);
 }
 
-/** Renewal waits until no order is pending and no handler is running. */
+/** Renewal waits until no handler is running; one that waits for a pause only ends with it. */
 async function quiet(desk: Desk): Promise<boolean> {
-  await condition(allHandlersFinished);
+  await condition(() => allHandlersFinished() || wantsOut(desk));
   return !wantsOut(desk) && desk.cutovers.length + desk.approvals.length + desk.advances + desk.incidents.length === 0;
 }
