@@ -117,12 +117,12 @@ type Optional =
 export type MappingDefinition = Omit<Mapping, Optional> & Partial<Pick<Mapping, Optional>>;
 
 /** Fills in what a simple mapping may leave out. */
-export const defineMapping = (definition: MappingDefinition): Mapping => ({
+export const defineMapping = ({ otherNames = {}, back = {}, ...definition }: MappingDefinition): Mapping => ({
   aliases: [],
-  otherNames: {},
+  otherNames: byName(otherNames),
   after: [],
   unique: [],
-  back: {},
+  back: Object.fromEntries(Object.entries(back).map(([key, its]) => [key, isTable(its) ? byName(its) : its])),
   rules: [],
   references: [],
   values: [],
@@ -134,3 +134,9 @@ export const defineMapping = (definition: MappingDefinition): Mapping => ({
   skip: () => undefined,
   ...definition,
 });
+
+/** What is asked by the names of a document's fields: `constructor` and `__proto__` are names like any other there. */
+const byName = <T extends object>(table: T): T => Object.assign(Object.create(null) as T, table);
+
+const isTable = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);

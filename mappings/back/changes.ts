@@ -45,7 +45,7 @@ export function originalsOf(mapping: Mapping, content: Outcome): Readonly<Record
       const kept = (one as Document)[keptColumn] as { [notesKey]?: { original?: Record<string, unknown> } } | null;
       if (target.store === 'postgres' && kept?.[notesKey]?.original) found.push(kept[notesKey].original);
     }
-  return Object.assign({}, ...found) as Record<string, unknown>;
+  return Object.fromEntries(found.flatMap((one) => Object.entries(one)));
 }
 
 class Fields {

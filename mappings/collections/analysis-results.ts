@@ -7,6 +7,7 @@ import { archived, unarchived } from '../fields/archive.ts';
 import { actionLike, actions, confidenceLike, readAction, readConfidence, readPrice } from '../fields/decision.ts';
 import { depthLike, researchDepth } from '../fields/depth.ts';
 import { readInstant, zoneOffset } from '../fields/instant.ts';
+import { setOwn } from '../fields/json.ts';
 import { isMarker } from '../fields/marker.ts';
 import {
   keptOf,
@@ -175,7 +176,7 @@ export default defineMapping({
     };
     if (document['analysts'] !== undefined && !Array.isArray(document['analysts']))
       rest['analysts'] = document['analysts'];
-    for (const field in document) if (!placed.has(field)) rest[field] = document[field];
+    for (const field in document) if (!placed.has(field)) setOwn(rest, field, document[field]);
     const kept = Object.entries(notes.residual()?.['original'] ?? {}).map(([k, v]) => ({ k, v }));
     if (kept.length > 0) rest['original'] = kept;
     const residual = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));

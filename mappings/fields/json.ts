@@ -20,13 +20,13 @@ export function toJson(value: unknown, path: string, notes: Notes): unknown {
   if (isBsonScalar(value)) return EJSON.serialize({ v: value }, { relaxed: false })['v'];
   const result: Record<string, unknown> = {};
   for (const [key, inner] of Object.entries(value as object)) {
-    define(result, plainText(key, `${path}.${key}`, notes), toJson(inner, `${path}.${key}`, notes));
+    setOwn(result, plainText(key, `${path}.${key}`, notes), toJson(inner, `${path}.${key}`, notes));
   }
   return result;
 }
 
-/** Assigns even `__proto__` as an own property. */
-function define(target: Record<string, unknown>, key: string, value: unknown): void {
+/** Assigns even `__proto__` as an own property: a document may have a field of that name. */
+export function setOwn(target: Record<string, unknown>, key: string, value: unknown): void {
   if (key === '__proto__')
     Object.defineProperty(target, key, { value, enumerable: true, configurable: true, writable: true });
   else target[key] = value;

@@ -1,7 +1,7 @@
 // The jsonb column that holds what has no column of its own: nothing of a document is dropped.
 import type { Document } from '../mapping.ts';
 import type { Notes } from '../notes.ts';
-import { isBsonScalar, toJson } from './json.ts';
+import { isBsonScalar, setOwn, toJson } from './json.ts';
 import { cleanText } from './text.ts';
 
 /**
@@ -19,14 +19,14 @@ export function residual(
   if (own !== undefined && !columns.has('metadata')) {
     const json = toJson(own, 'metadata', notes);
     if (json !== null && typeof json === 'object' && !Array.isArray(json) && !isBsonScalar(own))
-      Object.assign(result, json);
+      for (const [key, value] of Object.entries(json)) setOwn(result, key, value);
     else result['metadata'] = json;
   }
   const clashes: Record<string, unknown> = {};
   for (const key in document) {
     if (key === 'metadata' || key === '_id' || columns.has(key)) continue;
     const into = Object.hasOwn(result, key) || key === '_causeway' ? clashes : result;
-    into[cleanText(key, key, notes)] = toJson(document[key], key, notes);
+    setOwn(into, cleanText(key, key, notes), toJson(document[key], key, notes));
   }
   for (const tag in tags) if (tags[tag] !== undefined && tags[tag] !== false) result[tag] = tags[tag];
   const kept = notes.residual();

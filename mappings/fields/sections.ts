@@ -1,6 +1,7 @@
 // The parts of an analysis, from wherever a version of the application put them, as one list of { name, content }.
 import type { Change } from '../back/declaration.ts';
 import type { Notes } from '../notes.ts';
+import { setOwn } from './json.ts';
 import { cleanText } from './text.ts';
 
 export interface Section {
@@ -89,7 +90,7 @@ export function textsOf(
   const rest: Record<string, unknown> = {};
   for (const [name, content] of entries) {
     if (typeof content === 'string') sections.push({ name, content: cleanText(content, `${path}.${name}`, notes) });
-    else rest[name] = content;
+    else setOwn(rest, name, content);
   }
   return { sections, rest: Object.keys(rest).length === 0 ? undefined : rest };
 }

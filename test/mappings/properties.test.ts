@@ -39,7 +39,7 @@ const scalar = fc.oneof(
   fc.uint8Array({ maxLength: 4 }).map((bytes) => new Binary(bytes)),
 );
 const key = fc.oneof(
-  fc.constantFrom('gpt-4.1', '$note', 'a b', '__proto__', 'metadata', '_causeway', 'key'),
+  fc.constantFrom('gpt-4.1', '$note', 'a b', '__proto__', 'constructor', 'metadata', '_causeway', 'key'),
   fc.string({ minLength: 1, maxLength: 6 }).filter((name) => !name.includes('\u0000')),
 );
 const value = fc.letrec((tie) => ({
@@ -111,20 +111,18 @@ describe.each([...(await loadMappings()).values()].map((mapping) => [mapping.col
       const marked = fc.record({
         of: fc.constantFrom(...clean),
         index: fc.nat(20),
-        field: fc.constantFrom('unknown', 'stock_code_x', 'note'),
+        field: fc.constantFrom('unknown', 'stock_code_x', 'note', '__proto__', 'constructor'),
+        within: fc.option(fc.constantFrom(...fields)),
       });
       fc.assert(
-        fc.property(marked, ({ of, index, field }) => {
-          const given = decode(
-            serialize({
-              ...of.make(index % of.plan.count).document,
-              [field]: { deep: ['mark-7f3a', new Double(2.5)] },
-            }),
-          );
+        fc.property(marked, ({ of, index, field, within }) => {
+          const added = { [field]: { deep: ['mark-7f3a', new Double(2.5)] } };
+          const { document } = of.make(index % of.plan.count);
+          const given = decode(serialize({ ...document, ...(within === null ? added : { [within]: added }) }));
           const result = transformDocument(mapping, given, settings);
           if (result.state === 'loaded') expect(EJSON.stringify(result.outcome)).toContain('mark-7f3a');
         }),
-        { numRuns: 60 },
+        { numRuns: 300 },
       );
     });
   },

@@ -38,13 +38,24 @@ const shapes = Object.entries(
 );
 const seeded = generators({ documents: 3000, dirty: 0.5, seed: 11 });
 
-/** Every document of the seed, dirty ones too, and every example: those that load, as bytes. */
+/** A field whose name is special to JavaScript alone, at the top or within another. */
+const peculiar = (document: Document, within: string | undefined): Document => {
+  const added = { ['__proto__']: new Date(0), constructor: 'x' };
+  return {
+    ...document,
+    ...(within === undefined ? added : { [within]: { ...(document[within] as object), ...added } }),
+  };
+};
+
+/** Every document of the seed, dirty ones too, and every example, some with peculiar fields: those that load, as bytes. */
 function documentsOf(mapping: Mapping): Uint8Array[] {
   const made = seeded
     .filter((one) => one.shape.mapping === mapping.collection)
     .flatMap((one) => Array.from({ length: one.plan.count }, (_, i) => one.make(i).document));
   const examples = shapes.filter(([name]) => [mapping.collection, ...mapping.aliases].includes(name));
-  return [...examples.flatMap(([, documents]) => documents), ...made]
+  const few = made.filter((_, i) => i % 40 === 0);
+  const odd = [undefined, 'metadata', 'reports', 'state'].flatMap((within) => few.map((one) => peculiar(one, within)));
+  return [...examples.flatMap(([, documents]) => documents), ...made, ...odd]
     .map((document) => serialize(document))
     .filter((bytes) => contentOf(mapping, bytes, settings) !== undefined);
 }

@@ -20,7 +20,7 @@ let resources: Resources;
 let feeds: Map<string, Feed>;
 const old = new Map<string, Map<string, Uint8Array>>();
 
-/** Copies of every example document, each an `_id` and unique values of its own. */
+/** Copies of every example document, each an `_id` and unique values of its own, some with fields whose names are special to JavaScript. */
 async function addExamples(copies: number): Promise<void> {
   // The same id in two source collections of one mapping: only one of them has rows.
   const shared = new ObjectId();
@@ -34,8 +34,9 @@ async function addExamples(copies: number): Promise<void> {
           field,
           field === 'email' ? `${i}.${name}.${example[field]}` : `${example[field]} ${name} ${i}`,
         ]);
+        const peculiar = i % 10 === 1 && { ['__proto__']: { at: new Date(0) }, constructor: 'x' };
         const isShared = i === 0 && example === examples[0] && name.endsWith('sessions');
-        return { ...example, _id: isShared ? shared : new ObjectId(), ...Object.fromEntries(changed) };
+        return { ...example, ...peculiar, _id: isShared ? shared : new ObjectId(), ...Object.fromEntries(changed) };
       }),
     ).flat();
     await world.source.collection(name).insertMany(documents);
@@ -100,6 +101,11 @@ test(
     expect(documents).toBeGreaterThan(10_000);
   },
 );
+
+test('what was loaded is found equal by the verification', { timeout: 120_000 }, async () => {
+  const { code, stdout, stderr } = await world.causeway(['verify', '--json']);
+  expect(code, stdout + stderr).toBe(0);
+});
 
 test('without the old documents they are built from what was kept', { timeout: 400_000 }, async () => {
   const report: Record<string, string> = {};
