@@ -173,9 +173,8 @@ export default defineMapping({
       reports: reports.rest,
       state: state.rest ?? emptyState(document['state']),
       decision: undecided,
+      analysts: Array.isArray(document['analysts']) ? undefined : document['analysts'],
     };
-    if (document['analysts'] !== undefined && !Array.isArray(document['analysts']))
-      rest['analysts'] = document['analysts'];
     for (const field in document) if (!placed.has(field)) setOwn(rest, field, document[field]);
     const kept = Object.entries(notes.residual()?.['original'] ?? {}).map(([k, v]) => ({ k, v }));
     if (kept.length > 0) rest['original'] = kept;
