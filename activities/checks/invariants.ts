@@ -3,6 +3,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { from as copyFrom } from 'pg-copy-streams';
 import type pg from 'pg';
+import { shownUpTo } from '../../control/capture.ts';
 import { idFromSourceId, sourceId } from '../../core/identity.ts';
 import { Quarantined } from '../../core/quarantine.ts';
 import type { Invariant, Mapping } from '../../mappings/mapping.ts';
@@ -59,7 +60,8 @@ export async function holdsInvariant(
   const there = new Set(await collectionNames(resources.source.db));
   const present = feeds.filter(({ source }) => there.has(source));
   const linesOf = lineMaker(mapping, target, order);
-  let cut = await clusterTimeOf(resources.source.db);
+  // Not the server's own time: a transaction that is about to commit may be older than that, and missing in the read.
+  let cut = (await shownUpTo(resources.postgres)) ?? (await clusterTimeOf(resources.source.db));
   return inTransaction(resources.postgres, `checking ${invariant.name}`, async (client) => {
     const types = Object.entries(target.columns).map(([column, its]) => `${name(column)} ${its.type}`);
     await client.query(

@@ -33,10 +33,12 @@ afterAll(async () => {
 
 const until = (mode: string) =>
   vi.waitFor(
-    async () =>
-      expect(await world.rows('select distinct write_mode from migration_control.routing')).toEqual([
-        { write_mode: mode },
-      ]),
+    async () => {
+      const modes = await world.rows('select distinct write_mode from migration_control.routing');
+      // What is waited for says more than that it did not come.
+      const { phase, state, lastError } = await world.query();
+      expect({ modes, phase, state, lastError }).toMatchObject({ modes: [{ write_mode: mode }] });
+    },
     { timeout: 150_000, interval: 50 },
   );
 
