@@ -1,11 +1,10 @@
 // Sample comparison: random documents of the source, transformed anew, against what stands in the targets.
-import { idFromSourceId } from '../core/identity.ts';
 import { weigh } from '../stores/mongodb/ranges.ts';
-import { readDocuments, sampleOf } from '../stores/mongodb/source.ts';
+import { sampleOf } from '../stores/mongodb/source.ts';
 import { query } from '../stores/postgres/connection.ts';
 import { atOnce, bytesAtOnce, compareBatch, type Finding } from './compare.ts';
 import { mappingOf, type Resources } from './resources.ts';
-import { caughtUp, untilSettled } from './settled.ts';
+import { caughtUp, lookOnceMore, untilSettled } from './settled.ts';
 import type { CheckResult, ValidationOrder } from './validate.ts';
 
 /** What differs when capture has passed its read differs; the other looks are for what had changed by then. */
@@ -24,7 +23,7 @@ export async function compareSample(
     'select id, source from migration_control.collections where mapping = $1 order by id',
     [order.collection],
   );
-  const { client, db } = resources.source;
+  const { db } = resources.source;
   const findings: Finding[] = [];
   let total = 0;
   let matches = 0;
@@ -55,17 +54,14 @@ export async function compareSample(
       if (batch.length >= atOnce || bytes >= bytesAtOnce) await compare();
     }
     if (batch.length > 0) await compare();
-    let changing = new Set<string>();
+    let changing: ReadonlySet<string> = new Set();
     const again = async (suspected: readonly Finding[]) => {
-      const ids = suspected.map((one) => one.record_id);
-      const { version, documents: raws } = await readDocuments(client, db, source, ids.map(idFromSourceId));
-      // What was read is what the targets must hold when capture has passed the read, unless the ledger has a newer one by then.
-      await caughtUp(resources, heartbeat, version.toString());
-      const differing = (await compareBatch(resources, mapping, id, [...raws.values()], order.transform)).filter(
-        (one) => one.status !== 'match',
-      );
-      changing = await newerThan(resources, id, version, differing);
-      return differing;
+      const keys = suspected.map((one) => one.record_id);
+      // Without capture nothing is under way, and nothing is waited for.
+      const passed = async (version?: string) => (await caughtUp(resources, heartbeat, version), true);
+      const look = (await lookOnceMore(resources, mapping, { id, source }, keys, order.transform, passed))!;
+      changing = look.changing;
+      return look.differing;
     };
     const differing = await untilSettled(resources, suspects, again, heartbeat, 1000, enoughLooks);
     const left = differing.filter((one) => !changing.has(one.record_id));
@@ -84,20 +80,4 @@ export async function compareSample(
     sample_details: findings,
   };
   return { status: matches === total ? 'passed' : 'failed', details };
-}
-
-/** Documents of which the ledger holds a newer version than was read. */
-async function newerThan(
-  resources: Resources,
-  collectionId: number,
-  version: bigint,
-  findings: readonly Finding[],
-): Promise<Set<string>> {
-  const rows = await query<{ source_id: string }>(
-    resources.postgres,
-    'reading the ledger',
-    'select source_id from migration_control.ledger where collection_id = $1 and source_id = any($2) and version > $3',
-    [collectionId, findings.map((one) => one.record_id), version.toString()],
-  );
-  return new Set(rows.map((row) => row.source_id));
 }

@@ -13,7 +13,7 @@ import { atOnce, bytesAtOnce, compareBatch, type Finding } from '../compare.ts';
 import { catchingUp } from '../capture/caught-up.ts';
 import type { Resources } from '../resources.ts';
 import { digestOf } from '../shape.ts';
-import { nowAtSource } from '../settled.ts';
+import { lookOnceMore, nowAtSource } from '../settled.ts';
 import type { Enrolled, LedgerKey } from './keys.ts';
 import { deficit, sweep } from './sweep.ts';
 
@@ -116,15 +116,21 @@ async function differingOf(
   const { differing: suspects, evicted } = await compare(ids);
   if (suspects.length === 0) return { differing: [], evicted };
   const { differing: again } = await compare(suspects.map(({ finding }) => finding.record_id));
-  const sure = again.filter((found) => found.settled);
+  const sure = again.filter((found) => found.settled).map((found) => found.finding);
   const rest = again.filter((found) => !found.settled).map((found) => found.finding.record_id);
   // Not applied yet, or waiting for a row it refers to: only what capture has passed and not mended counts.
-  const left = rest.length > 0 && (await caughtUp(resources, heartbeat)) ? (await compare(rest)).differing : [];
-  return { differing: [...sure, ...left].map((found) => found.finding), evicted };
+  const passed = (version?: string) => caughtUp(resources, heartbeat, version);
+  const left: Finding[] = [];
+  for (const some of await inBatches(resources, one, rest)) {
+    const look = await lookOnceMore(resources, mapping, one, some, transform, passed);
+    if (!look) break;
+    left.push(...look.differing.filter((finding) => !look.changing.has(finding.record_id)));
+  }
+  return { differing: [...sure, ...left], evicted };
 }
 
-async function caughtUp(resources: Resources, heartbeat: () => void): Promise<boolean> {
-  const version = await nowAtSource(resources);
+async function caughtUp(resources: Resources, heartbeat: () => void, asked?: string): Promise<boolean> {
+  const version = asked ?? (await nowAtSource(resources));
   const isCaughtUp = catchingUp(resources, version);
   for (const until = Date.now() + patienceMs; Date.now() < until; await sleep(100)) {
     heartbeat();
@@ -149,21 +155,18 @@ async function compareKeys(
   heartbeat: () => void,
 ): Promise<{ readonly differing: Compared[]; readonly evicted: number }> {
   const { client, db } = resources.source;
-  const { averageBytes } = await weigh(db, one.source);
-  const size = Math.max(1, Math.min(atOnce, Math.floor(bytesAtOnce / Math.max(1, averageBytes))));
   const references = referenceColumns(mapping);
   const differing: Compared[] = [];
   let evicted = 0;
-  for (let i = 0; i < ids.length; i += size) {
+  for (const some of await inBatches(resources, one, ids)) {
     heartbeat();
-    const some = ids.slice(i, i + size).map(idFromSourceId);
-    const { documents } = await readDocuments(client, db, one.source, some);
+    const { documents } = await readDocuments(client, db, one.source, some.map(idFromSourceId));
     const before = await appliedOf(resources, one, documents);
     const findings = await compareBatch(resources, mapping, one.id, [...documents.values()], transform);
     for (const finding of findings) evicted += finding.evicted ?? 0;
     const odd = findings.filter((finding) => finding.status !== 'match');
     if (odd.length === 0) continue;
-    const after = await appliedOf(resources, one, documents);
+    const after = await appliedOf(resources, one, documents, { atRest: true });
     for (const finding of odd) {
       const id = finding.record_id;
       const refers = (finding.differs ?? []).some((place) => references.has(place));
@@ -171,6 +174,13 @@ async function compareKeys(
     }
   }
   return { differing, evicted };
+}
+
+async function inBatches(resources: Resources, { source }: Enrolled, ids: readonly string[]): Promise<string[][]> {
+  if (ids.length === 0) return [];
+  const { averageBytes } = await weigh(resources.source.db, source);
+  const size = Math.max(1, Math.min(atOnce, Math.floor(bytesAtOnce / Math.max(1, averageBytes))));
+  return Array.from({ length: Math.ceil(ids.length / size) }, (_, i) => ids.slice(i * size, (i + 1) * size));
 }
 
 /** Columns that follow another row: it may have come or gone a moment ago. */
@@ -183,16 +193,21 @@ const referenceColumns = (mapping: Mapping): Set<string> =>
       ),
   );
 
-/** Of `documents`, those of which the ledger says that this very image has been applied. */
+/**
+ * Of `documents`, those of which the ledger says that this very image has been applied. `atRest`: none that a transaction is changing, which holds
+ * the ledger's row locked and may have written to other stores already.
+ */
 async function appliedOf(
   resources: Resources,
   { id }: Enrolled,
   documents: ReadonlyMap<string, Uint8Array>,
+  { atRest } = { atRest: false },
 ): Promise<Set<string>> {
   const rows = await query<{ source_id: string; source_digest: string }>(
     resources.postgres,
     'reading the ledger',
-    `select source_id, source_digest from migration_control.ledger where collection_id = $1 and source_id = any($2) and state = 'l' and not deleted`,
+    `select source_id, source_digest from migration_control.ledger where collection_id = $1 and source_id = any($2) and state = 'l' and not deleted
+     ${atRest ? 'for share skip locked' : ''}`,
     [id, [...documents.keys()]],
   );
   return new Set(
