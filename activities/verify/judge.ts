@@ -136,6 +136,13 @@ async function compareAgain(
   const weight = [...documents.values()].reduce((sum, bytes) => sum + bytes.byteLength, 0);
   const averageBytes = weight / Math.max(1, documents.size);
   const outside = await compareOutside(verifier, ground, [...images.values()], averageBytes, unwanted);
+  if (wait && outside.findings.size > 0) {
+    // Other stores are written before the ledger commits: a newer version that was seen there stands in it only after this.
+    if (!(await passed(verifier, await sourceNow(resources))))
+      return suspects.map((one) => [one, { is: 'open', changed: false }]);
+    for (const id of await writtenSince(verifier, ground, held, [...outside.findings.keys()]))
+      moving.set(id, 'written');
+  }
 
   const verdicts: Verdicts = [];
   for (const suspect of suspects) {
@@ -185,6 +192,24 @@ async function readHeld(verifier: Verifier, ground: Ground, ids: readonly string
       unresolved: new Set(unresolved.map((row) => row.source_id)),
     };
   });
+}
+
+/** Of `ids`, those of which the ledger holds another version by now. */
+async function writtenSince(
+  { resources }: Verifier,
+  ground: Ground,
+  held: Held,
+  ids: readonly string[],
+): Promise<string[]> {
+  const rows = await query<{ source_id: string; version: string }>(
+    resources.postgres,
+    'looking at versions again',
+    'select source_id, version from migration_control.ledger where collection_id = $1 and source_id = any($2)',
+    [ground.collectionId, ids],
+  );
+  return rows
+    .filter((row) => row.version !== String(ownRow(held, ground, row.source_id)?.version))
+    .map((row) => row.source_id);
 }
 
 const ownRow = (held: Held, ground: Ground, id: string): LedgerRow | undefined =>

@@ -171,7 +171,7 @@ describe('validation', () => {
     expect(await statusOf('metadata', 'sample_validation')).toBe('passed');
   });
 
-  test('what changes all the time is no difference to the sample or to evidence, in any store, and hides none', async () => {
+  test('what changes all the time is no difference to sample, evidence or verification, and hides none', async () => {
     const loaded = (source: string, limit: number) =>
       world.rows<{ source_id: string }>(
         `select l.source_id from migration_control.ledger l join migration_control.collections c on c.id = l.collection_id
@@ -224,6 +224,8 @@ describe('validation', () => {
         expect(await check('analysis_results', 'sample_validation')).toMatchObject({ status: 'passed' });
         expect(await evidence()).toEqual([well, well]);
       }
+      const verified = await world.causeway(['verify', '--collection', 'analysis_results', '--json']);
+      expect(JSON.parse(verified.stdout)).toMatchObject({ different: 0 });
       await world.rows(`update users set full_name = 'corrupted' where source_id = $1`, [quiet]);
       expect(await evidence()).toEqual([well, { ...well, failed: 1, corrupted: 1 }]);
     } finally {
