@@ -39,10 +39,10 @@ const until = (mode: string) =>
       const { phase, state, lastError } = await world.query();
       expect({ modes, phase, state, lastError }).toMatchObject({ modes: [{ write_mode: mode }] });
     },
-    { timeout: 150_000, interval: 50 },
+    { timeout: 240_000, interval: 50 },
   );
 
-test('there and back, twice', { timeout: 500_000 }, async () => {
+test('there and back, twice', { timeout: 800_000 }, async () => {
   for (const forward of [['start', ...config()], ['retry']]) {
     const { code, stderr } = await world.causeway(forward);
     expect(code, stderr).toBe(0);
