@@ -3,15 +3,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { idFromSourceId } from '../../core/identity.ts';
 import { appliedVersion, type Suspect, type Verdict } from '../../control/verification.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
-import { inTransaction, name, query } from '../../stores/postgres/connection.ts';
+import { name, query } from '../../stores/postgres/connection.ts';
 import type { Reference, Row } from '../../stores/postgres/target.ts';
 import type { Resolve } from './canonical.ts';
 import { Expectation, type Expected, type Read } from './expected.ts';
 import { compareFiles } from './files.ts';
-import { groupBy } from './group.ts';
+import { ownedElsewhere, ownRow, readHeld, writtenSince, type Held } from './held.ts';
 import { nameDifferences } from './name.ts';
 import { compareOutside, type OutsideFinding } from './outside.ts';
-import { ledgerRows, rowItems, tablesOf, type Ground, type LedgerRow } from './read-back.ts';
+import { tablesOf, type Ground, type LedgerRow } from './read-back.ts';
 import { isMeant, resolverFor } from './references.ts';
 import { unexplained } from './target-only.ts';
 import { sourceNow, type Verifier } from './verifier.ts';
@@ -66,16 +66,6 @@ async function judgeKeys(verifier: Verifier, mapping: string, suspects: readonly
     suspect,
     left.has(suspect.id) ? { is: 'different', finding: 'extra', differs: [suspect.id] } : { is: 'equal' },
   ]);
-}
-
-/** What stands in PostgreSQL of some ids, at one moment. */
-interface Held {
-  readonly ledger: ReadonlyMap<string, readonly LedgerRow[]>;
-  readonly rows: ReadonlyMap<string, readonly string[]>;
-  /** Documents that are to be read again. */
-  readonly waiting: ReadonlySet<string>;
-  /** Documents that refer to a row which was not there when they were written; they are read again when it comes. */
-  readonly unresolved: ReadonlySet<string>;
 }
 
 /** Equal is equal at once; only what is not has to wait for capture, lest it be judged for being under way. */
@@ -162,68 +152,6 @@ async function compareAgain(
     verdicts.push([suspect, moves ? { is: 'open', changed: true } : verdict]);
   }
   return verdicts;
-}
-
-async function readHeld(verifier: Verifier, ground: Ground, ids: readonly string[], now: bigint): Promise<Held> {
-  const { mapping } = ground;
-  const siblings = verifier.grounds.filter((one) => one.mapping === mapping).map((one) => one.collectionId);
-  return inTransaction(verifier.resources.postgres, `looking at ${ground.source} again`, async (client) => {
-    await client.query('set transaction isolation level repeatable read, read only');
-    const ledger = await ledgerRows(client, siblings, ids, now);
-    const rows = await rowItems(client, mapping, ids);
-    const waiting = await query<{ source_id: string }>(
-      client,
-      'looking at what waits to be read again',
-      `select source_id from migration_control.redo where collection_id = any($2) and source_id = any($1) and reason <> 'lost key'`,
-      [ids, siblings],
-    );
-    const unresolved = await query<{ source_id: string }>(
-      client,
-      'looking at references that found no row',
-      'select distinct source_id from migration_control.unresolved where collection_id = $2 and source_id = any($1)',
-      [ids, ground.collectionId],
-    );
-    const items = new Map<string, string[]>();
-    for (const { source_id, item } of rows) items.set(source_id, [...(items.get(source_id) ?? []), item]);
-    return {
-      ledger: groupBy(ledger, (row) => row.source_id),
-      rows: items,
-      waiting: new Set(waiting.map((row) => row.source_id)),
-      unresolved: new Set(unresolved.map((row) => row.source_id)),
-    };
-  });
-}
-
-/** Of `ids`, those of which the ledger holds another version by now. */
-async function writtenSince(
-  { resources }: Verifier,
-  ground: Ground,
-  held: Held,
-  ids: readonly string[],
-): Promise<string[]> {
-  const rows = await query<{ source_id: string; version: string }>(
-    resources.postgres,
-    'looking at versions again',
-    'select source_id, version from migration_control.ledger where collection_id = $1 and source_id = any($2)',
-    [ground.collectionId, ids],
-  );
-  return rows
-    .filter((row) => row.version !== String(ownRow(held, ground, row.source_id)?.version))
-    .map((row) => row.source_id);
-}
-
-const ownRow = (held: Held, ground: Ground, id: string): LedgerRow | undefined =>
-  held.ledger.get(id)?.find((row) => row.collection_id === ground.collectionId);
-
-const isLoaded = (row: LedgerRow | undefined): boolean => row !== undefined && !row.deleted && row.state === 'l';
-
-/** Two source collections of a mapping may hold one id; its rows are the document's that is loaded. */
-function ownedElsewhere(held: Held, ground: Ground, id: string): boolean {
-  const rows = held.ledger.get(id) ?? [];
-  return (
-    !isLoaded(ownRow(held, ground, id)) &&
-    rows.some((row) => row.collection_id !== ground.collectionId && isLoaded(row))
-  );
 }
 
 /**
