@@ -27,8 +27,9 @@ export async function withTraffic(perSecond: number, work: () => Promise<unknown
     } finally {
       clearInterval(say);
       const totals = await legacy.stop();
-      const drained = await drain(resources);
+      // Only when nobody writes any more has everything arrived that is waited for: what is written to the new system comes to the old one later.
       const last = await application.stop();
+      const drained = await drain(resources);
       const old = await found(resources, application.written());
       print(await trafficReport(totals, last, drained, old));
       judge(drained, old);
