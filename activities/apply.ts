@@ -4,6 +4,7 @@ import type pg from 'pg';
 import { announceRead } from '../control/announced-keys.ts';
 import { enterStores } from '../control/checkpoints.ts';
 import { newestPerKey, type Version } from '../core/guard.ts';
+import { sameIdRule } from '../core/quarantine.ts';
 import type { Mapping, Outcome } from '../mappings/mapping.ts';
 import type { TransformSettings } from '../mappings/settings.ts';
 import { millisecondsOf } from '../stores/mongodb/source.ts';
@@ -228,7 +229,7 @@ function overtakenKeys(
 
 /** What to say of a document that keeps losing a unique value. */
 export function whyLost({ feed, set }: Found): Why {
-  if (set === sameIdSet) return { rule: 'source_id_unique', path: '_id', message: lostMessage('_id') };
+  if (set === sameIdSet) return { rule: sameIdRule, path: '_id', message: lostMessage('_id') };
   const rule = feed.mapping.unique[set]!;
   return { rule: rule.rule, path: rule.path, message: lostMessage(rule.path) };
 }

@@ -5,6 +5,7 @@ import { deserialize } from 'bson';
 import { from as copyFrom } from 'pg-copy-streams';
 import type pg from 'pg';
 import { sourceId } from '../core/identity.ts';
+import { sameIdRule } from '../core/quarantine.ts';
 import type { Mapping } from '../mappings/mapping.ts';
 import type { TransformSettings } from '../mappings/settings.ts';
 import { transformDocument, withFirstNames } from '../mappings/transform.ts';
@@ -19,7 +20,7 @@ export interface Loser {
   readonly path: string;
 }
 
-const sameId: Loser = { rule: 'source_id_unique', path: '_id' };
+const sameId: Loser = { rule: sameIdRule, path: '_id' };
 
 /**
  * Two passes: the same `_id` in two source collections of a mapping (the mapping's own name wins), then the mapping's unique rules.

@@ -18,6 +18,11 @@ export function quarantine(rule: string, path: string, message: string): never {
   throw new Quarantined(rule, path, message);
 }
 
+/** The rule of documents whose `_id` another source collection of their mapping has, with a document that is loaded. */
+export const sameIdRule = 'source_id_unique';
+/** The rule of documents that their own table refused. */
+export const refusedRule = 'target_refused';
+
 export interface QuarantineCount {
   readonly collection: string;
   /** Documents that the source has: loaded, quarantined and skipped. */

@@ -4,6 +4,7 @@ import type pg from 'pg';
 import { holdsLane, takeLane } from '../../control/capture.ts';
 import { markStale } from '../../control/stale-files.ts';
 import { KnownFailure } from '../../core/failures.ts';
+import { refusedRule } from '../../core/quarantine.ts';
 import { inTransaction, postgresFailure, query } from '../../stores/postgres/connection.ts';
 import type { Origin } from '../../stores/postgres/ledger.ts';
 import {
@@ -169,7 +170,7 @@ export async function applyPatiently(
       // Another writer took a unique value after this one had looked. Now that is seen, and the document waits as one that clashes does.
       if (failure.type === 'TargetConflict' && !raced)
         return applyPatiently(resources, client, changes, settings, lost, origin, late, true);
-      const why = { rule: 'target_refused', path: '', message: failure.message };
+      const why = { rule: refusedRule, path: '', message: failure.message };
       const one = new Map([[lostKey(only.feed, only.id), why]]);
       return applyPatiently(resources, client, changes, settings, one, origin, late);
     }

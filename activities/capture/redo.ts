@@ -3,6 +3,7 @@ import type pg from 'pg';
 import { enterStores } from '../../control/checkpoints.ts';
 import { versionOfRead, type Version } from '../../core/guard.ts';
 import { idFromSourceId } from '../../core/identity.ts';
+import { sameIdRule } from '../../core/quarantine.ts';
 import { shownUpTo } from '../../control/capture.ts';
 import { isLeftover } from '../../control/reverse.ts';
 import { holdRoutes } from '../../control/routing.ts';
@@ -156,7 +157,7 @@ export async function findDue(
 ): Promise<void> {
   await findReferences(pool, parents);
   for (const feed of feeds.values()) {
-    const rules = [...feed.mapping.unique.map((rule) => rule.rule), 'source_id_unique'];
+    const rules = [...feed.mapping.unique.map((rule) => rule.rule), sameIdRule];
     await query(
       pool,
       'looking for unique values that are free again',

@@ -1,6 +1,7 @@
 // Looks at single keys again, and judges only what stands still: read from the source, capture past the read, nothing newer in the ledger.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { idFromSourceId } from '../../core/identity.ts';
+import { refusedRule, sameIdRule } from '../../core/quarantine.ts';
 import { appliedVersion, type Suspect, type Verdict } from '../../control/verification.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
 import { name, query } from '../../stores/postgres/connection.ts';
@@ -165,9 +166,9 @@ async function whyAside(
   own: LedgerRow,
   read: Read,
 ): Promise<'lost' | 'waiting' | undefined> {
-  if (own.rule === 'target_refused') return 'lost';
+  if (own.rule === refusedRule) return 'lost';
   const set = ground.mapping.unique.findIndex((rule) => rule.rule === own.rule);
-  if (set < 0 && own.rule !== 'source_id_unique') return undefined;
+  if (set < 0 && own.rule !== sameIdRule) return undefined;
   if (set < 0 ? ownedElsewhere(held, ground, read.id) : await hasHolder(verifier, ground, set, read)) return 'lost';
   const noted = await query(
     verifier.resources.postgres,

@@ -1,5 +1,5 @@
 // Rows as COPY text: one compiled encoder per table, so that the loader only moves bytes.
-import { quarantine } from '../../core/quarantine.ts';
+import { quarantine, refusedRule } from '../../core/quarantine.ts';
 import type { Column, Row, TableTarget } from './target.ts';
 
 /** A row's line, columns in the order of `columnsOf`, ending in a newline. */
@@ -50,7 +50,7 @@ function refuseLong(target: TableTarget, index: readonly string[], row: Row): vo
   for (const column of index) if (typeof row[column] === 'string') bytes += Buffer.byteLength(row[column]);
   if (bytes > longestEntry)
     quarantine(
-      'target_refused',
+      refusedRule,
       index[0]!,
       `${target.name} has an index on ${index.join(', ')}, which takes ${longestEntry} bytes`,
     );

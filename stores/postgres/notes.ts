@@ -23,8 +23,10 @@ export function* notesStatements(images: Images, options: ApplyOptions, before: 
     yield `delete from migration_control.unresolved u using fresh where u.collection_id = ${images.collectionId} and u.source_id = fresh.source_id`;
   if (images.unresolved)
     yield `insert into migration_control.unresolved (${unresolvedColumns.join(', ')}) select distinct ${unresolvedColumns.map((column) => `u.${column}`).join(', ')} from stage_unresolved u join fresh using (source_id)`;
-  if (options.forgetElections && (images.siblings.length > 1 || images.tables.some(({ target }) => target.unique)))
-    yield `delete from migration_control.elections e using fresh where e.collection_id = ${images.collectionId} and e.source_id = fresh.source_id`;
+  // The copy does not settle anew who has lost; but what it loads has not, though somebody may have set it aside since the copy asked.
+  if (images.siblings.length > 1 || images.tables.some(({ target }) => target.unique))
+    yield `delete from migration_control.elections e using fresh join stage_ledger s using (source_id)
+       where e.collection_id = ${images.collectionId} and e.source_id = fresh.source_id${options.forgetElections ? '' : ` and s.state = 'l'`}`;
 }
 
 const sameDocument = (a: string, b: string): string =>

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { electUnique } from '../../activities/elect.ts';
 import { sampleEvidence } from '../../activities/evidence.ts';
 import { performanceGate } from '../../activities/performance/gate.ts';
 import { runPerformanceTests, type PerformanceReport } from '../../activities/performance/tester.ts';
@@ -168,6 +169,36 @@ describe('validation', () => {
     }
     const { description } = (await metadata.findOne({ _id: idFromSourceId(other!.source_id) as never }))!;
     await world.rows('update app_metadata set description = $2 where id = $1', [other!.id, description ?? null]);
+    expect(await statusOf('metadata', 'sample_validation')).toBe('passed');
+  });
+
+  test('sample_validation: who holds a unique value is what the ledger says, whoever had lost when it was settled', async () => {
+    const [holder, taker] = await world.rows<{ source_id: string; key: string }>(
+      `select t.source_id, t.key from app_metadata t join migration_control.ledger l using (source_id)
+       join migration_control.collections c on c.id = l.collection_id and c.source = 'metadata' and l.state = 'l' order by t.id desc limit 2`,
+    );
+    const metadata = world.source.collection('metadata');
+    const written = { _id: idFromSourceId(taker!.source_id) as never };
+    const before = (await metadata.findOne(written))!;
+    const state = () =>
+      world.rows('select state, rule from migration_control.ledger where source_id = $1', [taker!.source_id]);
+    await metadata.updateOne(written, { $set: { key: holder!.key, updated_at: new Date() } });
+    await expect.poll(state, { timeout: 30_000 }).toEqual([{ state: 'q', rule: 'key_unique' }]);
+    // As a data phase does that is tried again: for it the newer document has won, and the one that stands in the table has lost.
+    const ids = await world.rows<{ source: string; id: number }>(
+      `select source, id from migration_control.collections where mapping = 'metadata'`,
+    );
+    const sources = new Map(ids.map(({ source, id }) => [source, id]));
+    await electUnique(resources, 'metadata', sources, await transform(), () => undefined);
+    const lost = await world.rows<{ source_id: string }>('select source_id from migration_control.elections');
+    expect(lost).toContainEqual({ source_id: holder!.source_id });
+    expect(lost).not.toContainEqual({ source_id: taker!.source_id });
+    expect(await check('metadata', 'sample_validation')).toMatchObject({
+      status: 'passed',
+      details: { sample_details: [] },
+    });
+    await metadata.replaceOne(written, before);
+    await expect.poll(state, { timeout: 30_000 }).toEqual([{ state: 'l', rule: null }]);
     expect(await statusOf('metadata', 'sample_validation')).toBe('passed');
   });
 
