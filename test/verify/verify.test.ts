@@ -1,5 +1,7 @@
 // Every-row verification under live writes: targets corrupted in ways nobody told it about, all found and nothing else, mended, clean; killed, it goes on.
 import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { shares } from '../../seed/legacy-operations.ts';
@@ -28,9 +30,15 @@ beforeAll(
     await vi.waitFor(() => expect(writer.totals().insert).toBeGreaterThan(0), { timeout: 30_000 });
     for (const { source, document } of scene.victims) await world.source.collection(source).insertOne(document);
     worker = await world.worker();
-    const { code, stderr } = await world.causeway(['start', '--until', 'data', '--wait']);
+    // How fast this machine's servers answer is not what is tested here; with 300,000 documents the embedded ones do not always keep to the limits.
+    const config = join(world.home, 'settings.json');
+    await writeFile(
+      config,
+      JSON.stringify({ performance: { query_response_time: { baseline: 4000, threshold: 5000 } } }),
+    );
+    const { code, stdout, stderr } = await world.causeway(['start', '--until', 'data', '--wait', '--config', config]);
     expect(stderr).toBe('');
-    expect(code).toBe(0);
+    expect(code, stdout).toBe(0);
   },
   600_000 + documents * 2,
 );
