@@ -74,7 +74,7 @@ export const failures = {
     retryable: false,
     then: 'park',
     advice:
-      'See `causeway status` and validation_results; correct the cause, then `causeway retry` or `causeway abort`.',
+      '`causeway validate` makes the checks again and says what fails and why; correct the cause, then `causeway retry` or `causeway abort`.',
   },
   CaptureGap: {
     retryable: false,

@@ -124,7 +124,7 @@ test('a verifier that is killed goes on where it stood', { timeout }, async () =
     .poll(
       async () => ((await runs()) > before ? (await done()).reduce((sum, one) => sum + Number(one.compared), 0) : 0),
       {
-        timeout: 60_000,
+        timeout: 60_000 + documents,
         interval: 100,
       },
     )
