@@ -55,8 +55,8 @@ export interface MigrationState {
   override: boolean;
   collections: Record<string, CollectionProgress>;
   routing: Record<string, Route>;
-  /** As last told; absent in histories from before there was capture. */
-  capture?: CaptureProgress;
+  /** As last told. */
+  capture: CaptureProgress;
   undo: UndoStep[];
   checkpoints: CheckpointEntry[];
   decisions: DecisionEntry[];
@@ -74,6 +74,9 @@ export interface MigrationState {
   runs: number;
 }
 
+/** Before capture is opened, and after it was undone. */
+export const notCaptured: CaptureProgress = { position: null, lagMs: null, gap: null };
+
 export const begin = (migration: string): MigrationState => ({
   v: 1,
   migration,
@@ -84,6 +87,7 @@ export const begin = (migration: string): MigrationState => ({
   override: false,
   collections: {},
   routing: {},
+  capture: notCaptured,
   undo: [],
   checkpoints: [],
   decisions: [],
@@ -115,7 +119,7 @@ export const statusOf = (state: MigrationState): Status => ({
   state: state.state,
   waitingFor: state.waitingFor,
   collections: state.collections,
-  capture: state.capture ?? { position: null, lagMs: null, gap: null },
+  capture: state.capture,
   routing: state.routing,
   stage: state.stage,
   checkpoints: state.checkpoints,

@@ -5,12 +5,11 @@ import {
   continueAsNew,
   executeChild,
   getExternalWorkflowHandle,
-  patched,
   workflowInfo,
 } from '@temporalio/workflow';
 import { retreatFrom } from '../core/cutover.ts';
 import { failures } from '../core/failures.ts';
-import { begin, isOver, statusOf, type MigrationState } from '../core/state.ts';
+import { begin, isOver, notCaptured, statusOf, type MigrationState } from '../core/state.ts';
 import { after, stepsBackTo, writeAhead, type Phase, type UndoStep } from '../core/story.ts';
 import { checkpoint } from './children/checkpoint.ts';
 import { rollback } from './children/rollback.ts';
@@ -28,9 +27,6 @@ import { report } from './lib/report.ts';
 import { runPhase } from './phases/index.ts';
 import { control, routing } from './proxies.ts';
 
-/** Histories from before a pause was an occasion to begin anew replay as they were. */
-const renewsAfterPause = 'renews-after-pause';
-
 const now = (): string => new Date().toISOString();
 
 /** Never fails: a step that cannot go on parks and says what to do, or is undone. Ends when it is done, aborted, or rolled back. */
@@ -42,7 +38,7 @@ export async function migration(input: MigrationInput, saved?: MigrationState): 
   while (!isOver(state.state)) {
     report(state);
     const paused = await pauseIfAsked(state, desk);
-    if (paused && isFull() && patched(renewsAfterPause)) await renew(state, desk, input);
+    if (paused && isFull()) await renew(state, desk, input);
     await waitForRepair(state, desk);
     if (desk.emergency) await flee(state, desk, input);
     else if (desk.abort || desk.rollback) await goBack(state, desk, input);
@@ -73,7 +69,7 @@ async function pauseIfAsked(state: MigrationState, desk: Desk): Promise<boolean>
 /** While change capture has a gap nothing goes on: what is in the targets is no longer known to be what the source has. */
 async function waitForRepair(state: MigrationState, desk: Desk): Promise<void> {
   if (!hasGap(state)) return;
-  const { kind, detail } = state.capture!.gap!;
+  const { kind, detail } = state.capture.gap!;
   state.lastError = {
     phase: state.phase,
     type: 'CaptureGap',
@@ -87,7 +83,7 @@ async function waitForRepair(state: MigrationState, desk: Desk): Promise<void> {
   enter(state, 'running', null);
 }
 
-const hasGap = (state: MigrationState): boolean => (state.capture?.gap ?? null) !== null;
+const hasGap = (state: MigrationState): boolean => state.capture.gap !== null;
 
 /** Runs the phase that is due, and takes the step its end calls for. */
 async function goOn(state: MigrationState, desk: Desk, input: MigrationInput): Promise<void> {
@@ -223,7 +219,7 @@ function forgetPhase(state: MigrationState, phase: Phase): void {
   state.checkpoints = state.checkpoints.filter((entry) => entry.phase !== phase);
   if (phase === 'data') {
     state.collections = {};
-    delete state.capture;
+    state.capture = notCaptured;
   }
   if (phase === 'cutover') {
     state.stage = 0;
@@ -262,7 +258,6 @@ async function serveCutover(state: MigrationState, desk: Desk): Promise<void> {
           },
         );
       order.carriedOut = true;
-      desk.carriedOut++;
       report(state);
     }
     const gate = desk.approvals.shift();

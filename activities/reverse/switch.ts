@@ -32,8 +32,8 @@ export interface Switched extends Closed {
   readonly routes: Record<string, Route>;
   /** From the fence to the flip, by PostgreSQL's clock, ms. null: there was nothing to move. */
   readonly pauseMs: number | null;
-  /** What of the pause each step took, ms. Absent in histories from before it was told. */
-  readonly steps?: Steps;
+  /** What of the pause each step took, ms. */
+  readonly steps: Steps;
   readonly verified: number;
   /** Documents that were not brought back before the flip (immediate only). */
   readonly leftover: number;
@@ -243,7 +243,15 @@ const hasMovedBack = async (resources: Resources, collections: readonly string[]
   !(await hasMoved(resources, collections));
 
 async function nothingMoved({ postgres }: Resources): Promise<Switched> {
-  return { routes: await routesOf(postgres), pauseMs: null, verified: 0, closed: [], notClosed: [], leftover: 0 };
+  return {
+    routes: await routesOf(postgres),
+    pauseMs: null,
+    steps: {},
+    verified: 0,
+    closed: [],
+    notClosed: [],
+    leftover: 0,
+  };
 }
 
 async function sourcesOf(resources: Resources, collections: readonly string[]): Promise<string[]> {

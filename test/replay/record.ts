@@ -1,8 +1,6 @@
-// Records the histories that replay.test.ts replays: `node --import tsx test/replay/record.ts`. Each release adds folders of its own and keeps
-// the earlier ones: `completed` and `compensated` are from before there was change capture, `live` and `live-undone` from when it came,
-// `gated` and `gated-undone` from when stages got gates and writes a way back, `proven` from when there was verification: with quarantine
-// retry, checkpoint, restore and decommission. What is recorded now goes into `steady`: a stage that holds for an operator, whose history begins
-// anew, on a server that asks for that after 60 events.
+// Records the histories that replay.test.ts replays, from the code that is deployed: `node --import tsx test/replay/record.ts`. One folder of
+// histories/ for each situation, one file for each workflow of the tree: `completed` goes through all stages, takes a checkpoint and restores it,
+// verifies, and goes back to the old system at the end; `undone` is aborted while it copies. Stages begin their histories anew, on a server that asks for that after 60 events.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -19,43 +17,70 @@ import { down, up } from '../../stack/index.ts';
 import { startTemporal } from '../support/temporal.ts';
 import { controlQueue, rootId, statusQuery } from '../../workflows/contract.ts';
 
-const here = fileURLToPath(new URL('./', import.meta.url));
-const name = 'steady';
-const home = await mkdtemp(join(tmpdir(), 'causeway-record-'));
-const environment = { CAUSEWAY_HOME: home, CAUSEWAY_TOOLS: join(checkout, '.causeway', 'tools') };
-const temporal = await startTemporal({ 'limit.historyCount.suggestContinueAsNew': 60 });
-const servers = { ...(await up(undefined, environment)), TEMPORAL_ADDRESS: temporal.address };
-const connection = await Connection.connect({ address: servers.TEMPORAL_ADDRESS });
-const client = new Client({ connection });
-await seedSource({
-  url: servers.SOURCE_MONGODB_URL,
-  documents: 1000,
-  dirty: 0.1,
-  seed: 2,
-  plantedFile: join(home, 'planted.jsonl'),
-});
+const histories = fileURLToPath(new URL('./histories/', import.meta.url));
+const asked = process.argv.slice(2);
+const situations: Record<string, (name: string) => Promise<void>> = {
+  async completed(name) {
+    await start(name, { stages: stagesToTheEnd });
+    await until(name, (status) => status.routing['sessions']?.percentage === 10);
+    await causeway(name, 'cutover', 'set', '5', '--collection', 'sessions');
+    await until(name, (status) => status.waitingFor?.includes('fewer reads') === true);
+    while ((await runsOf(name, 'cutover/phase_1_reads')) < 3) await new Promise((resolve) => setTimeout(resolve, 500));
+    await causeway(name, 'cutover', 'advance');
+    await until(name, (status) => status.state === 'completed');
+    await causeway(name, 'checkpoint', 'create', 'first');
+    await causeway(name, 'verify');
+    await causeway(name, 'rollback', '--to', 'old');
+  },
+  async undone(name) {
+    await start(name, { copyLagMs: 1 });
+    await until(name, (status) => status.phase === 'data');
+    await causeway(name, 'abort', '--reason', 'recorded');
+    await client.workflow.getHandle(rootId(name)).result();
+  },
+};
+const stagesToTheEnd = [
+  { name: 'phase_1_reads', percentage: 10, soakSeconds: 10 },
+  { name: 'phase_4_writes', percentage: 100, writes: 'new_system', soakSeconds: 2 },
+];
 
+const temporal = await startTemporal({ 'limit.historyCount.suggestContinueAsNew': 60 });
+const connection = await Connection.connect({ address: temporal.address });
+const client = new Client({ connection });
+let environment: Record<string, string> = {};
 try {
-  await withWorker(async () => {
-    await start(name);
-    await until((status) => status.routing['sessions']?.percentage === 10);
-    await causeway('cutover', 'set', '5', '--collection', 'sessions');
-    await until((status) => status.waitingFor?.includes('fewer reads') === true);
-    while ((await runsOf('cutover/phase_1_reads')) < 3) await new Promise((resolve) => setTimeout(resolve, 500));
-    await causeway('cutover', 'advance');
-    await until((status) => status.state === 'completed');
-    await save();
-  });
+  for (const [name, play] of Object.entries(situations))
+    if (asked.length === 0 || asked.includes(name)) await record(name, play);
 } finally {
   await connection.close();
-  await down(environment);
   await temporal.stop();
-  await rm(home, { recursive: true, force: true });
 }
 
-async function causeway(...args: string[]): Promise<void> {
+/** Each in a world of its own. */
+async function record(name: string, play: (name: string) => Promise<void>): Promise<void> {
+  const home = await mkdtemp(join(tmpdir(), 'causeway-record-'));
+  const own = { CAUSEWAY_HOME: home, CAUSEWAY_TOOLS: join(checkout, '.causeway', 'tools') };
+  try {
+    const servers = await up(undefined, own);
+    environment = { ...servers, ...own, TEMPORAL_ADDRESS: temporal.address };
+    await seedSource({
+      url: servers.SOURCE_MONGODB_URL,
+      documents: 1000,
+      dirty: 0.1,
+      seed: 2,
+      plantedFile: join(home, 'planted.jsonl'),
+    });
+    await withWorker(() => play(name));
+    await save(name);
+  } finally {
+    await down(own);
+    await rm(home, { recursive: true, force: true });
+  }
+}
+
+async function causeway(name: string, ...args: string[]): Promise<void> {
   const child = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), ...args, '--migration', name], {
-    env: { ...process.env, ...servers, ...environment },
+    env: { ...process.env, ...environment },
     stdio: ['ignore', 'inherit', 'inherit'],
   });
   const [code] = (await once(child, 'exit')) as [number | null];
@@ -64,7 +89,7 @@ async function causeway(...args: string[]): Promise<void> {
 
 async function withWorker(work: () => Promise<void>): Promise<void> {
   const worker = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), 'worker'], {
-    env: { ...process.env, ...servers, ...environment },
+    env: { ...process.env, ...environment },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   await new Promise<void>((resolve) =>
@@ -78,12 +103,8 @@ async function withWorker(work: () => Promise<void>): Promise<void> {
   }
 }
 
-function start(migration: string) {
-  const stages = [
-    { name: 'phase_1_reads', percentage: 10, soakSeconds: 10 },
-    { name: 'phase_2_reads', percentage: 50, soakSeconds: 1 },
-  ];
-  const { settings } = readSettings({ stages, sampleSeconds: 1, quarantineBudget: 1 }) as { settings: Settings };
+function start(migration: string, more: object) {
+  const { settings } = readSettings({ sampleSeconds: 1, quarantineBudget: 1, ...more }) as { settings: Settings };
   return client.workflow.start('migration', {
     workflowId: rootId(migration),
     taskQueue: controlQueue,
@@ -91,7 +112,7 @@ function start(migration: string) {
   });
 }
 
-async function until(reached: (status: Status) => boolean): Promise<void> {
+async function until(name: string, reached: (status: Status) => boolean): Promise<void> {
   for (;;) {
     const status = await client.workflow.getHandle(rootId(name)).query(statusQuery);
     if (reached(status)) return;
@@ -100,15 +121,15 @@ async function until(reached: (status: Status) => boolean): Promise<void> {
   }
 }
 
-async function runsOf(place: string): Promise<number> {
+async function runsOf(name: string, place: string): Promise<number> {
   let runs = 0;
   for await (const _ of client.workflow.list({ query: `WorkflowId = '${rootId(name)}/${place}'` })) runs++;
   return runs;
 }
 
 /** Every workflow of the tree, one file each, named by its place in it. */
-async function save(): Promise<void> {
-  const folder = join(here, name);
+async function save(name: string): Promise<void> {
+  const folder = join(histories, name);
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
   for await (const execution of client.workflow.list({ query: `MigrationName = '${name}'` })) {

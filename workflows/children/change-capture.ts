@@ -7,7 +7,6 @@ import {
   continueAsNew,
   getExternalWorkflowHandle,
   isCancellation,
-  patched,
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
@@ -122,8 +121,6 @@ async function repair(input: CaptureInput, course: Course, request: RepairReques
   return { ...found, ...(opened && { opened }) };
 }
 
-/** Histories from before the root was told less often replay as they were. */
-const toldSeldom = 'told-seldom';
 /** How long the root is told each minute where a new capture stands, and how often afterwards, ms: the history of a migration lasts for months. */
 const often = { forMs: 60 * 60_000, thenEveryMs: 15 * 60_000 };
 
@@ -145,7 +142,7 @@ function teller(input: CaptureInput, troubles: () => ReadonlyMap<string, string>
     if (text === told) return;
     const gapNow = JSON.stringify(progress.gap);
     const isDue = gapNow !== toldGap || isNew() || Date.now() - toldAt >= often.thenEveryMs;
-    if (patched(toldSeldom) && !isDue) return;
+    if (!isDue) return;
     told = text;
     toldGap = gapNow;
     toldAt = Date.now();

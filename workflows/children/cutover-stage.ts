@@ -3,7 +3,6 @@ import {
   condition,
   executeChild,
   getExternalWorkflowHandle,
-  patched,
   setHandler,
   sleep,
   workflowInfo,
@@ -21,10 +20,9 @@ import {
   type StageProgress,
 } from '../contract.ts';
 import { Monitor } from '../lib/monitor.ts';
-import { plainStage } from '../lib/plain-stage.ts';
 import { failure, reasonOf } from '../lib/reason.ts';
 import { introduce } from '../lib/report.ts';
-import { routesNow, soak, steadyWatch, type Going, type Heard } from '../lib/soak.ts';
+import { routesNow, soak, type Going, type Heard } from '../lib/soak.ts';
 import { bringChangesBack } from '../lib/start-reverse.ts';
 import { control, long, routing, switching } from '../proxies.ts';
 import { validation } from './validation.ts';
@@ -39,22 +37,14 @@ export interface StageInput {
   /** The stage goes on after a pause, and an operator has moved its traffic: it is not moved back. */
   readonly keepRouting: boolean;
   /** An operator has ended the stage before with its traffic as it was. */
-  readonly accepted?: boolean;
-  /** Absent in histories from before stages had gates. */
-  readonly watch?: Settings;
+  readonly accepted: boolean;
+  readonly watch: Settings;
   /** The stage has begun, and goes on in a new history. */
   readonly going?: Going;
 }
 
-/** Histories recorded before stages had gates replay without them. */
-const gatedStages = 'gated-stages';
-
-export async function cutoverStage(input: StageInput): Promise<StageOutcome> {
-  if (!patched(gatedStages) || input.watch === undefined) {
-    await plainStage(input);
-    return { is: 'passed' };
-  }
-  return new Course(input, input.watch).run();
+export function cutoverStage(input: StageInput): Promise<StageOutcome> {
+  return new Course(input).run();
 }
 
 class Course {
@@ -65,9 +55,9 @@ class Course {
   /** Reported while the stage is not being watched: what it was about to do is not done. */
   #incident: Incident['kind'] | undefined;
   #watched = false;
-  #steady = true;
 
-  constructor(input: StageInput, settings: Settings) {
+  constructor(input: StageInput) {
+    const { watch: settings } = input;
     this.#input = input;
     this.#settings = settings;
     this.#heard = { approved: new Set(input.going?.approved), advanced: false };
@@ -104,7 +94,7 @@ class Course {
         const read = incidentOrder.safeParse(payload);
         if (!read.success) return;
         // What the policy does not judge must not look like an interval in which nothing was wrong.
-        if (this.#steady && !policy.criticalErrors[read.data.kind]) return;
+        if (!policy.criticalErrors[read.data.kind]) return;
         if (this.#watched) this.#monitor.report({ kind: read.data.kind });
         else this.#incident = read.data.kind;
       },
@@ -114,15 +104,14 @@ class Course {
 
   async run(): Promise<StageOutcome> {
     const { stage, going } = this.#input;
-    this.#steady = patched(steadyWatch);
     if (!going) {
       if (stage.approve) await this.#approval(stage.name);
       await this.#gates();
-      if (this.#steady) await this.#operator();
+      await this.#operator();
       if (this.#incident !== undefined) return this.#fled(this.#incident);
       await this.#move();
       // What came before is not for this soak.
-      if (this.#steady) this.#heard.advanced = false;
+      this.#heard.advanced = false;
     }
     // One that came meanwhile is judged with what now stands.
     if (this.#incident !== undefined) this.#monitor.report({ kind: this.#incident });
@@ -133,7 +122,6 @@ class Course {
       settings: this.#settings,
       monitor: this.#monitor,
       heard: this.#heard,
-      steady: this.#steady,
       tell: (waitingFor, more) => this.#tell(waitingFor, more),
     });
     this.#watched = false;
@@ -180,7 +168,7 @@ class Course {
   async #operator(): Promise<void> {
     const { collections, index, stage, keepRouting, accepted } = this.#input;
     const { percentage } = standingBefore(this.#settings.stages, index);
-    if (keepRouting || accepted === true || percentage === 0) return;
+    if (keepRouting || accepted || percentage === 0) return;
     const before = { name: stage.name, percentage };
     this.#heard.advanced = false;
     const over = () => this.#heard.advanced || this.#incident !== undefined;
@@ -206,7 +194,7 @@ class Course {
         [order],
       );
       const paused = pauseMs === null ? 'they were there already' : `writers waited ${pauseMs} ms${partsOf(steps)}`;
-      if (this.#steady && pauseMs === null && !keepRouting) await this.#route();
+      if (pauseMs === null && !keepRouting) await this.#route();
       const open = notClosed.length > 0 ? `; not closed to writers past the library: ${notClosed.join(', ')}` : '';
       await this.#tell(null, {
         routing: routes,
@@ -287,7 +275,7 @@ class Course {
 }
 
 /** Which step of the move took how long. */
-const partsOf = (steps: Readonly<Record<string, number>> = {}): string => {
+const partsOf = (steps: Readonly<Record<string, number>>): string => {
   const parts = Object.entries(steps).map(([step, ms]) => `${step} ${ms}`);
   return parts.length > 0 ? ` (${parts.join(', ')})` : '';
 };

@@ -1,5 +1,5 @@
 // The end of the old system: a last snapshot that was verified, then its collections closed and renamed. From there nothing goes back by itself.
-import { patched, workflowInfo } from '@temporalio/workflow';
+import { workflowInfo } from '@temporalio/workflow';
 import type { Saved } from '../../activities/decommission/save.ts';
 import { failures } from '../../core/failures.ts';
 import { failure, reasonOf } from '../lib/reason.ts';
@@ -21,9 +21,6 @@ export interface Decommissioned {
   readonly removed: readonly string[];
 }
 
-/** Histories recorded before the way back was stopped first replay with the order they had. */
-const quietWhileSaving = 'quiet-while-saving';
-
 /** Nothing has been taken out of use: the new system's changes go on to the old one. The settings are those the way back was anchored with. */
 async function goOn(migration: string): Promise<void> {
   const standing = await control.writesStand();
@@ -35,11 +32,10 @@ async function goOn(migration: string): Promise<void> {
 export async function decommission(input: DecommissionInput): Promise<Decommissioned> {
   const { migration, snapshotDirectory } = input;
   introduce(migration, 'decommission', '## Decommission\n\nSaving the old collections');
-  const quiet = patched(quietWhileSaving);
   let saving = true;
   try {
     // The application goes on in the new system; what is saved is the old one as it is now.
-    if (quiet) await stopReverse(migration);
+    await stopReverse(migration);
     const saved = await long.saveOld({ migration, snapshotDirectory, run: workflowInfo().runId });
     introduce(
       migration,
@@ -47,7 +43,6 @@ export async function decommission(input: DecommissionInput): Promise<Decommissi
       `## Decommission\n\nSaved and verified in \`${saved.folder}\`; taking the old collections out of use`,
     );
     saving = false;
-    if (!quiet) await stopReverse(migration);
     await stopCapture(migration);
     const retired = await long.retireOld(saved);
     const removed = input.removeLedger ? await long.removeServing() : [];
@@ -59,7 +54,7 @@ export async function decommission(input: DecommissionInput): Promise<Decommissi
     return { saved, retired, removed };
   } catch (error) {
     const reason = reasonOf(error);
-    if (quiet && saving) await goOn(migration);
+    if (saving) await goOn(migration);
     // Whatever it was, the traffic is not moved back for it.
     throw failure(failures[reason.type].then === 'compensate' ? { ...reason, type: 'DecommissionRefused' } : reason);
   }

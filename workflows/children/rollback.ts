@@ -1,11 +1,11 @@
 // Compensation: undoes phases, newest first, each exactly as far as it had come. Cannot be cancelled; a failed step is reported, not skipped.
-import { CancellationScope, patched } from '@temporalio/workflow';
+import { CancellationScope } from '@temporalio/workflow';
 import type { Settings } from '../../core/settings.ts';
 import type { Route } from '../../core/state.ts';
 import type { Phase, UndoStep } from '../../core/story.ts';
 import { reasonOf, type Reason } from '../lib/reason.ts';
 import { introduce } from '../lib/report.ts';
-import { liveCapture, stopCapture } from '../lib/start-capture.ts';
+import { stopCapture } from '../lib/start-capture.ts';
 import { bringChangesBack, stopReverse } from '../lib/start-reverse.ts';
 import { compensation, control, long, switching } from '../proxies.ts';
 
@@ -15,9 +15,6 @@ export interface RollbackResult {
   /** Where the collections' reads and writes go now, if the cutover was undone in part. */
   readonly routing?: Record<string, Route>;
 }
-
-/** Histories recorded before writes could move replay without the way back. */
-const wayBack = 'way-back';
 
 const undo: Record<Phase, (migration: string) => Promise<unknown>> = {
   preparation: (migration) => compensation.undoPreparation(migration),
@@ -38,12 +35,12 @@ export async function rollback(
   return CancellationScope.nonCancellable(async () => {
     for (const step of steps) {
       try {
-        if (step.undo === 'cutover' && patched(wayBack)) {
+        if (step.undo === 'cutover') {
           routing = await undoCutover(migration, step, settings);
           undone.push(step);
           continue;
         }
-        if (step.undo === 'data' && patched(liveCapture)) await stopCapture(migration);
+        if (step.undo === 'data') await stopCapture(migration);
         await undo[step.undo](migration);
         undone.push(step);
         await control.recordAudit('undone', { phase: step.undo });

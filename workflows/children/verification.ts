@@ -60,7 +60,6 @@ export async function verification(input: VerificationInput): Promise<Summary> {
     const summary = await control.closeVerification(order, run);
     doing = 'done';
     setCurrentDetails(`## Verification\n\n${sentence(summary)}`);
-    // Histories recorded before have no `restored`.
     if (summary.repaired > 0 || summary.restored > 0)
       await control.recordAudit('verification repaired', { ...summary });
     return summary;

@@ -1,5 +1,5 @@
 // Orders as updates, because a caller at a terminal wants the refusal as an answer and the effect before it returns.
-import { ApplicationFailure, condition, patched, setHandler } from '@temporalio/workflow';
+import { ApplicationFailure, condition, setHandler } from '@temporalio/workflow';
 import {
   abortOrder,
   approveOrder,
@@ -15,9 +15,6 @@ import { statusOf, type MigrationState } from '../../core/state.ts';
 import * as contract from '../contract.ts';
 import type { Desk, PlacedCutover } from './desk.ts';
 import type { Refusals } from './refusals.ts';
-
-/** Histories recorded before each caller waited for its own order replay with the turns counted then. */
-const ownAnswer = 'own-answer';
 
 export interface Counter {
   readonly refusals: Refusals;
@@ -38,9 +35,7 @@ export function answerOrders(state: MigrationState, desk: Desk, counter: Counter
     contract.setCutoverPercentageUpdate,
     async (payload) => {
       const placed = place(cutoverOrder.parse(payload));
-      const turn = desk.carriedOut + desk.cutovers.length;
-      const own = patched(ownAnswer);
-      await condition(() => (own ? placed.carriedOut : desk.carriedOut >= turn));
+      await condition(() => placed.carriedOut);
       validated(placed.refusal);
       return state.routing;
     },

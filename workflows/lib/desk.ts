@@ -1,5 +1,5 @@
 // Where orders arrive: handlers only write here, synchronously; the migration's story is the one reader.
-import { condition, log, patched, setHandler } from '@temporalio/workflow';
+import { condition, log, setHandler } from '@temporalio/workflow';
 import {
   abortOrder,
   approveOrder,
@@ -33,8 +33,6 @@ export interface Desk {
   cutovers: PlacedCutover[];
   /** For the stage that is running. */
   incidents: IncidentOrder[];
-  /** Cutover orders taken from the desk and carried out. */
-  carriedOut: number;
   rollback: RollbackOrder | undefined;
   abort: AbortOrder | undefined;
   /** An incident while no stage runs that could take the traffic back: parked, paused, or before a gap. */
@@ -44,8 +42,6 @@ export interface Desk {
 }
 
 const refusedKept = 20;
-/** Histories from before an incident was obeyed where no stage runs replay as they were: it paused. */
-const incidentAnywhere = 'incident-anywhere';
 
 /** A bad payload is refused with a reason that shows in `status`; as an update (`answers.ts`) it is refused to the caller. */
 export function openDesk(state: MigrationState, now: () => string, stages: readonly Stage[]): Desk {
@@ -60,7 +56,6 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
     approvals: [],
     cutovers: [],
     incidents: [],
-    carriedOut: 0,
     rollback: undefined,
     abort: undefined,
     emergency: undefined,
@@ -87,8 +82,7 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
     state.decisions = [...state.decisions, { at: now(), decision, reason: order.detail }];
     // A stage judges it at once; elsewhere in the cutover the traffic goes back; before it somebody has to look.
     if (state.phase === 'cutover' && state.state === 'running') desk.incidents.push(order);
-    else if (state.phase === 'cutover' && state.state !== 'compensating' && patched(incidentAnywhere))
-      desk.emergency = order;
+    else if (state.phase === 'cutover' && state.state !== 'compensating') desk.emergency = order;
     else desk.paused = true;
   };
 

@@ -74,9 +74,8 @@ export class Monitor {
     let broken: Error | undefined;
     const before = { before: this.#state, evidence: this.#evidence };
     const ended = sampling.then(
-      (result: Watched | readonly Evidence[]) => {
-        // All samples of the slice, in histories from before only the last were told.
-        watched = 'before' in result ? result : { ...before, evidence: [...before.evidence, ...result] };
+      (result) => {
+        watched = result;
       },
       (error: Error) => {
         watched = before;

@@ -21,7 +21,7 @@ export interface Refusals {
 
 export function refusalsOf(state: MigrationState, stages: readonly Stage[]): Refusals {
   const cutover = (order: CutoverOrder): string | undefined => {
-    if (state.capture?.gap && order.percentage > 0)
+    if (state.capture.gap && order.percentage > 0)
       return `Change capture has a gap (${state.capture.gap.detail}): run \`causeway repair\` first. Traffic can only be taken back, with 0 %.`;
     if (state.phase !== 'cutover' || isOver(state.state))
       return `Traffic can be moved only in the cutover phase; the migration is in ${state.phase}, ${state.state}.`;

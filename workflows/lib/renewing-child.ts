@@ -1,8 +1,5 @@
 // A child whose history begins anew: its parent's cancellation goes to the run that is there, not to the one it began with.
-import { CancellationScope, getExternalWorkflowHandle, patched } from '@temporalio/workflow';
-
-/** Histories from before replay as they were: a pause or an abort did not reach a child that had begun anew. */
-const cancelsLatest = 'cancels-latest';
+import { CancellationScope, getExternalWorkflowHandle } from '@temporalio/workflow';
 
 /**
  * `run` executes the child of that id. Temporal sends the cancellation of a child to its first run, where after continue-as-new nobody hears it
@@ -11,7 +8,7 @@ const cancelsLatest = 'cancels-latest';
 export async function reaching<T>(workflowId: string, run: () => Promise<T>): Promise<T> {
   let ended = false;
   CancellationScope.current().cancelRequested.catch(() => {
-    if (ended || !patched(cancelsLatest)) return;
+    if (ended) return;
     void CancellationScope.nonCancellable(() => getExternalWorkflowHandle(workflowId).cancel()).catch(() => undefined);
   });
   try {

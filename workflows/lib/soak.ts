@@ -1,5 +1,5 @@
 // The soak of a cutover stage: watched until its time is over, it passes, holds, or goes back.
-import { continueAsNew, patched, workflowInfo } from '@temporalio/workflow';
+import { continueAsNew, workflowInfo } from '@temporalio/workflow';
 import { heldByOperator, type StageOutcome } from '../../core/cutover.ts';
 import type { Decision, Verdict } from '../../core/decision.ts';
 import type { Settings } from '../../core/settings.ts';
@@ -32,14 +32,9 @@ export interface SoakOptions {
   readonly settings: Settings;
   readonly monitor: Monitor;
   readonly heard: Heard;
-  readonly steady: boolean;
   readonly tell: (waitingFor: string | null, more?: Partial<StageProgress>) => Promise<void>;
 }
 
-/** Histories from before a stage held for an operator, and was told only what is new, replay as they were. */
-export const steadyWatch = 'steady-watch';
-/** Temporal's suggestion stands in older histories too, and was not followed there. */
-const stageRenews = 'stage-renews';
 /** The root is told each turn at first, and later now and then: its history has to last. */
 const often = { times: 20, thenEveryMs: 5 * 60_000 };
 
@@ -75,10 +70,10 @@ class Soak {
     for (;;) {
       if (proposed !== null && agreed()) return { is: 'back', mode: 'planned', reasons: proposed };
       const late = Date.now() >= this.#until;
-      const operator = this.#options.steady && late && reason === null && !over() ? await this.#operator() : null;
-      if (this.#options.steady && over()) return this.#ended(reason);
-      if (proposed === null || over()) await this.#hold(reason ?? operator);
-      if (over() || (late && reason === null && operator === null)) return { is: 'passed' };
+      const operator = late && reason === null && !over() ? await this.#operator() : null;
+      if (over()) return this.#ended(reason);
+      if (proposed === null) await this.#hold(reason ?? operator);
+      if (late && reason === null && operator === null) return { is: 'passed' };
       await this.#renew(proposed);
 
       const decision = await monitor.watch(this.#stretch({ late, proposed, operator }), over);
@@ -94,10 +89,8 @@ class Soak {
       } else if (decision.action !== 'rollback' && !over()) {
         await tell(null, { decision: { decision: 'no rollback', reason: 'what spoke for it has passed' } });
         proposed = null;
-        if (this.#options.steady) {
-          reason = reasonTo(decision);
-          this.#held = null;
-        }
+        reason = reasonTo(decision);
+        this.#held = null;
       }
     }
   }
@@ -106,7 +99,6 @@ class Soak {
   #stretch(now: { late: boolean; proposed: unknown; operator: string | null }): number {
     const sampleMs = this.#options.settings.sampleSeconds * 1000;
     const left = this.#until - Date.now();
-    if (!this.#options.steady) return now.proposed === null ? Math.max(left, sampleMs) : sampleMs;
     if (now.operator !== null) return 3 * sampleMs;
     return now.late || now.proposed !== null ? sliceMs : Math.max(left, sampleMs);
   }
@@ -121,8 +113,8 @@ class Soak {
   /** Says that the stage holds, why, and that it goes on. */
   async #hold(why: string | null): Promise<void> {
     const turned = (why === null) !== (this.#held === null);
-    if (!turned && (!this.#options.steady || why === this.#held)) return;
-    if (this.#options.steady && this.#told >= often.times && Date.now() - this.#toldAt < often.thenEveryMs) return;
+    if (why === this.#held) return;
+    if (this.#told >= often.times && Date.now() - this.#toldAt < often.thenEveryMs) return;
     this.#told++;
     this.#toldAt = Date.now();
     this.#held = why;
@@ -139,7 +131,7 @@ class Soak {
   /** A stage lasts a week, and may hold for longer: its history is begun anew before it is full. */
   async #renew(proposed: readonly string[] | null): Promise<void> {
     const { input, monitor, heard } = this.#options;
-    if (!workflowInfo().continueAsNewSuggested || monitor.pending || !patched(stageRenews)) return;
+    if (!workflowInfo().continueAsNewSuggested || monitor.pending) return;
     const approved = [...heard.approved];
     const going: Going = {
       until: this.#until,

@@ -17,7 +17,7 @@ export async function keepRunning<Input>(child: Standing<Input>): Promise<void> 
 }
 
 /** false: it is there already. */
-export async function started<Input>({ workflow, id, input, summary }: Standing<Input>): Promise<boolean> {
+async function started<Input>({ workflow, id, input, summary }: Standing<Input>): Promise<boolean> {
   try {
     await startChild(workflow, {
       workflowId: id,

@@ -1,14 +1,9 @@
 // Change capture is a child that outlives its phase, and every renewal: started once, found again by its id, stopped by a signal.
-import { getExternalWorkflowHandle, patched } from '@temporalio/workflow';
+import { getExternalWorkflowHandle } from '@temporalio/workflow';
 import { changeCapture, type CaptureInput } from '../children/change-capture.ts';
 import { captureId, keepCaptureSignal, rootId, stopCaptureSignal, type MigrationInput } from '../contract.ts';
 import { control } from '../proxies.ts';
-import { keepRunning, started, type Standing } from './standing-child.ts';
-
-/** Histories recorded before there was change capture replay without it. */
-export const liveCapture = 'change-capture';
-/** Histories recorded before capture that was ending could be kept. */
-const keptCapture = 'kept-capture';
+import { keepRunning, type Standing } from './standing-child.ts';
 
 /** Opens the stream, or finds it open, and has it followed from where it stands. */
 export async function captureChanges({ name, settings }: MigrationInput): Promise<void> {
@@ -28,8 +23,7 @@ export async function captureChanges({ name, settings }: MigrationInput): Promis
     keep: keepCaptureSignal,
   };
   // A phase that is stopped does not stop capture: the source goes on changing.
-  if (patched(keptCapture)) await keepRunning(child);
-  else await started(child);
+  await keepRunning(child);
 }
 
 /** Where there is none to stop, it has ended already. Its lanes are fenced when their positions are removed. */

@@ -1,9 +1,9 @@
 // Phase 3: static, then historical, then active data; then validation.
-import { executeChild, patched, workflowInfo } from '@temporalio/workflow';
+import { executeChild, workflowInfo } from '@temporalio/workflow';
 import { rootId, type MigrationInput } from '../contract.ts';
 import { copyCollection } from '../children/copy-collection.ts';
 import { validation } from '../children/validation.ts';
-import { captureChanges, liveCapture } from '../lib/start-capture.ts';
+import { captureChanges } from '../lib/start-capture.ts';
 import { failure, isCancellation, reasonOf, type Reason } from '../lib/reason.ts';
 import { reaching } from '../lib/renewing-child.ts';
 import { introduce } from '../lib/report.ts';
@@ -22,9 +22,8 @@ export async function dataPhase(input: MigrationInput): Promise<void> {
       ...plans.map((plan) => `| ${plan.collection} | ${plan.class} | ${plan.documents} |`),
     ].join('\n'),
   );
-  const live = patched(liveCapture);
   // The stream is opened, and its position durable, before the first document is read (invariant I1).
-  if (live) await captureChanges(input);
+  await captureChanges(input);
   const failed = new Map<string, Reason>();
   for (const plan of plans) {
     const waitsFor = plan.after.find((other) => failed.has(other));
@@ -48,7 +47,7 @@ export async function dataPhase(input: MigrationInput): Promise<void> {
     }
   }
   if (failed.size > 0) throw failure(worst(failed));
-  if (live) await long.awaitCaughtUp.executeWithOptions({ summary: 'everything written so far is captured' }, []);
+  await long.awaitCaughtUp.executeWithOptions({ summary: 'everything written so far is captured' }, []);
   await executeChild(validation, {
     workflowId: `${workflowInfo().workflowId}/validation`,
     args: [input.name, plans.map((plan) => plan.collection), input.settings],

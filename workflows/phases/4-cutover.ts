@@ -4,7 +4,6 @@ import {
   condition,
   executeChild,
   getExternalWorkflowHandle,
-  patched,
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
@@ -25,7 +24,7 @@ import { failure } from '../lib/reason.ts';
 import { reaching } from '../lib/renewing-child.ts';
 import { introduce } from '../lib/report.ts';
 import { long, routing } from '../proxies.ts';
-import { captureChanges, liveCapture } from '../lib/start-capture.ts';
+import { captureChanges } from '../lib/start-capture.ts';
 
 /** `from`: the first stage that has not passed yet, and whether an operator has routed it otherwise since it began. */
 export async function cutoverPhase(
@@ -35,10 +34,8 @@ export async function cutoverPhase(
 ): Promise<void> {
   const root = rootId(input.name);
   const { stages, approvalSeconds } = input.settings;
-  if (patched(liveCapture)) {
-    await captureChanges(input);
-    if (from.stage === 0 && !from.keepRouting) await bothSides(input, collections);
-  }
+  await captureChanges(input);
+  if (from.stage === 0 && !from.keepRouting) await bothSides(input, collections);
   let current: string | undefined;
   let goes = false;
   // Orders come to the root; it passes on what the running stage must hear.
@@ -99,9 +96,9 @@ export async function cutoverPhase(
       }),
     );
     current = undefined;
-    accepted = outcome?.is === 'passed' && outcome.byOperator === true;
+    accepted = outcome.is === 'passed' && outcome.byOperator === true;
     // Begun, it is not left half done, whatever is ordered meanwhile.
-    if (outcome?.is === 'back') await CancellationScope.nonCancellable(() => leave(input, index, outcome));
+    if (outcome.is === 'back') await CancellationScope.nonCancellable(() => leave(input, index, outcome));
     await getExternalWorkflowHandle(root).signal(stageProgressSignal, {
       stage: index + 1,
       waitingFor: null,
