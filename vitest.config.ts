@@ -8,8 +8,19 @@ const unit = [
   'test/model/**/*.test.ts',
   'test/report/report.test.ts',
 ];
+const workflows = ['test/workflows/**/*.test.ts'];
+const stores = ['test/stores/**/*.test.ts', 'test/traffic/**/*.test.ts'];
+const soak = ['test/soak/**/*.test.ts'];
 
-// `unit` needs no server. `integration` shares one embedded stack, started once, and runs one file after another: they share its stores.
+/** On the embedded stack, started once for all of them. */
+const withStack = {
+  globalSetup: './test/support/global-setup.ts',
+  fileParallelism: false,
+  testTimeout: 180_000,
+  hookTimeout: 240_000,
+};
+
+// docs/testing.md says what belongs where. `npm test` runs all suites but `soak`.
 export default defineConfig({
   test: {
     pool: 'forks',
@@ -17,15 +28,22 @@ export default defineConfig({
       { test: { name: 'unit', include: unit, testTimeout: 60_000 } },
       {
         test: {
-          name: 'integration',
-          include: ['test/**/*.test.ts'],
-          exclude: unit,
-          globalSetup: './test/support/global-setup.ts',
-          fileParallelism: false,
-          testTimeout: 180_000,
-          hookTimeout: 240_000,
+          name: 'workflows',
+          include: workflows,
+          globalSetup: './test/support/workflow-setup.ts',
+          testTimeout: 60_000,
         },
       },
+      { test: { name: 'stores', include: stores, ...withStack } },
+      {
+        test: {
+          name: 'e2e',
+          include: ['test/**/*.test.ts'],
+          exclude: [...unit, ...workflows, ...stores, ...soak],
+          ...withStack,
+        },
+      },
+      { test: { name: 'soak', include: soak, ...withStack } },
     ],
   },
 });

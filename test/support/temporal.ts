@@ -13,8 +13,14 @@ export interface OwnTemporal {
   readonly stop: () => Promise<void>;
 }
 
-/** `limits`: dynamic configuration of the server, as `limit.historyCount.suggestContinueAsNew`. Nothing of it is kept. */
-export async function startTemporal(limits: Readonly<Record<string, number>>): Promise<OwnTemporal> {
+/**
+ * `limits`: dynamic configuration of the server, as `limit.historyCount.suggestContinueAsNew`. `namespaces` besides `default`. Nothing of it
+ * is kept.
+ */
+export async function startTemporal(
+  limits: Readonly<Record<string, number>>,
+  namespaces: readonly string[] = [],
+): Promise<OwnTemporal> {
   const port = await getPort();
   const address = `127.0.0.1:${port}`;
   const configured = Object.entries(limits).flatMap(([key, value]) => ['--dynamic-config-value', `${key}=${value}`]);
@@ -23,6 +29,7 @@ export async function startTemporal(limits: Readonly<Record<string, number>>): P
     await temporalBinary(homeOf({}), () => undefined),
     ['server', 'start-dev', '--ip', '127.0.0.1', '--port', `${port}`, '--headless', '--log-level', 'error']
       .concat(configured)
+      .concat(namespaces.flatMap((namespace) => ['--namespace', namespace]))
       .concat(attributes),
     { stdio: 'ignore' },
   );

@@ -1,0 +1,44 @@
+// A step that cannot go on parks the migration, says what to do, and goes on when somebody says so.
+import { expect, test } from 'vitest';
+import { KnownFailure } from '../../core/failures.ts';
+import { withWorkflows } from '../support/workflow-env.ts';
+
+test('a phase that fails parks with its reason and its advice, and `retry` goes on to the end', async () => {
+  let reachable = false;
+  await withWorkflows(
+    {
+      stubs: {
+        planCollections: () => {
+          if (!reachable) throw new KnownFailure('PermissionDenied', 'The user may not read token_usage.');
+          return [];
+        },
+      },
+    },
+    async (run) => {
+      await run.start({ until: 'schema' });
+      const parked = await run.parked();
+      expect(parked).toMatchObject({
+        phase: 'schema',
+        waitingFor: 'retry, abort or rollback',
+        lastError: { type: 'PermissionDenied', message: expect.stringContaining('may not read token_usage') },
+      });
+      reachable = true;
+      await run.order('retry');
+      const outcome = (await run.handle().result()) as { state: string; checkpoints: { name: string }[] };
+      expect(outcome.state).toBe('completed');
+      expect(outcome.checkpoints.map((one) => one.name)).toEqual(['preparation', 'schema']);
+    },
+  );
+});
+
+test('the whole story goes well on stubs alone', async () => {
+  await withWorkflows({}, async (run) => {
+    await run.start({ settings: { stages: [{ name: 'all', percentage: 100, writes: 'new_system', soakSeconds: 0 }] } });
+    const outcome = (await run.handle().result()) as { state: string; routing: Record<string, unknown> };
+    expect(outcome).toMatchObject({
+      state: 'completed',
+      routing: { token_usage: { percentage: 100, writeMode: 'new_system' } },
+    });
+    expect(run.callsOf('validateCollection')).toHaveLength(2);
+  });
+});
