@@ -1,9 +1,9 @@
 // Extract: documents of a range, undecoded, from the source into a spool segment of this host.
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { finished } from 'node:stream/promises';
 import { deserialize } from 'bson';
-import type { SegmentReference } from '../spool/segment.ts';
+import { draftName, type SegmentReference } from '../spool/segment.ts';
 import { shownUpTo } from '../control/capture.ts';
 import { keyText, RangeRead, type KeyRange } from '../stores/mongodb/source.ts';
 import type { Resources } from './resources.ts';
@@ -91,7 +91,7 @@ export async function extractSegment(
   const { spool } = resources;
   const key = `${order.collection}/${order.source}/${order.chunk}`;
   // A draft of its own for every attempt: one thought dead may still be writing.
-  const draft = `${key}/draft-${order.segment}-${randomUUID()}`;
+  const draft = `${key}/${draftName(order.segment)}`;
   await spool.make(draft);
   const start = await adopt(resources, draft, progress.resumeAt);
   let lastId = start?.lastId ?? order.after;

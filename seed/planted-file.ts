@@ -1,9 +1,10 @@
 // The answers to the exam: one line per dirty document, written as the documents are.
 import { once } from 'node:events';
 import { createWriteStream, type WriteStream } from 'node:fs';
-import { mkdir, rename } from 'node:fs/promises';
+import { rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { finished } from 'node:stream/promises';
+import { makeFolder, privateFile } from '../spool/private.ts';
 import type { Planted } from './generator.ts';
 
 export interface PlantedHeader {
@@ -26,8 +27,9 @@ export class PlantedFile {
   }
 
   static async create(path: string, header: PlantedHeader): Promise<PlantedFile> {
-    await mkdir(dirname(path), { recursive: true });
-    const stream = createWriteStream(`${path}.partial`);
+    await makeFolder(dirname(path));
+    await rm(`${path}.partial`, { force: true });
+    const stream = createWriteStream(`${path}.partial`, { mode: privateFile });
     await once(stream, 'open');
     const file = new PlantedFile(path, stream);
     await file.#line(header);

@@ -1,9 +1,10 @@
 // Documents on their way, by reference: a segment is a folder of files on this host, written once, complete when its manifest is there.
 import { randomUUID } from 'node:crypto';
 import { createReadStream, createWriteStream, type ReadStream, type WriteStream } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { KnownFailure } from '../core/failures.ts';
+import { makeOwnFolder, privateFile, writePrivately } from './private.ts';
 
 /** What history holds of a segment: no documents, only where they are and how many. */
 export interface SegmentReference {
@@ -26,11 +27,14 @@ export class Spool {
   }
 
   async make(path: string): Promise<void> {
-    await mkdir(this.#at(path), { recursive: true });
+    // Each step by itself: `recursive` leaves the mode of what is there, and a spool of an older release was open to everybody.
+    const steps = path.split('/');
+    await makeOwnFolder(this.folder);
+    for (let i = 1; i <= steps.length; i++) await makeOwnFolder(this.#at(steps.slice(0, i).join('/')));
   }
 
   write(path: string, file: string): WriteStream {
-    return createWriteStream(this.#at(path, file));
+    return createWriteStream(this.#at(path, file), { mode: privateFile });
   }
 
   read(path: string, file: string): ReadStream {
@@ -45,10 +49,7 @@ export class Spool {
   }
 
   async store(path: string, file: string, content: string | Uint8Array): Promise<void> {
-    const target = this.#at(path, file);
-    const part = `${target}.${randomUUID()}.part`;
-    await writeFile(part, content);
-    await rename(part, target);
+    await writePrivately(this.#at(path, file), content);
   }
 
   async json<T>(path: string, file: string): Promise<T> {
@@ -65,11 +66,33 @@ export class Spool {
     await rm(this.#at(path), { recursive: true, force: true });
   }
 
+  /** All segments and drafts: the folders that hold files, with when each was last written into. */
+  async segments(under = ''): Promise<{ readonly path: string; readonly changedAt: Date }[]> {
+    const entries = await readdir(this.#at(under), { withFileTypes: true }).catch(() => []);
+    const found: { path: string; changedAt: Date }[] = [];
+    for (const entry of entries.filter((one) => one.isDirectory()))
+      found.push(...(await this.segments(under === '' ? entry.name : `${under}/${entry.name}`)));
+    if (under === '' || entries.every((entry) => entry.isDirectory())) return found;
+    const changedAt = (await stat(this.#at(under)).catch(() => undefined))?.mtime;
+    return changedAt ? [...found, { path: under, changedAt }] : found;
+  }
+
   /** Removes everything of one collection, or all of it. */
   async clear(collection = ''): Promise<void> {
     for (const entry of await readdir(this.#at(collection)).catch(() => []))
       await rm(this.#at(collection, entry), { recursive: true, force: true });
   }
+}
+
+/** The process that writes a draft stands in its name, so that a draft whose process is gone is known for what it is. */
+export const draftName = (segment: number): string => `draft-${segment}-${process.pid}-${randomUUID()}`;
+
+/** What a folder's name says: the process of a draft, or the number of a segment that is complete; undefined for any other name. */
+export function segmentName(name: string): { readonly draftOf: number } | { readonly segment: number } | undefined {
+  const draft = /^draft-\d+-(\d+)-[0-9a-f-]{36}$/.exec(name);
+  if (draft) return { draftOf: Number(draft[1]) };
+  const whole = /^(\d+)-[0-9a-f]{16}$/.exec(name);
+  return whole ? { segment: Number(whole[1]) } : undefined;
 }
 
 const lost = (path: string) =>

@@ -1,9 +1,10 @@
 // Processes of the stack: started apart from us, recognised by pid and start time, ended only when they are really ours.
 import { spawn } from 'node:child_process';
-import { openSync, closeSync, existsSync, readFileSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { existsSync, readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { makeOwnFolder, withLog } from '../spool/private.ts';
 import { lastLines } from './command.ts';
 import { StackError } from './home.ts';
 
@@ -18,16 +19,16 @@ export async function start(
   log: string,
   options: { cwd?: string; uid?: number; gid?: number; env?: Record<string, string> } = {},
 ): Promise<ProcessMark> {
-  await mkdir(dirname(log), { recursive: true });
-  const out = openSync(log, 'a');
+  await makeOwnFolder(dirname(log));
   const { env, ...rest } = options;
-  const child = spawn(command[0]!, command.slice(1), {
-    detached: true,
-    stdio: ['ignore', out, out],
-    env: { ...process.env, ...env },
-    ...rest,
-  });
-  closeSync(out);
+  const child = withLog(log, (out) =>
+    spawn(command[0]!, command.slice(1), {
+      detached: true,
+      stdio: ['ignore', out, out],
+      env: { ...process.env, ...env },
+      ...rest,
+    }),
+  );
   await new Promise<void>((resolve, reject) => {
     child.once('spawn', resolve);
     child.once('error', (error) => reject(new StackError(`${command[0]} could not be started: ${error.message}.`)));

@@ -1,12 +1,13 @@
 // The five servers: how each is started, asked whether it is well, and addressed.
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { MongoClient } from 'mongodb';
 import pg from 'pg';
 import { Connection } from '@temporalio/client';
+import { makeOwnFolder, writePrivately } from '../spool/private.ts';
 import { lastLines, run } from './command.ts';
 import { StackError, type Home } from './home.ts';
 import { mongoBinary, postgresPrograms, redisBinary, temporalBinary, type Progress } from './install.ts';
@@ -49,7 +50,7 @@ const temporal: Service = {
   install: temporalBinary,
   async start(home, { port, uiPort }) {
     const log = logOf(home, 'temporal');
-    await mkdir(join(home.data, 'temporal'), { recursive: true });
+    await makeOwnFolder(join(home.data, 'temporal'));
     const flags = [
       '--ip',
       '127.0.0.1',
@@ -84,7 +85,7 @@ const mongodb = (name: 'source-mongodb' | 'target-mongodb', variable: string): S
   async start(home, { port }) {
     const log = logOf(home, name);
     const folder = join(home.data, name);
-    await mkdir(folder, { recursive: true });
+    await makeOwnFolder(folder);
     const { path, is } = await mongoBinary(home, quiet);
     const url = `mongodb://127.0.0.1:${port}/${database}?directConnection=true`;
     const command =
@@ -209,10 +210,12 @@ async function initialise(
   // Written last by initdb; a folder without it is an interrupted start.
   if (existsSync(join(folder, 'causeway-ready'))) return;
   await rm(folder, { recursive: true, force: true });
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await makeOwnFolder(folder);
   await account.own(folder);
+  // An account of its own must be able to walk to its folder; it can list neither of these.
+  if (account.ids.uid !== undefined) for (const above of [home.folder, home.data]) await chmod(above, 0o711);
   const passwords = join(home.folder, `.password-${process.pid}`);
-  await writeFile(passwords, secret, { mode: 0o600 });
+  await writePrivately(passwords, secret);
   await account.own(passwords);
   const [command, ...args] = [
     ...account.prefix,
@@ -234,7 +237,7 @@ async function initialise(
     throw new StackError(
       `PostgreSQL's data folder ${folder} could not be made:\n${lastLines(output)}\nThe folder must be reachable by an unprivileged user; set CAUSEWAY_HOME to another place, or TARGET_POSTGRES_URL to a server.`,
     );
-  await writeFile(join(folder, 'causeway-ready'), '');
+  await writePrivately(join(folder, 'causeway-ready'), '');
 }
 
 async function makeDatabase(url: string): Promise<void> {
@@ -254,7 +257,7 @@ const redis: Service = {
   async start(home, { port }) {
     const log = logOf(home, 'redis');
     const folder = join(home.data, 'redis');
-    await mkdir(folder, { recursive: true });
+    await makeOwnFolder(folder);
     const mark = await start(
       [
         await redisBinary(home, quiet),

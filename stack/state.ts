@@ -1,9 +1,10 @@
 // What the stack has started, written after every change: the record that `up` repairs from and `down` goes by.
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import lockfile from 'proper-lockfile';
+import { makeFolder, privateFile, privateFolder } from '../spool/private.ts';
 import { StackError, type Home } from './home.ts';
 import { newSecret, serviceNames, type Running, type ServiceName } from './services.ts';
 
@@ -45,12 +46,12 @@ const parsed = (text: string): unknown => {
 
 /** In one breath: services that come up at the same time each write the whole record. */
 export function writeState(home: Home, state: StackState): void {
-  mkdirSync(home.folder, { recursive: true });
+  mkdirSync(home.folder, { recursive: true, mode: privateFolder });
   for (const [file, content] of [
     [`${home.folder}/secret`, state.secret],
     [home.state, JSON.stringify(state, null, 2)],
   ] as const) {
-    writeFileSync(`${file}.part`, content, { mode: 0o600 });
+    writeFileSync(`${file}.part`, content, { mode: privateFile });
     renameSync(`${file}.part`, file);
   }
 }
@@ -64,14 +65,14 @@ export function quarantineKey(home: Home, make: boolean): string | undefined {
     if (!make || (error as NodeJS.ErrnoException).code !== 'ENOENT') return undefined;
   }
   const key = randomBytes(32).toString('base64');
-  writeFileSync(`${file}.part`, key, { mode: 0o600 });
+  writeFileSync(`${file}.part`, key, { mode: privateFile });
   renameSync(`${file}.part`, file);
   return key;
 }
 
 /** One `up` or `down` at a time; a lock whose holder died is taken over. */
 export async function locked<T>(home: Home, work: () => Promise<T>): Promise<T> {
-  await mkdir(home.folder, { recursive: true });
+  await makeFolder(home.folder);
   const release = await lockfile
     .lock(home.folder, {
       lockfilePath: `${home.folder}/stack.lock`,

@@ -2,9 +2,10 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { makeFolder, writePrivately } from '../spool/private.ts';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
 
@@ -12,7 +13,7 @@ const root = fileURLToPath(new URL('../', import.meta.url));
 export async function workflowBundle(folder: string): Promise<string> {
   const path = join(folder, `workflows-${await digest()}.js`);
   if (existsSync(path)) return path;
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   await new Promise<void>((resolve, reject) => {
     const child = spawn(process.execPath, ['--import', 'tsx', fileURLToPath(import.meta.url), path], {
       cwd: root,
@@ -44,9 +45,7 @@ async function build(path: string): Promise<void> {
     workflowsPath: join(root, 'workflows', 'index.ts'),
     logger: new DefaultLogger('WARN'),
   });
-  const part = `${path}.${process.pid}.part`;
-  await writeFile(part, code);
-  await rename(part, path);
+  await writePrivately(path, code);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await build(process.argv[2]!);

@@ -1,6 +1,5 @@
 // One worker process: workflows and light activities, reading the source, and the work on the segments of this host.
 import { createHash } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
@@ -12,6 +11,8 @@ import { announce } from '../activities/capture/lane.ts';
 import { OpenReads } from '../activities/extract.ts';
 import { catchUpControlSchema } from '../control/schema.ts';
 import { openResources } from '../activities/resources.ts';
+import { tidySpool } from '../activities/tidy-spool.ts';
+import { makeOwnFolder } from '../spool/private.ts';
 import { captureQueue, captureQueueOf, controlQueue, extractQueue, snapshotQueueOf } from '../workflows/contract.ts';
 import { workflowBundle } from './bundle.ts';
 import type { Environment } from './environment.ts';
@@ -35,6 +36,9 @@ const shared = {
   maxConcurrentActivityTaskPolls: 2,
 } satisfies Partial<WorkerOptions>;
 
+/** A host whose workers all stay up still has segments that no copy waits for, when the copy ended on another host. */
+const tidyEveryMs = 600_000;
+
 /** Starts polling and returns. `home`: where spool and bundle live; hosts with one spool folder in common share their segments' queues. */
 export async function startWorker(
   environment: Environment,
@@ -43,7 +47,7 @@ export async function startWorker(
 ): Promise<RunningWorker> {
   stayLean();
   const spool = resolve(home, 'spool');
-  await mkdir(spool, { recursive: true });
+  await makeOwnFolder(spool);
   const bundle = await workflowBundle(join(home, 'bundle'));
   const host = `causeway-host-${hostname()}-${createHash('sha256').update(spool).digest('hex').slice(0, 8)}`;
   const queues = { host, process: `${host}-${process.pid}` };
@@ -52,6 +56,14 @@ export async function startWorker(
   await catchUpControlSchema(resources.postgres).catch((error: Error) =>
     log(`the control schema is as it was: ${error.message}`),
   );
+  const tidy = () =>
+    tidySpool(resources.spool, resources.postgres).then(
+      (removed) => void (removed > 0 && log(`removed ${removed} segments of workers that have ended from the spool`)),
+      (error: Error) => log(`the spool is as it was: ${error.message}`),
+    );
+  await tidy();
+  const tidying = setInterval(() => void tidy(), tidyEveryMs);
+  tidying.unref();
   resources.sessions.watch();
   const leave = announce(resources);
   const { address, namespace } = environment.temporal;
@@ -117,6 +129,7 @@ export async function startWorker(
     .then(() => undefined)
     .finally(async () => {
       await reads.close();
+      clearInterval(tidying);
       await leave();
       await resources.close();
       await connection.close();

@@ -1,5 +1,4 @@
 // causeway report: one page per migration for managers and auditors, or the same as JSON.
-import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { controlSchemaOf } from '../../control/schema.ts';
@@ -7,6 +6,7 @@ import { collect } from '../../report/collect.ts';
 import { htmlOf } from '../../report/html.ts';
 import { buildReport, type Heard } from '../../report/report.ts';
 import type { Report } from '../../report/shape.ts';
+import { makeFolder, writePrivately } from '../../spool/private.ts';
 import { openPool } from '../../stores/postgres/connection.ts';
 import { checkName, home, readAddresses, readStatus, withTemporal } from '../connect.ts';
 import { explain, UsageError } from '../errors.ts';
@@ -67,8 +67,6 @@ const ask = (migration: string): Promise<Heard> =>
 
 /** The file is there whole, or as it was. */
 async function writeReport(made: Report, file: string, as: 'html' | 'json'): Promise<void> {
-  await mkdir(dirname(file), { recursive: true });
-  const draft = `${file}.${process.pid}.new`;
-  await writeFile(draft, as === 'html' ? htmlOf(made) : `${JSON.stringify(made, null, 2)}\n`);
-  await rename(draft, file);
+  await makeFolder(dirname(file));
+  await writePrivately(file, as === 'html' ? htmlOf(made) : `${JSON.stringify(made, null, 2)}\n`);
 }

@@ -1,8 +1,8 @@
 // Configuration files: rendered whole from the table's rows, each replaced atomically; secrets are redacted.
-import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, open, rename } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
 import { redact } from '../../core/redact.ts';
+import { makeFolder, writePrivately } from '../../spool/private.ts';
 
 /** A category as a file name: other characters than letters, digits, `-` and `_` are replaced, and then a hash keeps two categories apart. */
 export function fileName(category: string): string {
@@ -12,15 +12,7 @@ export function fileName(category: string): string {
 
 /** Writes `{ key: value }`, keys sorted; the same values give the same bytes. */
 export async function writeFileAtomically(file: string, values: Record<string, unknown>): Promise<void> {
-  await mkdir(dirname(file), { recursive: true });
+  await makeFolder(dirname(file));
   const sorted = Object.fromEntries(Object.entries(values).sort(([a], [b]) => (a < b ? -1 : 1)));
-  const part = `${file}.${randomUUID()}.part`;
-  const handle = await open(part, 'w', 0o600);
-  try {
-    await handle.writeFile(`${JSON.stringify(redact(sorted), null, 2)}\n`);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await rename(part, file);
+  await writePrivately(file, `${JSON.stringify(redact(sorted), null, 2)}\n`);
 }

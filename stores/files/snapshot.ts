@@ -1,7 +1,7 @@
 // Configuration files as they stand on this host, and put back, each atomically.
-import { randomUUID } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { makeFolder, writePrivately } from '../../spool/private.ts';
 
 /** `content`: base64, so that a file comes back byte for byte. */
 export interface FileRecord {
@@ -23,16 +23,8 @@ export async function readFiles(paths: readonly string[]): Promise<FileRecord[]>
 }
 
 export async function putFile({ path, content }: FileRecord): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  const part = `${path}.${randomUUID()}.part`;
-  const handle = await open(part, 'wx', 0o600);
-  try {
-    await handle.writeFile(Buffer.from(content, 'base64'));
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await rename(part, path);
+  await makeFolder(dirname(path));
+  await writePrivately(path, Buffer.from(content, 'base64'));
 }
 
 export const removeFile = (path: string): Promise<void> => rm(path, { force: true });

@@ -7,6 +7,7 @@ import { basename, dirname, join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Manifest, ManifestPart } from '../../core/checkpoints.ts';
+import { makeFolder, privateFile, privateFolder } from '../../spool/private.ts';
 import { bestCodec, compressor, type Codec } from './codec.ts';
 import { ContentDigest, formOf, Records } from './digest.ts';
 
@@ -31,12 +32,12 @@ export class Draft {
 
   /** What earlier attempts at the same snapshot have left is removed. */
   static async open(target: string): Promise<Draft> {
-    await mkdir(dirname(target), { recursive: true });
+    await makeFolder(dirname(target));
     for (const entry of await readdir(dirname(target)))
       if (entry.startsWith(`${basename(target)}.part-`))
         await rm(join(dirname(target), entry), { recursive: true, force: true });
     const draft = new Draft(target);
-    await mkdir(draft.#folder, { mode: 0o700 });
+    await mkdir(draft.#folder, { mode: privateFolder });
     return draft;
   }
 
@@ -63,7 +64,7 @@ export class Draft {
 }
 
 async function writeDurably(path: string, text: string): Promise<void> {
-  const handle = await open(path, 'wx', 0o600);
+  const handle = await open(path, 'wx', privateFile);
   try {
     await handle.writeFile(text);
     await handle.sync();
@@ -150,7 +151,7 @@ class OpenFile {
         done(null, chunk);
       },
     });
-    const out = createWriteStream(join(folder, name), { flags: 'wx', mode: 0o600, flush: true });
+    const out = createWriteStream(join(folder, name), { flags: 'wx', mode: privateFile, flush: true });
     this.#written = pipeline(this.#input, tap, out);
     this.#written.catch(() => undefined);
   }
