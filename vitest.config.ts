@@ -12,10 +12,9 @@ const workflows = ['test/workflows/**/*.test.ts'];
 const stores = ['test/stores/**/*.test.ts', 'test/traffic/**/*.test.ts'];
 const soak = ['test/soak/**/*.test.ts'];
 
-/** On the embedded stack, started once for all of them. */
+/** On embedded servers: those of the place where a file runs (test/support/stack.ts). */
 const withStack = {
   globalSetup: './test/support/global-setup.ts',
-  fileParallelism: false,
   testTimeout: 180_000,
   hookTimeout: 240_000,
 };
@@ -24,6 +23,8 @@ const withStack = {
 export default defineConfig({
   test: {
     pool: 'forks',
+    // More than a machine of two cores has: much of what is tested is waiting.
+    maxWorkers: 3,
     projects: [
       { test: { name: 'unit', include: unit, testTimeout: 60_000 } },
       {
@@ -43,7 +44,7 @@ export default defineConfig({
           ...withStack,
         },
       },
-      { test: { name: 'soak', include: soak, ...withStack } },
+      { test: { name: 'soak', include: soak, fileParallelism: false, ...withStack } },
     ],
   },
 });

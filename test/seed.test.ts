@@ -4,12 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { deserialize, serialize } from 'bson';
 import { MongoClient } from 'mongodb';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { idFromSourceId, sourceId } from '../core/identity.ts';
 import { batches } from '../seed/fill.ts';
 import type { Generator, Planted } from '../seed/generator.ts';
 import { seedSource, type PlantedHeader, type SeedOptions, type SeedSummary } from '../seed/index.ts';
 import { generators } from '../seed/world.ts';
+import { stack } from './support/stack.ts';
 
 const small = { documents: 1000, dirty: 0.05, seed: 11 };
 const bytes = (generator: Generator, index: number): string =>
@@ -122,8 +123,7 @@ describe('seedSource', () => {
   let summary: SeedSummary;
 
   beforeAll(async () => {
-    const stack = inject('stack' as never) as Record<string, string>;
-    const url = new URL(stack['SOURCE_MONGODB_URL']!);
+    const url = new URL(stack.SOURCE_MONGODB_URL);
     url.pathname = `/${database}`;
     folder = await mkdtemp(join(tmpdir(), 'causeway-seed-'));
     options = { ...small, url: url.href, plantedFile: join(folder, 'planted.jsonl') };

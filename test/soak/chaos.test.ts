@@ -1,8 +1,9 @@
 // Workers killed at named points and servers killed under load, while the source is written to: at the end everything is equal.
 import { once } from 'node:events';
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { killPoints, type KillPoint } from '../../activities/kill-points.ts';
 import { startLegacyWriter } from '../../seed/legacy-writer.ts';
+import { home } from '../support/stack.ts';
 import { World } from '../support/world.ts';
 import { chaos, completed, startWorker, Watch } from './chaos.ts';
 
@@ -78,7 +79,7 @@ test('every server and a worker killed under load', { timeout: 400_000 }, async 
     await other.seed(4000, 0.02);
     const result = await chaos({
       environment: other.environment,
-      stackHome: inject('home'),
+      stackHome: home,
       migration: other.name,
       rate: 120,
       seconds: 60,

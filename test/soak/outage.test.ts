@@ -1,15 +1,16 @@
 // PostgreSQL is away for moments while lanes have work left: the reader must not go on from a position that no longer stands.
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { expect, inject, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { startLegacyWriter } from '../../seed/legacy-writer.ts';
+import { stack } from '../support/stack.ts';
 import { World } from '../support/world.ts';
 import { completed, startWorker, Watch } from './chaos.ts';
 
 test('no change is lost when PostgreSQL refuses connections again and again', { timeout: 240_000 }, async () => {
   const world = await World.open('outage');
   const watch = new Watch(world.environment);
-  const admin = new pg.Client({ connectionString: inject('stack').TARGET_POSTGRES_URL });
+  const admin = new pg.Client({ connectionString: stack.TARGET_POSTGRES_URL });
   await admin.connect();
   const database = new URL(world.environment['TARGET_POSTGRES_URL']!).pathname.slice(1);
   await world.seed(2000, 0);

@@ -1,12 +1,13 @@
 // A worker may begin while a MongoDB server is away: its client works once the server is there, and is silent once it is closed.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, expect, inject, test } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import { startLegacyWriter } from '../../seed/legacy-writer.ts';
 import { mongo, openMongo } from '../../stores/mongodb/connection.ts';
 import { cuttable } from '../support/cuttable.ts';
+import { stack } from '../support/stack.ts';
 
 const away = async () => {
-  const line = await cuttable(inject('stack').TARGET_MONGODB_URL);
+  const line = await cuttable(stack.TARGET_MONGODB_URL);
   line.cut();
   open.push({ close: line.cut });
   return line;

@@ -13,6 +13,7 @@ import { openResources, type Resources } from '../../activities/resources.ts';
 import type { Status } from '../../core/state.ts';
 import { seedSource, type SeedSummary } from '../../seed/index.ts';
 import { checkout } from '../../stack/home.ts';
+import { stack as servers } from './stack.ts';
 
 export interface Ran {
   readonly code: number;
@@ -21,6 +22,10 @@ export interface Ran {
 }
 
 let number = 0;
+
+/** The bundle, or where mappings of the test's own are loaded, which are TypeScript, the command as it is. */
+const commandFor = (extra: Readonly<Record<string, string>>): string =>
+  'CAUSEWAY_MAPPINGS' in extra ? join(checkout, 'bin', 'causeway.js') : inject('command');
 
 export class World {
   readonly name: string;
@@ -60,7 +65,7 @@ export class World {
 
   /** `temporal`: the address of another Temporal server than the stack's. */
   static async open(label: string, temporal?: string): Promise<World> {
-    const stack = { ...inject('stack'), ...(temporal !== undefined && { TEMPORAL_ADDRESS: temporal }) };
+    const stack = { ...servers, ...(temporal !== undefined && { TEMPORAL_ADDRESS: temporal }) };
     const name = `${label}-${process.pid}-${++number}`;
     const database = name.replaceAll('-', '_');
     const admin = new pg.Client({ connectionString: stack.TARGET_POSTGRES_URL });
@@ -129,7 +134,7 @@ export class World {
       ['seed', 'assess', 'stack', 'replay', 'worker', 'demo', 'sidecar'].includes(args[0]!) || args.includes('--help')
         ? args
         : [...args, '--migration', this.name];
-    const child = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), ...named], {
+    const child = spawn(process.execPath, [commandFor(extra), ...named], {
       env: { ...process.env, ...this.environment, ...extra },
     });
     this.#commands.add(child);
@@ -149,7 +154,7 @@ export class World {
 
   /** Starts a worker and waits until it polls. */
   async worker(extra: Record<string, string> = {}): Promise<ChildProcess> {
-    const child = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), 'worker'], {
+    const child = spawn(process.execPath, [commandFor(extra), 'worker'], {
       env: { ...process.env, ...this.environment, ...extra },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
