@@ -7,13 +7,14 @@ import type { Settings } from '../core/settings.ts';
 import { keysInUse } from '../control/quarantine.ts';
 import { controlSchemaOf } from '../control/schema.ts';
 import { keyVariable, ownVault } from '../control/vault.ts';
-import { mongo, mongoAddress } from '../stores/mongodb/connection.ts';
+import { safeAddress } from '../stores/address.ts';
+import { mongo } from '../stores/mongodb/connection.ts';
 import { headOf } from '../stores/mongodb/source.ts';
 import { collectionNames } from '../stores/mongodb/schema.ts';
-import { addressOf, query } from '../stores/postgres/connection.ts';
+import { query } from '../stores/postgres/connection.ts';
 import { created } from '../stores/postgres/created.ts';
 import { foreignTables, hasTimescale } from '../stores/postgres/schema.ts';
-import { redis, redisAddress } from '../stores/redis/connection.ts';
+import { redis } from '../stores/redis/connection.ts';
 import { areOurs, scanKeys } from '../stores/redis/loader.ts';
 import type { KeysTarget } from '../stores/redis/target.ts';
 import type { TableTarget } from '../stores/postgres/target.ts';
@@ -38,14 +39,14 @@ type Check = (
 const checks: Record<string, Check> = {
   'source is reachable': async ({ source, addresses }) => {
     await mongo('reaching the source', () => source.db.command({ ping: 1 })).catch((error: unknown) =>
-      unreachable(error, 'The source MongoDB', mongoAddress(addresses.source), 'SOURCE_MONGODB_URL'),
+      unreachable(error, 'The source MongoDB', safeAddress(addresses.source), 'SOURCE_MONGODB_URL'),
     );
-    return mongoAddress(addresses.source);
+    return safeAddress(addresses.source);
   },
   'target PostgreSQL is reachable': async ({ postgres, addresses }) => {
     const [row] = await query<{ version: string }>(postgres, 'reaching the target', 'show server_version')
       .catch((error: unknown) =>
-        unreachable(error, 'The target PostgreSQL', addressOf(addresses.postgres), 'TARGET_POSTGRES_URL'),
+        unreachable(error, 'The target PostgreSQL', safeAddress(addresses.postgres), 'TARGET_POSTGRES_URL'),
       )
       .then((rows) => rows.map((one) => ({ version: (one as unknown as { server_version: string }).server_version })));
     if (Number.parseInt(row!.version) < 15)
@@ -54,13 +55,13 @@ const checks: Record<string, Check> = {
   },
   'target MongoDB is reachable': async ({ mongodb, addresses }) => {
     await mongo('reaching the target', () => mongodb.db.command({ ping: 1 })).catch((error: unknown) =>
-      unreachable(error, 'The target MongoDB', mongoAddress(addresses.mongodb), 'TARGET_MONGODB_URL'),
+      unreachable(error, 'The target MongoDB', safeAddress(addresses.mongodb), 'TARGET_MONGODB_URL'),
     );
-    return mongoAddress(addresses.mongodb);
+    return safeAddress(addresses.mongodb);
   },
   'target Redis is reachable': async (resources) => {
     await redis('reaching it', () => resources.redis.ping()).catch((error: unknown) =>
-      unreachable(error, 'The target Redis', redisAddress(resources.addresses.redis), 'TARGET_REDIS_URL'),
+      unreachable(error, 'The target Redis', safeAddress(resources.addresses.redis), 'TARGET_REDIS_URL'),
     );
     return resources.redis.isCluster ? 'cluster' : 'single server';
   },
@@ -96,7 +97,7 @@ const checks: Record<string, Check> = {
     return 'a change stream opens';
   },
   'source and target are different': async ({ addresses }) => {
-    if (mongoAddress(addresses.source) === mongoAddress(addresses.mongodb))
+    if (safeAddress(addresses.source) === safeAddress(addresses.mongodb))
       throw new Error(
         'SOURCE_MONGODB_URL and TARGET_MONGODB_URL name the same database; the target needs one of its own.',
       );

@@ -40,8 +40,8 @@ export async function openResources(
   home: string,
   queues: Resources['queues'],
 ): Promise<Resources> {
-  const source = openMongo(addresses.source);
-  const mongodb = openMongo(addresses.mongodb);
+  const source = openMongo(addresses.source, 'source');
+  const mongodb = openMongo(addresses.mongodb, 'target');
   const id = randomUUID();
   const postgres = openPool(addresses.postgres, 12, { applicationName: connectionsOf(id) });
   const redis = openRedis(addresses.redis);

@@ -7,7 +7,8 @@ import { keyVariable, ownVault } from '../control/vault.ts';
 import type { Mapping, Document } from '../mappings/mapping.ts';
 import { defaultSettings, type TransformSettings } from '../mappings/settings.ts';
 import { transformDocument } from '../mappings/transform.ts';
-import { mongo, mongoAddress } from '../stores/mongodb/connection.ts';
+import { safeAddress } from '../stores/address.ts';
+import { mongo } from '../stores/mongodb/connection.ts';
 import { weigh } from '../stores/mongodb/ranges.ts';
 import { collectionNames } from '../stores/mongodb/schema.ts';
 import { batchesOf, batchFor, sampleOf } from '../stores/mongodb/source.ts';
@@ -81,7 +82,7 @@ export async function assess(resources: Resources, options: AssessOptions): Prom
       ? await trial(resources, largest, owners.get(largest.collection)!, settings, options.trialDocuments, documents)
       : null;
   return {
-    source: mongoAddress(resources.addresses.source),
+    source: safeAddress(resources.addresses.source),
     collections,
     estimate: { strategy: strategyEstimate(documents, gigabytes), measured },
     targets: await targetsOf(resources),

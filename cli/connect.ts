@@ -90,7 +90,7 @@ export async function readStatus(session: TemporalSession, name: string): Promis
 export async function liveCapture(): Promise<CaptureStatus | undefined> {
   const { addresses } = await readAddresses();
   const pool = openPool(addresses.postgres, 1);
-  const { client, db } = openMongo(addresses.source);
+  const { client, db } = openMongo(addresses.source, 'source');
   try {
     return await captureStatus(pool, await clockOf(db));
   } finally {

@@ -1,6 +1,8 @@
 // What the application's traffic looks like from here: counted in memory, reported to the migration about once a second, never waited for.
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
+import { clientConfig } from '../stores/postgres/connection.ts';
+import { sessionSettings } from '../stores/postgres/session.ts';
 import { writeTraffic, type ShadowCounts, type Side, type TrafficRow } from '../control/traffic.ts';
 import { add, type Histogram } from '../core/histogram.ts';
 import { addPair, noRatios } from '../core/ratio.ts';
@@ -119,7 +121,7 @@ export class TrafficMetrics {
 
   async #connect(): Promise<pg.Client> {
     const client = new pg.Client({
-      connectionString: this.#url,
+      ...clientConfig(this.#url),
       application_name: 'causeway traffic',
       connectionTimeoutMillis: 2000,
       query_timeout: 2000,
@@ -128,6 +130,7 @@ export class TrafficMetrics {
     client.on('error', () => undefined);
     try {
       await client.connect();
+      await client.query(sessionSettings());
     } catch (error) {
       await client.end().catch(() => undefined);
       throw error;

@@ -3,7 +3,8 @@ import pg from 'pg';
 import { capturedUntil } from '../control/traffic.ts';
 import { KnownFailure, type FailureType } from '../core/failures.ts';
 import { mongoFailure } from '../stores/mongodb/connection.ts';
-import { postgresFailure } from '../stores/postgres/connection.ts';
+import { clientConfig, postgresFailure } from '../stores/postgres/connection.ts';
+import { sessionSettings } from '../stores/postgres/session.ts';
 import { redisFailure } from '../stores/redis/connection.ts';
 import { TrafficMetrics, type MetricsOptions } from './metrics.ts';
 import type { Router } from './router.ts';
@@ -70,8 +71,9 @@ class Position {
 
   constructor(url: string) {
     this.#pool = new pg.Pool({
-      connectionString: url,
+      ...clientConfig(url),
       max: 1,
+      onConnect: async (client) => void (await client.query(sessionSettings())),
       application_name: 'causeway shadow',
       connectionTimeoutMillis: 2000,
       query_timeout: 2000,

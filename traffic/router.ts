@@ -2,6 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { clientConfig } from '../stores/postgres/connection.ts';
+import { sessionSettings } from '../stores/postgres/session.ts';
 import { KnownFailure } from '../core/failures.ts';
 import type { Route, WriteMode } from '../core/state.ts';
 import { routingChannel } from '../control/routing.ts';
@@ -157,9 +159,10 @@ export class Router {
 
   /** Listens on a connection of its own, and reads everything again at every notice, and every so often without one. */
   async #follow(): Promise<void> {
+    const config = clientConfig(this.#options.postgres);
     for (let pause = 50; !this.#closed; pause = Math.min(pause * 2, this.#options.refreshMs)) {
       const client = new pg.Client({
-        connectionString: this.#options.postgres,
+        ...config,
         application_name: 'causeway router',
         connectionTimeoutMillis: this.#options.leaseMs,
         query_timeout: this.#options.leaseMs,
@@ -170,6 +173,7 @@ export class Router {
       client.on('notification', () => this.#notice());
       try {
         await client.connect();
+        await client.query(sessionSettings());
         await client.query(`listen ${routingChannel}`);
         while (!this.#closed) {
           await this.#read(client);
@@ -284,7 +288,7 @@ const mayNot = new Set(['42501', '42P01']);
 
 function isReadable(url: string): boolean {
   try {
-    new pg.Client({ connectionString: url });
+    clientConfig(url);
     return true;
   } catch {
     return false;

@@ -1,6 +1,7 @@
 // Where everything is: the environment's values, checked once at process start. Secrets come from here only.
 import { z } from 'zod';
 import { keyVariable, Vault } from '../control/vault.ts';
+import { AddressError, readAddresses } from '../stores/address.ts';
 import type { Addresses } from '../activities/resources.ts';
 
 const url = (protocols: readonly string[], example: string) =>
@@ -9,7 +10,15 @@ const url = (protocols: readonly string[], example: string) =>
     .refine(
       (text) => protocols.some((protocol) => text.startsWith(`${protocol}://`)),
       `must begin with ${protocols.map((protocol) => `${protocol}://`).join(' or ')}, as in ${example}`,
-    );
+    )
+    .superRefine((text, context) => {
+      try {
+        readAddresses(text);
+      } catch (error) {
+        if (!(error instanceof AddressError)) throw error;
+        context.addIssue({ code: 'custom', message: `${error.message}; as in ${example}` });
+      }
+    });
 
 /** A key that cannot be read is refused before anything is written without it. */
 function readable(text: string | undefined, context: z.RefinementCtx): void {

@@ -6,7 +6,8 @@ import { KnownFailure } from '../../core/failures.ts';
 import { add, quantile, type Histogram } from '../../core/histogram.ts';
 import { idFromSourceId } from '../../core/identity.ts';
 import type { Mapping } from '../../mappings/mapping.ts';
-import { name } from '../../stores/postgres/connection.ts';
+import { clientConfig, name } from '../../stores/postgres/connection.ts';
+import { sessionSettings } from '../../stores/postgres/session.ts';
 import type { TableTarget } from '../../stores/postgres/target.ts';
 import type { Resources } from '../resources.ts';
 import type { LedgerKey } from './keys.ts';
@@ -184,15 +185,15 @@ class Reader {
   async #connect(connectionTimeoutMillis: number): Promise<pg.Client> {
     const { role, timeoutMs } = this.#order;
     const client = new pg.Client({
-      connectionString: this.#resources.addresses.postgres,
+      ...clientConfig(this.#resources.addresses.postgres),
       application_name: 'causeway probe',
       connectionTimeoutMillis,
-      statement_timeout: timeoutMs,
       query_timeout: timeoutMs * 2,
     });
     client.on('error', () => undefined);
     try {
       await client.connect();
+      await client.query(sessionSettings({ statementTimeoutMs: timeoutMs }));
       if (role !== undefined) await client.query(`set role ${name(role)}`);
       return client;
     } catch (error) {

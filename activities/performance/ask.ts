@@ -20,8 +20,8 @@ export class Asker {
   readonly pool: pg.Pool;
 
   constructor(resources: Resources, connections: number, timeoutMs: number) {
-    this.#old = openMongo(resources.addresses.source);
-    this.#new = openMongo(resources.addresses.mongodb);
+    this.#old = openMongo(resources.addresses.source, 'source');
+    this.#new = openMongo(resources.addresses.mongodb, 'target');
     this.#redis = resources.redis;
     this.#timeoutMs = timeoutMs;
     this.pool = openPool(resources.addresses.postgres, connections, { statementTimeoutMs: timeoutMs });

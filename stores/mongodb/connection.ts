@@ -10,6 +10,8 @@ import {
   type MongoClient,
 } from 'mongodb';
 import { KnownFailure, type FailureType } from '../../core/failures.ts';
+import { AddressError, hostText, readAddress, safeAddress, type Address } from '../address.ts';
+import { Endpoints, reasonOf } from '../endpoints.ts';
 import { LastingClient } from './lasting-client.ts';
 
 /** A database, and the sessions in which it is written. The caller ends them. */
@@ -18,36 +20,72 @@ export interface WrittenDatabase {
   session(options?: ClientSessionOptions): Promise<ClientSession>;
 }
 
-/** A client whose database is the one in the URL's path. Throws ConfigurationInvalid where the URL names none. */
-export function openMongo(url: string): { client: MongoClient; db: Db } {
-  const client = new LastingClient(url, {
-    appName: 'causeway',
+const endpoints = new Endpoints();
+
+/** Which MongoDB of the migration a client is for. */
+export type Side = 'source' | 'target';
+
+/** A client whose database is the one in the URL's path. Throws ConfigurationInvalid for a URL that cannot be used. */
+export function openMongo(url: string, side: Side): { client: MongoClient; db: Db } {
+  const what = `The URL of the ${side} MongoDB`;
+  const { hosts, path, scheme } = readUrl(url, what);
+  if (!path)
+    throw new KnownFailure(
+      'ConfigurationInvalid',
+      `${what}, ${safeAddress(url)}, names no database; add it to the path, as in mongodb://host:27017/tradingagents.`,
+    );
+  const client = opened(url, what);
+  const known = `${side} MongoDB`;
+  if (scheme === 'mongodb')
+    endpoints.open(
+      known,
+      hosts.map((host) => hostText(host, 27_017)),
+    );
+  client.on('serverOpening', ({ address }) => endpoints.meet(known, address));
+  return { client, db: client.db(path) };
+}
+
+function readUrl(url: string, what: string): Address {
+  try {
+    return readAddress(url);
+  } catch (error) {
+    if (error instanceof AddressError) throw new KnownFailure('ConfigurationInvalid', `${what} ${error.message}.`);
+    throw error;
+  }
+}
+
+function opened(url: string, what: string): MongoClient {
+  const given = new Set([...readUrl(url, what).options.keys()].map((option) => option.toLowerCase()));
+  const times = {
     serverSelectionTimeoutMS: 10_000,
     connectTimeoutMS: 10_000,
     // A server that comes back is seen this soon; the default is ten seconds.
     heartbeatFrequencyMS: 500,
-    maxPoolSize: 16,
-    promoteValues: false,
-    promoteLongs: false,
-    ignoreUndefined: true,
-  });
-  const database = new URL(
-    url.replace(/^mongodb(\+srv)?:/, 'http:').replace(/\/\/([^/@]*@)?([^/,]*),[^/]*/, '//$1$2'),
-  ).pathname.slice(1);
-  if (!database)
+  };
+  try {
+    return new LastingClient(url, {
+      ...Object.fromEntries(Object.entries(times).filter(([option]) => !given.has(option.toLowerCase()))),
+      // What the protocol stands on, whatever the URL or the cluster's defaults say.
+      readPreference: 'primary',
+      writeConcern: { w: 'majority' },
+      retryReads: true,
+      retryWrites: true,
+      appName: 'causeway',
+      maxPoolSize: 16,
+      promoteValues: false,
+      promoteLongs: false,
+      ignoreUndefined: true,
+    });
+  } catch (error) {
+    // The driver's message may repeat an option's value, and some are passwords: only the options it speaks of are named.
+    const options = [...readUrl(url, what).options.keys()].filter((option) =>
+      (error as Error).message.toLowerCase().includes(option.toLowerCase()),
+    );
     throw new KnownFailure(
       'ConfigurationInvalid',
-      `The MongoDB URL for ${mongoAddress(url)} names no database; add it to the path, as in mongodb://host:27017/tradingagents.`,
+      `${what}, ${safeAddress(url)}, has options that the driver refuses${options.length > 0 ? `: ${options.join(', ')}` : ''}. See the connection string options of the MongoDB manual.`,
     );
-  return { client, db: client.db(decodeURIComponent(database)) };
-}
-
-/** Safe for a person to read: hosts and database, without user, password or options. */
-export function mongoAddress(url: string): string {
-  return url
-    .replace(/^mongodb(\+srv)?:\/\//, '')
-    .replace(/^[^@/]*@/, '')
-    .replace(/\?.*$/, '');
+  }
 }
 
 const byCode: Record<number, FailureType> = {
@@ -80,8 +118,20 @@ const byCode: Record<number, FailureType> = {
 export function mongoFailure(error: unknown, doing: string): unknown {
   if (!(error instanceof Error) || error instanceof KnownFailure) return error;
   const say = (type: FailureType, what: string) => new KnownFailure(type, `MongoDB, ${doing}: ${what}`);
-  if (error instanceof MongoNetworkError || error instanceof MongoServerSelectionError)
-    return say('StoreUnreachable', 'the server cannot be reached or closed the connection');
+  if (error instanceof MongoNetworkError || error instanceof MongoServerSelectionError) {
+    const reason = reasonOf(error);
+    return say(
+      'StoreUnreachable',
+      `${endpoints.name(hostOf(error))} cannot be reached or closed the connection${reason ? ` (${reason})` : ''}`,
+    );
+  }
+  // A file of the URL's TLS options.
+  const { code, path } = error as NodeJS.ErrnoException;
+  if (code === 'ENOENT' || code === 'EACCES')
+    return new KnownFailure(
+      'ConfigurationInvalid',
+      `MongoDB, ${doing}: the URL names the file ${path}, which cannot be read (${code})`,
+    );
   if (error instanceof MongoServerError) {
     const code = typeof error.code === 'number' ? error.code : Number(error.code);
     const again = error.hasErrorLabel('TransientTransactionError') || error.hasErrorLabel('RetryableWriteError');
@@ -91,8 +141,17 @@ export function mongoFailure(error: unknown, doing: string): unknown {
     );
   }
   if (error instanceof MongoError && /closed|pool|topology|ECONN|session|timed out|interrupted/i.test(error.message))
-    return say('StoreUnreachable', 'the connection was closed');
+    return say('StoreUnreachable', `the connection to ${endpoints.name(hostOf(error))} was closed`);
   return error;
+}
+
+/** The server that the driver's error is about. */
+function hostOf(error: Error): string | undefined {
+  const servers = (error as { reason?: { servers?: ReadonlyMap<string, unknown> } }).reason?.servers;
+  if (servers && servers.size > 0) return [...servers.keys()].join(',');
+  return /(?:\bto |\b(?:ECONN\w+|ETIMEDOUT|ENOTFOUND|EHOSTUNREACH) )((?:\[[0-9a-f:]+\]|[\w.-]+):\d+)/i.exec(
+    error.message,
+  )?.[1];
 }
 
 export async function mongo<T>(doing: string, work: () => Promise<T>): Promise<T> {

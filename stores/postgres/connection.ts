@@ -1,16 +1,10 @@
 // Opening PostgreSQL: one pool per process, errors turned into known failures at this one place.
 import pg from 'pg';
+import { parseIntoClientConfig } from 'pg-connection-string';
 import { KnownFailure, type FailureType } from '../../core/failures.ts';
-
-/** Safe for a person to read: the address without user, password or options. */
-export function addressOf(url: string): string {
-  try {
-    const { host, pathname } = new URL(url);
-    return `${host}${pathname}`;
-  } catch {
-    return 'an address that is no URL';
-  }
-}
+import { AddressError, hostText, readAddress } from '../address.ts';
+import { Endpoints, reasonOf } from '../endpoints.ts';
+import { sessionSettings } from './session.ts';
 
 export interface PoolOptions {
   /** What `pg_stat_activity` shows for its connections. */
@@ -20,15 +14,38 @@ export interface PoolOptions {
   readonly statementTimeoutMs?: number;
 }
 
+const endpoints = new Endpoints();
+
+/** What the driver connects with. Throws ConfigurationInvalid with a sentence that repeats neither user nor password. */
+export function clientConfig(url: string): pg.ClientConfig {
+  const refuse = (why: string): never => {
+    throw new KnownFailure('ConfigurationInvalid', `The PostgreSQL URL ${why}.`);
+  };
+  try {
+    const { hosts, path, options } = readAddress(url);
+    if (hosts.length > 1) refuse('names several servers; name the one that takes writes');
+    const config = parseIntoClientConfig(url) as pg.ClientConfig;
+    // The driver's reader of URLs leaves some encoded characters of a name as they are.
+    if (path) config.database = path;
+    const host = hosts[0] ?? { name: options.get('host') ?? 'localhost', port: undefined };
+    endpoints.open('target PostgreSQL', [hostText(host, Number(config.port ?? 5432))]);
+    return config;
+  } catch (error) {
+    if (error instanceof KnownFailure) throw error;
+    if (error instanceof AddressError) return refuse(error.message);
+    const { code, path } = error as NodeJS.ErrnoException;
+    return refuse(path ? `names the file ${path}, which cannot be read (${code})` : 'has options that cannot be read');
+  }
+}
+
 export function openPool(url: string, connections = 12, options: PoolOptions = {}): pg.Pool {
   const pool = new pg.Pool({
-    connectionString: url,
+    ...clientConfig(url),
     max: connections,
     connectionTimeoutMillis: 10_000,
     application_name: options.applicationName ?? 'causeway',
     keepAlive: true,
-    ...(options.lockTimeoutMs !== undefined && { lock_timeout: options.lockTimeoutMs }),
-    ...(options.statementTimeoutMs !== undefined && { statement_timeout: options.statementTimeoutMs }),
+    onConnect: async (client) => void (await client.query(sessionSettings(options))),
   });
   // An idle connection that the server closed is replaced on the next use; without a listener it would end the process.
   pool.on('error', () => undefined);
@@ -67,8 +84,15 @@ export function postgresFailure(error: unknown, doing: string): unknown {
   const say = (type: FailureType, what: string) =>
     new KnownFailure(type, `PostgreSQL, ${doing}: ${what}${place && ` (${place})`}`);
   if (code && byCode[code]) return say(byCode[code], firstLine(error.message));
-  if (code?.startsWith('08') || code?.startsWith('57P') || unreachable.test(`${code} ${error.message}`))
-    return say('StoreUnreachable', 'the server cannot be reached or closed the connection');
+  // Somebody answers and refuses: the server, or a pooler in front of it. It says what.
+  if (code?.startsWith('08') || code?.startsWith('57P'))
+    return say('StoreUnreachable', `${endpoints.name()} refuses the connection (${firstLine(error.message)}, ${code})`);
+  const reason = reasonOf(error);
+  if (reason !== undefined || unreachable.test(`${code} ${error.message}`))
+    return say(
+      'StoreUnreachable',
+      `${endpoints.name()} cannot be reached or closed the connection${reason ? ` (${reason})` : ''}`,
+    );
   // A database closed for maintenance: nobody may connect, for now.
   if (code === '55000' && message.includes('not currently accepting connections'))
     return say('StoreUnreachable', 'the database accepts no connections');

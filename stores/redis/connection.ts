@@ -1,36 +1,37 @@
 // Opening Redis, single or cluster (comma-separated nodes), errors turned into known failures at this one place.
+import { readFileSync } from 'node:fs';
+import type { ConnectionOptions } from 'node:tls';
 import { Cluster, Redis } from 'ioredis';
 import { removeIfOlder, setIfNewer } from './script.ts';
 import { KnownFailure } from '../../core/failures.ts';
+import { AddressError, hostText, readAddresses, type Address } from '../address.ts';
+import { Endpoints, reasonOf } from '../endpoints.ts';
 
 export type RedisConnection = Redis | Cluster;
 
+const endpoints = new Endpoints();
+
 export function openRedis(url: string): RedisConnection {
-  const nodes = url.split(',').map((node) => node.trim());
-  const first = new URL(nodes[0]!.includes('://') ? nodes[0]! : `redis://${nodes[0]!}`);
+  const { nodes, database, login, tls } = readRedisUrl(url);
+  const options = {
+    connectTimeout: 10_000,
+    ...(login.user && { username: login.user }),
+    ...(login.password && { password: login.password }),
+    ...(tls && { tls }),
+  };
   const connection =
     nodes.length === 1
-      ? new Redis(first.href, {
-          maxRetriesPerRequest: 3,
-          connectTimeout: 10_000,
+      ? new Redis({ ...options, ...nodes[0]!, db: database, maxRetriesPerRequest: 3, lazyConnect: true })
+      : new Cluster(nodes, {
           lazyConnect: true,
-          enableReadyCheck: true,
-        })
-      : new Cluster(
-          nodes.map((node) => {
-            const at = new URL(node.includes('://') ? node : `redis://${node}`);
-            return { host: at.hostname, port: Number(at.port || 6379) };
-          }),
-          {
-            lazyConnect: true,
-            redisOptions: {
-              connectTimeout: 10_000,
-              ...(first.password && { password: decodeURIComponent(first.password) }),
-              ...(first.username && { username: decodeURIComponent(first.username) }),
-              ...(first.protocol === 'rediss:' && { tls: {} }),
-            },
-          },
-        );
+          redisOptions: options,
+          // Certificates are made for names: a name that was resolved first could not be checked.
+          ...(tls && { dnsLookup: (name, found) => found(null, name) }),
+        });
+  endpoints.open(
+    'target Redis',
+    nodes.map(({ host, port }) => hostText({ name: host, port })),
+  );
   // Failures surface where a command is awaited; without a listener each lost connection would be printed.
   connection.on('error', () => undefined);
   connection.defineCommand('causewaySet', { numberOfKeys: 2, lua: setIfNewer });
@@ -38,11 +39,46 @@ export function openRedis(url: string): RedisConnection {
   return connection;
 }
 
-export const redisAddress = (url: string): string =>
-  url
-    .split(',')
-    .map((node) => node.replace(/^rediss?:\/\//, '').replace(/^[^@/]*@/, ''))
-    .join(',');
+interface RedisUrl {
+  readonly nodes: { readonly host: string; readonly port: number }[];
+  readonly database: number;
+  readonly login: Pick<Address, 'user' | 'password'>;
+  readonly tls: ConnectionOptions | undefined;
+}
+
+/** One server, or nodes of a cluster separated by commas, each with or without `redis://`. Throws ConfigurationInvalid. */
+export function readRedisUrl(url: string): RedisUrl {
+  const refuse = (why: string): never => {
+    throw new KnownFailure('ConfigurationInvalid', `The Redis URL ${why}.`);
+  };
+  try {
+    const parts = readAddresses(url);
+    const nodes = parts.flatMap(({ hosts }) => hosts.map(({ name, port }) => ({ host: name, port: port ?? 6379 })));
+    if (nodes.length === 0) refuse('names no host');
+    const path = parts.find((part) => part.path)?.path ?? '0';
+    if (!/^\d{1,9}$/.test(path)) refuse('has a path that is not the number of a database, as in redis://host:6379/0');
+    if (nodes.length > 1 && Number(path) !== 0)
+      refuse('asks a cluster for a database other than 0; a cluster has only that');
+    const options = new Map(parts.flatMap((part) => [...part.options]));
+    const unknown = [...options.keys()].filter((option) => !['cacert', 'cert', 'key'].includes(option));
+    if (unknown.length > 0) refuse(`has the option ${unknown[0]}; known are cacert, cert and key, files for TLS`);
+    const secure = parts.some((part) => part.scheme === 'rediss');
+    if (options.size > 0 && !secure) refuse('names files for TLS but begins with redis://; TLS is rediss://');
+    const file = (option: string) => (options.has(option) ? readFileSync(options.get(option)!) : undefined);
+    const [ca, cert, key] = [file('cacert'), file('cert'), file('key')];
+    return {
+      nodes,
+      database: Number(path),
+      login: parts.find((part) => part.password !== undefined) ?? parts[0]!,
+      tls: secure ? { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) } : undefined,
+    };
+  } catch (error) {
+    if (error instanceof AddressError) return refuse(error.message);
+    const { code, path } = error as NodeJS.ErrnoException;
+    if (path) return refuse(`names the file ${path}, which cannot be read (${code})`);
+    throw error;
+  }
+}
 
 export function redisFailure(error: unknown, doing: string): unknown {
   if (!(error instanceof Error) || error instanceof KnownFailure) return error;
@@ -53,8 +89,12 @@ export function redisFailure(error: unknown, doing: string): unknown {
     return new KnownFailure('AuthenticationFailed', `Redis, ${doing}: the user or password is wrong`);
   if (/OOM|BUSY|LOADING|CLUSTERDOWN|READONLY|TRYAGAIN/.test(text))
     return new KnownFailure('StoreBusy', `Redis, ${doing}: ${text.split(' ', 1)[0]}`);
-  if (/closed|ECONN|max retries|ETIMEDOUT|timeout|refresh slots/i.test(`${text} ${error.name}`))
-    return new KnownFailure('StoreUnreachable', `Redis, ${doing}: the server cannot be reached`);
+  const reason = reasonOf((error as { lastNodeError?: unknown }).lastNodeError) ?? reasonOf(error);
+  if (reason !== undefined || /closed|max retries|timeout|refresh slots/i.test(`${text} ${error.name}`))
+    return new KnownFailure(
+      'StoreUnreachable',
+      `Redis, ${doing}: ${endpoints.name()} cannot be reached or closed the connection${reason ? ` (${reason})` : ''}`,
+    );
   return new KnownFailure('Defect', `Redis, ${doing}: ${text.split(' ', 1)[0]}`);
 }
 

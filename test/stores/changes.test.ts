@@ -10,7 +10,7 @@ let world: World;
 let source: ReturnType<typeof openMongo>;
 beforeAll(async () => {
   world = await World.open('changes');
-  source = openMongo(world.environment['SOURCE_MONGODB_URL']!);
+  source = openMongo(world.environment['SOURCE_MONGODB_URL']!, 'source');
 });
 afterAll(async () => {
   await source.client.close();

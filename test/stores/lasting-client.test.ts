@@ -20,7 +20,7 @@ afterEach(async () => {
 
 test('operations fail while the server is away, and succeed once it is there', { timeout: 60_000 }, async () => {
   const line = await away();
-  const { client, db } = openMongo(line.url);
+  const { client, db } = openMongo(line.url, 'source');
   open.unshift(client);
   const ping = () => mongo('asking', () => db.command({ ping: 1 }));
   for (let n = 0; n < 2; n++) await expect(ping()).rejects.toMatchObject({ type: 'StoreUnreachable' });
@@ -32,7 +32,7 @@ test('closed while it cannot connect, it tries no more', { timeout: 60_000 }, as
   const line = await away();
   await line.mend();
   line.refuse();
-  const { client, db } = openMongo(line.url);
+  const { client, db } = openMongo(line.url, 'source');
   await expect(mongo('asking', () => db.command({ ping: 1 }))).rejects.toMatchObject({ type: 'StoreUnreachable' });
   const before = line.dialled();
   await expect.poll(() => line.dialled(), { timeout: 5000 }).toBeGreaterThan(before);
