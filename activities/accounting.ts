@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { from as copyFrom } from 'pg-copy-streams';
 import type pg from 'pg';
-import { idFromSourceId, sourceId } from '../core/identity.ts';
+import { idFromSourceId, idIn, sourceId } from '../core/identity.ts';
 import { batchesOf, idsAmong } from '../stores/mongodb/source.ts';
 import { collectionNames } from '../stores/mongodb/schema.ts';
 import { inTransaction, name, query } from '../stores/postgres/connection.ts';
@@ -11,7 +11,6 @@ import { escape } from '../stores/postgres/copy.ts';
 import type { TableTarget } from '../stores/postgres/target.ts';
 import { mappingOf, type Resources } from './resources.ts';
 import { mostUnderWay, untilSettled } from './settled.ts';
-import { decode } from './shape.ts';
 import type { CheckResult } from './validate.ts';
 
 const exampleCount = 10;
@@ -137,7 +136,7 @@ async function* keyLines(
     if (id === undefined) continue;
     for await (const batch of batchesOf(resources.source.db, source, { _id: 1 }, {}, 5000)) {
       heartbeat();
-      yield batch.map((raw) => `${id}\t${escape(sourceId(decode(raw)['_id']))}\n`).join('');
+      yield batch.map((raw) => `${id}\t${escape(sourceId(idIn(raw)))}\n`).join('');
     }
   }
 }
@@ -216,7 +215,7 @@ async function compareDocuments(
   for await (const batch of batchesOf(resources.mongodb.db, target, { _id: 1 }, {}, 5000)) {
     heartbeat();
     for (const raw of batch) {
-      const id = sourceId(decode(raw)['_id']);
+      const id = sourceId(idIn(raw));
       if (!loaded.delete(id)) differing.push(id);
     }
   }

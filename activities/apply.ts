@@ -69,22 +69,32 @@ export interface Totals {
   readonly refused: Set<string>;
   /** Mappings of which something was applied. */
   readonly touched: Set<string>;
+  /** Documents, by `lostKey`, that could be neither applied nor set aside, and are noted to be read again. */
+  readonly later: Set<string>;
+}
+
+export interface ChangeOptions {
+  /** By `lostKey`: documents to set aside, and why. */
+  readonly lost?: ReadonlyMap<string, Why>;
+  /** Who writes, for the ledger; change capture where it is not given. */
+  readonly origin?: Origin;
+  /** `leave` where it is not given. */
+  readonly late?: LateWrites;
+  /** `leave`: what the document has in other stores stays there, because they refuse it. */
+  readonly outside?: 'settle' | 'leave';
 }
 
 /**
  * Applies changes in the caller's transaction; other stores are written before it commits, under guards of their own, so that a crash in
  * between is repaired by applying the same again. Where writes have moved to the new system nothing is applied. Parents come before the rows
- * that refer to them. `lost`, by `lostKey`: documents to set aside, because another has kept a unique value of theirs for too long. `origin`:
- * who writes, for the ledger.
+ * that refer to them.
  */
 export async function applyChanges(
   targets: Targets,
   client: pg.ClientBase,
   changes: readonly Change[],
   settings: ChangeSettings,
-  lost: ReadonlyMap<string, Why> = new Map(),
-  origin: Origin = 'capture',
-  late: LateWrites = 'leave',
+  { lost = new Map(), origin = 'capture', late = 'leave', outside: elsewhere = 'settle' }: ChangeOptions = {},
 ): Promise<Totals> {
   await enterStores(client);
   const totals: Totals = {
@@ -94,6 +104,7 @@ export async function applyChanges(
     clashes: [],
     refused: new Set(),
     touched: new Set(),
+    later: new Set(),
   };
   const mappings = [...new Set(changes.map((change) => change.feed.mapping.collection))];
   const moved = await movedOf(client, mappings);
@@ -122,7 +133,7 @@ export async function applyChanges(
     if (applied.fresh.length > 0) totals.touched.add(feed.mapping.collection);
     for (const clash of applied.clashes) totals.clashes.push({ ...clash, feed });
   }
-  for (const settle of outside) await settle();
+  if (elsewhere === 'settle') for (const settle of outside) await settle();
   return totals;
 }
 

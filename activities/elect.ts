@@ -1,10 +1,9 @@
 // Settling unique keys before the copy: of the documents that claim one key, the best stays and the others are quarantined.
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { deserialize } from 'bson';
 import { from as copyFrom } from 'pg-copy-streams';
 import type pg from 'pg';
-import { sourceId } from '../core/identity.ts';
+import { idIn, sourceId } from '../core/identity.ts';
 import { sameIdRule } from '../core/quarantine.ts';
 import type { Mapping } from '../mappings/mapping.ts';
 import type { TransformSettings } from '../mappings/settings.ts';
@@ -14,6 +13,7 @@ import { batchesOf, batchFor, idsAmong } from '../stores/mongodb/source.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
 import { escape } from '../stores/postgres/copy.ts';
 import { mappingOf, type Resources } from './resources.ts';
+import { imageOf } from './shape.ts';
 
 export interface Loser {
   readonly rule: string;
@@ -74,10 +74,7 @@ async function sameIds(
       const [read, asked] = laterIsSmall ? [later, earlier] : [earlier, later];
       for await (const batch of batchesOf(db, read, { _id: 1 })) {
         heartbeat();
-        const keys = batch.map(
-          (raw) => deserialize(raw, { promoteValues: false, promoteLongs: false })['_id'] as unknown,
-        );
-        for (const same of await idsAmong(db, asked, keys))
+        for (const same of await idsAmong(db, asked, batch.map(idIn)))
           found.push({ id: ids.get(later)!, source_id: sourceId(same) });
       }
     }
@@ -99,10 +96,9 @@ async function* claims(
       heartbeat();
       const lines: string[] = [];
       for (const raw of batch) {
-        const document = deserialize(raw, { promoteValues: false, promoteLongs: false });
-        const key = sourceId(document['_id']);
-        if (excluded.has(`${id}\t${key}`) || transformDocument(mapping, document, settings).state !== 'loaded')
-          continue;
+        const { id: key, document, isDecodable } = imageOf(raw, { time: 0n, op: 0 });
+        if (!isDecodable || excluded.has(`${id}\t${key}`)) continue;
+        if (transformDocument(mapping, document, settings).state !== 'loaded') continue;
         const named = withFirstNames(mapping, document);
         for (const rule of mapping.unique) {
           const claimed = rule.key(named);

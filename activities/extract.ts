@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { finished } from 'node:stream/promises';
-import { deserialize } from 'bson';
 import { draftName, type SegmentReference } from '../spool/segment.ts';
+import { idIn } from '../core/identity.ts';
 import { shownUpTo } from '../control/capture.ts';
 import { keyText, RangeRead, type KeyRange } from '../stores/mongodb/source.ts';
 import type { Resources } from './resources.ts';
@@ -123,7 +123,7 @@ export async function extractSegment(
       if (!file.write(content)) await once(file, 'drain');
       documents += taken.length;
       bytes += content.byteLength;
-      lastId = keyText(deserialize(taken.at(-1)!, { promoteValues: false, promoteLongs: false })['_id']);
+      lastId = keyText(idIn(taken.at(-1)!));
       progress.heartbeat({ draft, bytes, documents, lastId, version: version.toString() });
     }
     file.end();

@@ -10,7 +10,8 @@ import { transformDocument } from '../mappings/transform.ts';
 import { millisecondsOf } from '../stores/mongodb/source.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
 import { feedsOf, lostKey, type Change, type ChangeSettings, type Feed } from './apply.ts';
-import { applyPatiently, markFiles } from './capture/lane.ts';
+import { markFiles } from './capture/lane.ts';
+import { applyPatiently } from './capture/patiently.ts';
 import { readAgain, setAside, yieldTo } from './capture/redo.ts';
 import { renderStale } from './capture/tend.ts';
 import { killPoint } from './kill-points.ts';
@@ -219,7 +220,7 @@ async function writeOutcomes(
       own[0]!.version,
     );
   }
-  const totals = await applyPatiently(resources, client, changes, settings, new Map(), origin);
+  const totals = await applyPatiently(resources, client, changes, settings, { origin });
   // No waiting for a unique value: capture reads the document again by itself when the value is free.
   const same = await setAside(resources, client, changes, totals.clashes, settings, origin);
   for (const { feed, id } of totals.clashes)

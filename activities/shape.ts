@@ -4,8 +4,8 @@ import xxhash from 'xxhash-wasm';
 import { ownVault, type Vault } from '../control/vault.ts';
 import { typeAt } from '../core/bson-type.ts';
 import type { Version } from '../core/guard.ts';
-import { sourceId } from '../core/identity.ts';
-import { Quarantined } from '../core/quarantine.ts';
+import { idIn, sourceId } from '../core/identity.ts';
+import { notDecodableRule, Quarantined } from '../core/quarantine.ts';
 import { redact } from '../core/redact.ts';
 import type { Mapping, Outcome } from '../mappings/mapping.ts';
 import type { TransformSettings } from '../mappings/settings.ts';
@@ -48,10 +48,12 @@ export interface Image {
   readonly version: Version;
   readonly bytes: Uint8Array;
   readonly document: Record<string, unknown>;
+  /** Otherwise `document` is what could be made out of it, for people to look at. */
+  readonly isDecodable: boolean;
 }
 
 /** A document that loads; its references may still have to be resolved. Kept without its decoded form, which is larger. */
-export interface Loading extends Omit<Image, 'document'> {
+export interface Loading extends Omit<Image, 'document' | 'isDecodable'> {
   readonly digest: bigint;
   readonly outcome: Outcome;
   readonly refers: boolean;
@@ -87,6 +89,7 @@ export class Shaper {
     const { id, version, bytes, document } = image;
     const digest = digestOf(bytes);
     if (lost) return this.setAside(image, lost, digest);
+    if (!image.isDecodable) return this.setAside(image, notDecodable, digest);
     const result = transformDocument(this.#mapping, document, settings);
     if (result.state === 'loaded')
       return { id, version, bytes, digest, outcome: result.outcome, refers: hasReference(result.outcome) };
@@ -106,7 +109,7 @@ export class Shaper {
     } catch (error) {
       if (!(error instanceof Quarantined) && !(error instanceof TypeError)) throw error;
       const { rule, path } = error instanceof Quarantined ? error : { rule: 'mapping_failed', path: '' };
-      return this.setAside({ ...image, document: decode(image.bytes) }, { rule, path, message: error.message }, digest);
+      return this.setAside(imageOf(image.bytes, image.version), { rule, path, message: error.message }, digest);
     }
     const { id, version } = image;
     const place = this.#timed && ((outcome[this.#timed.name]?.[0] as Row | undefined)?.[this.#timed.time!] as number);
@@ -179,8 +182,27 @@ export class Shaper {
 export const isLoading = (shaped: Shaped | Loading): shaped is Loading => 'refers' in shaped;
 
 export function imageOf(bytes: Uint8Array, version: Version): Image {
-  const document = decode(bytes);
-  return { id: sourceId(document['_id']), version, bytes, document };
+  try {
+    const document = decode(bytes);
+    return { id: sourceId(document['_id']), version, bytes, document, isDecodable: true };
+  } catch {
+    return { id: sourceId(idIn(bytes)), version, bytes, document: roughly(bytes), isDecodable: false };
+  }
+}
+
+const notDecodable: Why = {
+  rule: notDecodableRule,
+  path: '',
+  message: 'the document cannot be decoded: text in it is no UTF-8, or it is no valid BSON; its bytes are kept',
+};
+
+/** A document that cannot be decoded, as far as it can be made out. */
+function roughly(bytes: Uint8Array): Record<string, unknown> {
+  try {
+    return deserialize(bytes, { ...decoding, validation: { utf8: false } });
+  } catch {
+    return { _id: idIn(bytes) };
+  }
 }
 
 export const lostMessage = (path: string): string =>

@@ -31,6 +31,7 @@ export function statusText(status: Status): string {
     );
   if (status.capture.position !== null)
     parts.push(`Change capture: ${status.capture.lagMs} ms behind, at ${status.capture.position}.`);
+  for (const trouble of status.capture.troubles ?? []) parts.push(`Change capture: ${trouble}`);
   if (status.capture.gap)
     parts.push(
       `Gap (${status.capture.gap.kind}): ${status.capture.gap.detail}. Nothing is cut over until \`causeway repair\` has closed it.`,

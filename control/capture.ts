@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import type { Version } from '../core/guard.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
+import { troublesNow, waitingNow, type Trouble, type Waiting } from './troubles.ts';
 import { tokenOf } from '../stores/mongodb/token.ts';
 
 export interface StreamRow {
@@ -122,7 +123,15 @@ export async function holdsLane(client: pg.ClientBase, lane: number, epoch: numb
 /** Whoever reads or applies changes finds no position any more, and ends; what it had open is waited for. */
 export async function closeCapture(pool: pg.Pool): Promise<void> {
   await inTransaction(pool, 'closing change capture', async (client) => {
-    for (const table of ['capture_stream', 'capture_position', 'captured', 'redo', 'unresolved', 'stale_files'])
+    for (const table of [
+      'capture_stream',
+      'capture_position',
+      'captured',
+      'redo',
+      'unresolved',
+      'stale_files',
+      'capture_troubles',
+    ])
       await client.query(`truncate migration_control.${table}`);
   });
 }
@@ -174,6 +183,10 @@ export interface CaptureStatus {
   readonly lagP99Ms: number | null;
   readonly holders: Record<string, string | null>;
   readonly gap: Gap | null;
+  /** Loops that fail now. */
+  readonly troubles: readonly Trouble[];
+  /** Documents that could be neither applied nor set aside; the first few. */
+  readonly waiting: readonly Waiting[];
 }
 
 const positionText = (version: bigint): string => `${version >> 32n}.${version & 0xffffffffn}`;
@@ -217,5 +230,7 @@ export async function captureStatus(pool: pg.Pool, clock: number): Promise<Captu
     lagP99Ms: row!.p99,
     holders: row!.holders,
     gap: (await currentGap(pool)) ?? null,
+    troubles: await troublesNow(pool),
+    waiting: await waitingNow(pool),
   };
 }

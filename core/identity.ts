@@ -1,5 +1,5 @@
 // Canonical identity of a source document: text that keeps the BSON type, so an ObjectId and its hex string stay two documents.
-import { Double, EJSON, Int32, Long, ObjectId } from 'bson';
+import { deserialize, Double, EJSON, Int32, Long, ObjectId, onDemand } from 'bson';
 import { typeOf } from './bson-type.ts';
 
 /** 24 hex digits for an ObjectId, canonical Extended JSON for anything else (a string stands in quotes). */
@@ -10,6 +10,19 @@ export function sourceId(id: unknown): string {
 /** The `_id` value a source id was made from. Throws SyntaxError on text that is neither form. */
 export function idFromSourceId(text: string): unknown {
   return /^[0-9a-f]{24}$/.test(text) ? new ObjectId(text) : EJSON.parse(text, { relaxed: false });
+}
+
+/** The `_id` of an undecoded document; whatever else it holds is not looked at, because it may not be decodable. */
+export function idIn(document: Uint8Array): unknown {
+  for (const [type, nameOffset, nameLength, offset, length] of onDemand.parseToElements(document)) {
+    if (nameLength !== 3 || Buffer.from(document.buffer, document.byteOffset + nameOffset, 3).toString() !== '_id')
+      continue;
+    const value = document.subarray(offset, offset + length);
+    const alone = Buffer.concat([Buffer.alloc(4), Buffer.from([type]), Buffer.from('_id\0'), value, Buffer.from([0])]);
+    alone.writeInt32LE(alone.byteLength);
+    return deserialize(alone, { promoteValues: false, promoteLongs: false, validation: { utf8: false } })['_id'];
+  }
+  return undefined;
 }
 
 /** By its mark, not its class: the driver brings a copy of the bson package of its own. */

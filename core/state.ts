@@ -26,6 +26,8 @@ export interface CaptureProgress {
   readonly lagMs: number | null;
   /** What the source could not tell; while it stands, nothing is cut over. */
   readonly gap: { readonly kind: string; readonly detail: string } | null;
+  /** What fails now, a sentence each; of a running migration only who asks the tables knows. */
+  readonly troubles?: readonly string[];
 }
 
 export interface CheckpointEntry {

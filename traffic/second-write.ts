@@ -66,7 +66,7 @@ export class Ledger {
             `the routing of ${feed.mapping.collection} has changed since it was read`,
           );
         const changes = await readAgain({ source }, feed, ids);
-        return applyChanges(targets, client, changes, settings, new Map(), 'second write');
+        return applyChanges(targets, client, changes, settings, { origin: 'second write' });
       });
       count(0);
       this.#second += totals.applied;

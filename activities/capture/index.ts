@@ -39,7 +39,7 @@ export function captureControlActivities(resources: Resources) {
       for (let caughtUp = false; !caughtUp && !cancellationSignal.aborted;) {
         try {
           caughtUp = await isCaughtUp();
-          patience.rewarded();
+          await patience.rewarded();
           if (!caughtUp) await sleep(200);
         } catch (error) {
           await patience.after(error);

@@ -2,25 +2,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { holdsLane, takeLane } from '../../control/capture.ts';
+import { TroubleNote } from '../../control/troubles.ts';
 import { markStale } from '../../control/stale-files.ts';
-import { KnownFailure } from '../../core/failures.ts';
-import { refusedRule } from '../../core/quarantine.ts';
-import { inTransaction, postgresFailure, query } from '../../stores/postgres/connection.ts';
-import type { Origin } from '../../stores/postgres/ledger.ts';
-import {
-  applyChanges,
-  feedsOf,
-  lostKey,
-  type Change,
-  type ChangeSettings,
-  type Feed,
-  type LateWrites,
-  type Totals,
-} from '../apply.ts';
+import type { KnownFailure } from '../../core/failures.ts';
+import { inTransaction, query } from '../../stores/postgres/connection.ts';
+import { feedsOf, type ChangeSettings, type Feed } from '../apply.ts';
 import { killPoint } from '../kill-points.ts';
 import { inForce } from '../policy.ts';
 import type { Resources } from '../resources.ts';
-import type { Why } from '../shape.ts';
+import { applyPatiently } from './patiently.ts';
 import { SourceClock } from './read.ts';
 import { decodeChanges } from './segment.ts';
 import { Patience, type Slice, type SliceResult } from './slice.ts';
@@ -29,6 +19,8 @@ const eventsAtOnce = 1000;
 /** Lanes meet where one removes a row that another's rows refer to. Who waits this long begins again, with less; fewer than these cost as much. */
 const lockMs = 300;
 const fewestAtOnce = 64;
+/** A store that is busy for so long may be so with one document, which then waits alone. */
+const tiredAfterMs = 5000;
 const bytesAtOnce = 4 * 1024 * 1024;
 /** A batch costs nearly the same for one event and for a hundred: a lane that has little to do waits for more, unless writers wait for it. */
 const paceMs = 200;
@@ -43,7 +35,7 @@ export async function applyLane(
   const epoch = await takeLane(resources.postgres, lane, resources.queues.process);
   if (epoch === undefined) return { ended: 'closed' };
   const feeds = new Map([...(await feedsOf(resources)).values()].map((feed) => [feed.collectionId, feed]));
-  const patience = new Patience(slice);
+  const patience = new Patience(slice, new TroubleNote(resources.postgres, `lane ${lane}`));
   let most = eventsAtOnce;
   let current = settings;
   while (!slice.over()) {
@@ -54,11 +46,12 @@ export async function applyLane(
         if (queue !== undefined) return { ended: 'handed-over', queue };
       }
       const started = performance.now();
-      const next = await applyNext(resources, { lane, epoch, feeds, settings: current, clock }, most);
+      const tired = patience.failingMs > tiredAfterMs;
+      const next = await applyNext(resources, { lane, epoch, feeds, settings: current, clock, tired }, most);
       if (next === 'superseded') return { ended: (await exists(resources, lane)) ? 'superseded' : 'closed' };
       const { events: applied, fenced } = next;
       if (applied > 0) killPoint('lane.after-commit');
-      patience.rewarded();
+      await patience.rewarded();
       most = Math.min(most * 2, eventsAtOnce);
       if (applied === 0) await sleep(idleMs);
       else if (applied < eventsAtOnce / 4 && !fenced) await sleep(Math.max(0, started + paceMs - performance.now()));
@@ -87,6 +80,7 @@ interface Lane {
   readonly feeds: ReadonlyMap<number, Feed>;
   readonly settings: ChangeSettings;
   readonly clock: SourceClock;
+  readonly tired: boolean;
 }
 
 interface SegmentRow {
@@ -100,7 +94,7 @@ interface SegmentRow {
 /** Applies what waits, up to a few megabytes. Returns how many events, and whether writers wait for them, or that another process has the lane. */
 async function applyNext(
   resources: Resources,
-  { lane, epoch, feeds, settings, clock }: Lane,
+  { lane, epoch, feeds, settings, clock, tired }: Lane,
   most: number,
 ): Promise<{ readonly events: number; readonly fenced: boolean } | 'superseded'> {
   return inTransaction(resources.postgres, `applying lane ${lane}`, async (client) => {
@@ -117,7 +111,7 @@ async function applyNext(
     const last = rows.at(-1);
     if (!last) return { events: 0, fenced: false };
     const changes = rows.flatMap((row) => decodeChanges(row.content, feeds));
-    const totals = await applyPatiently(resources, client, changes, settings, new Map(), 'capture', 'note');
+    const totals = await applyPatiently(resources, client, changes, settings, { late: 'note', tired });
     killPoint('lane.before-position');
     // These and no others: whatever else may have come meanwhile has not been applied.
     await client.query('delete from migration_control.captured where lane = $1 and segment = any($2::bigint[])', [
@@ -141,56 +135,6 @@ async function applyNext(
     killPoint('lane.before-commit');
     return { events, fenced: moved.rows[0]!.fenced };
   });
-}
-
-/** One value that a column refuses must not stop a lane: the document that has it is found by halving, and set aside. */
-export async function applyPatiently(
-  resources: Resources,
-  client: pg.ClientBase,
-  changes: readonly Change[],
-  settings: ChangeSettings,
-  lost: ReadonlyMap<string, Why> = new Map(),
-  origin: Origin = 'capture',
-  late: LateWrites = 'leave',
-  raced = false,
-): Promise<Totals> {
-  await client.query('savepoint half');
-  try {
-    const totals = await applyChanges(resources, client, changes, settings, lost, origin, late);
-    await client.query('release savepoint half');
-    return totals;
-  } catch (error) {
-    const failure = postgresFailure(error, 'applying changes');
-    if (!(failure instanceof KnownFailure) || !['ValueRefused', 'TargetConflict'].includes(failure.type)) throw error;
-    await client.query('rollback to savepoint half');
-    const [only, second] = changes;
-    if (!only || lost.has(lostKey(only.feed, only.id))) throw error;
-    const keys = new Set(changes.map((change) => lostKey(change.feed, change.id)));
-    if (!second || keys.size === 1) {
-      // Another writer took a unique value after this one had looked. Now that is seen, and the document waits as one that clashes does.
-      if (failure.type === 'TargetConflict' && !raced)
-        return applyPatiently(resources, client, changes, settings, lost, origin, late, true);
-      const why = { rule: refusedRule, path: '', message: failure.message };
-      const one = new Map([[lostKey(only.feed, only.id), why]]);
-      return applyPatiently(resources, client, changes, settings, one, origin, late);
-    }
-    // Both halves in order, and no key in both: changes to one document stay together.
-    const left = new Set([...keys].slice(0, keys.size >> 1));
-    const halves = [true, false].map((side) =>
-      changes.filter((change) => left.has(lostKey(change.feed, change.id)) === side),
-    );
-    const results = [];
-    for (const half of halves)
-      results.push(await applyPatiently(resources, client, half, settings, lost, origin, late));
-    return results.reduce((a, b) => ({
-      applied: a.applied + b.applied,
-      stale: a.stale + b.stale,
-      quarantined: a.quarantined + b.quarantined,
-      clashes: [...a.clashes, ...b.clashes],
-      refused: new Set([...a.refused, ...b.refused]),
-      touched: new Set([...a.touched, ...b.touched]),
-    }));
-  }
 }
 
 /** Configuration files are rendered whole from their table, later and together. */

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { holdsStream, openGap, readStream, takeStream, type StreamRow } from '../../control/capture.ts';
+import { TroubleNote } from '../../control/troubles.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { ChangeStream, clockOf, type Batch, type ChangeEvent, type OtherEvent } from '../../stores/mongodb/changes.ts';
 import { StreamLost, tokenText } from '../../stores/mongodb/token.ts';
@@ -24,7 +25,7 @@ export async function readChanges(resources: Resources, slice: Slice): Promise<S
   let position = await takeStream(resources.postgres, resources.queues.process);
   if (!position) return { ended: 'closed' };
   const feeds = await feedsOf(resources);
-  const patience = new Patience(slice);
+  const patience = new Patience(slice, new TroubleNote(resources.postgres, 'reader'));
   while (!slice.over()) {
     try {
       return await readFrom(resources, position, feeds, slice, patience);
@@ -124,7 +125,7 @@ async function follow(
     if (!kept) return { ended: 'superseded' };
     killPoint('reader.after-commit');
     if (gap) return { ended: 'gap' };
-    patience.rewarded();
+    await patience.rewarded();
     segment++;
     savedAt = Date.now();
   }

@@ -3,7 +3,7 @@ import type pg from 'pg';
 import { enterStores } from '../../control/checkpoints.ts';
 import { versionOfRead, type Version } from '../../core/guard.ts';
 import { idFromSourceId } from '../../core/identity.ts';
-import { sameIdRule } from '../../core/quarantine.ts';
+import { notAppliedRule, refusedRule, sameIdRule } from '../../core/quarantine.ts';
 import { shownUpTo } from '../../control/capture.ts';
 import { isLeftover } from '../../control/reverse.ts';
 import { holdRoutes } from '../../control/routing.ts';
@@ -15,8 +15,10 @@ import { applyChanges, lostKey, whyLost, type Change, type ChangeSettings, type 
 import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
 import type { Why } from '../shape.ts';
-import { applyPatiently } from './lane.ts';
+import { applyPatiently } from './patiently.ts';
 
+/** What kept a document from being applied may have been mended since; until then each trial costs as much as the first. */
+const againAfter = '1 minute';
 /** Most documents read again in one transaction. */
 export const atOnce = 50;
 
@@ -59,10 +61,15 @@ export async function redoDue(
       await yieldTo(client, feed, ids, read[0]!.version);
       changes.push(...read);
     }
-    const { clashes, refused } = await applyPatiently(resources, client, changes, settings, new Map(), 'read again');
+    const { clashes, refused, later } = await applyPatiently(resources, client, changes, settings, {
+      origin: 'read again',
+      tired: true,
+    });
     const found = new Map(clashes.map((clash) => [lostKey(clash.feed, clash.id), clash]));
     // One read under a stamp older than what stands has not been applied, and what stands may not be what was to be: it waits for the stream.
-    const waits = rows.filter((row) => refused.has(key(row)) || (found.has(key(row)) && !row.over));
+    const waits = rows.filter(
+      (row) => refused.has(key(row)) || later.has(key(row)) || (found.has(key(row)) && !row.over),
+    );
     for (const row of waits)
       await client.query(
         'update migration_control.redo set tries = tries + 1, due_at = clock_timestamp() + make_interval(secs => $3) where collection_id = $1 and source_id = $2',
@@ -135,8 +142,7 @@ export async function setAside(
     client,
     changes.filter((change) => lost.has(lostKey(change.feed, change.id))),
     settings,
-    lost,
-    origin,
+    { lost, origin },
   );
   for (const loser of losers) {
     const why = lost.get(lostKey(loser.feed, loser.id));
@@ -165,6 +171,15 @@ export async function findDue(
        select $1, source_id, 'lost key', '-infinity' from migration_control.migration_errors
        where collection = $2 and source_collection = $3 and rule = any($4) and resolved_at is null order by random() limit 50 on conflict do nothing`,
       [feed.collectionId, feed.mapping.collection, feed.source, rules],
+    );
+    await query(
+      pool,
+      'looking for documents that were set aside because they alone failed',
+      `with due as (update migration_control.migration_errors set tried_at = clock_timestamp() where id in (
+         select id from migration_control.migration_errors where collection = $2 and source_collection = $3 and rule = any($4) and resolved_at is null
+           and coalesce(tried_at, created_at) < clock_timestamp() - interval '${againAfter}' limit 20) returning source_id)
+       insert into migration_control.redo (collection_id, source_id, reason, since) select distinct $1::smallint, source_id, 'set aside', '-infinity'::timestamptz from due on conflict do nothing`,
+      [feed.collectionId, feed.mapping.collection, feed.source, [refusedRule, notAppliedRule]],
     );
   }
 }

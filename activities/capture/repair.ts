@@ -17,7 +17,7 @@ import { feedsOf, type Change, type ChangeSettings, type Feed } from '../apply.t
 import { inForce } from '../policy.ts';
 import type { Resources } from '../resources.ts';
 import { digestOf, imageOf } from '../shape.ts';
-import { applyPatiently } from './lane.ts';
+import { applyPatiently } from './patiently.ts';
 
 export interface RepairOrder {
   readonly settings: ChangeSettings;
@@ -196,6 +196,6 @@ async function missing(client: pg.ClientBase, feed: Feed, before: bigint): Promi
 async function write(resources: Resources, changes: readonly Change[], order: RepairOrder): Promise<void> {
   if (changes.length === 0 || order.dryRun) return;
   await inTransaction(resources.postgres, 'writing what differs', (client) =>
-    applyPatiently(resources, client, changes, order.settings, new Map(), 'gap repair'),
+    applyPatiently(resources, client, changes, order.settings, { origin: 'gap repair' }),
   );
 }

@@ -1,6 +1,7 @@
 // Long-lived work in slices: an activity runs for some minutes, ends, and is begun again, so that histories stay small and code can be replaced.
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { TroubleNote } from '../../control/troubles.ts';
 import { failures, KnownFailure } from '../../core/failures.ts';
 
 /** How a slice ended. `closed`: capture was undone. `superseded`: another process has taken over. `handed-over`: to the process that serves `queue`. */
@@ -15,15 +16,19 @@ const patienceMs = 60_000;
 /** Waits after failures that pass by themselves: briefly, since two lanes that met on one key need no long pause, and one that waits long lags. */
 export class Patience {
   readonly #slice: Pick<Slice, 'say'>;
+  readonly #note: TroubleNote | undefined;
   #since: number | undefined;
   #pause = 50;
 
-  constructor(slice: Pick<Slice, 'say'>) {
+  /** `note`: where the failure is told to whoever asks, and that it is over. */
+  constructor(slice: Pick<Slice, 'say'>, note?: TroubleNote) {
     this.#slice = slice;
+    this.#note = note;
   }
 
   /** Throws what does not pass by itself, or has lasted too long. */
   async after(error: unknown): Promise<void> {
+    await this.#note?.failed(asKnown(error));
     if (!(error instanceof KnownFailure) || !failures[error.type].retryable || error.type === 'Defect') throw error;
     this.#since ??= performance.now();
     if (performance.now() - this.#since > patienceMs) throw error;
@@ -32,11 +37,22 @@ export class Patience {
     this.#pause = Math.min(this.#pause * 2, 400);
   }
 
-  rewarded(): void {
+  async rewarded(): Promise<void> {
     this.#since = undefined;
     this.#pause = 50;
+    await this.#note?.succeeded();
+  }
+
+  /** How long it has failed without a success between, ms. */
+  get failingMs(): number {
+    return this.#since === undefined ? 0 : performance.now() - this.#since;
   }
 }
+
+const asKnown = (error: unknown): KnownFailure =>
+  error instanceof KnownFailure
+    ? error
+    : new KnownFailure('Defect', error instanceof Error ? error.name : typeof error);
 
 export class Slice {
   readonly #until: number;

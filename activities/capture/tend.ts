@@ -5,6 +5,7 @@ import { readStream } from '../../control/capture.ts';
 import { enterStores } from '../../control/checkpoints.ts';
 import { forgetVersions } from '../../control/lineage.ts';
 import { staleNow, unmark } from '../../control/stale-files.ts';
+import { TroubleNote } from '../../control/troubles.ts';
 import { versionOfRead } from '../../core/guard.ts';
 import { inTransaction, query } from '../../stores/postgres/connection.ts';
 import { retireKeys } from '../../stores/redis/loader.ts';
@@ -24,7 +25,7 @@ export interface TendSettings extends ChangeSettings {
 /** Runs beside the lanes; two of it at once do the same work twice and nothing wrong. */
 export async function tendTargets(resources: Resources, settings: TendSettings, slice: Slice): Promise<SliceResult> {
   const feeds = new Map([...(await feedsOf(resources)).values()].map((feed) => [feed.collectionId, feed]));
-  const patience = new Patience(slice);
+  const patience = new Patience(slice, new TroubleNote(resources.postgres, 'housekeeping'));
   let current = settings;
   while (!slice.over()) {
     try {
@@ -37,7 +38,7 @@ export async function tendTargets(resources: Resources, settings: TendSettings, 
       // Writers wait for it when writes move.
       if (slice.every('files', 200)) await renderStale(resources, settings.configurationDirectory);
       if (slice.every('prune', 60_000)) await prune(resources);
-      patience.rewarded();
+      await patience.rewarded();
       // A few at a time cost nearly as much as many.
       if (redone < atOnce) await sleep(150);
     } catch (error) {

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { enterStores } from '../../control/checkpoints.ts';
 import { movedOf, takeReverse, wholeDocument } from '../../control/reverse.ts';
+import { TroubleNote } from '../../control/troubles.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { inTransaction, ownWrites, postgresFailure } from '../../stores/postgres/connection.ts';
 import { feedsOf, type ChangeSettings, type Feed } from '../apply.ts';
@@ -23,7 +24,7 @@ export async function applyReverse(resources: Resources, settings: ChangeSetting
   const taken = await takeReverse(resources.postgres, 'epoch', resources.queues.process);
   if (!taken) return { ended: 'closed' };
   const feeds = [...(await feedsOf(resources)).values()];
-  const patience = new Patience(slice);
+  const patience = new Patience(slice, new TroubleNote(resources.postgres, 'applier of the way back'));
   let most = keysAtOnce;
   let failedAlone = 0;
   let aside = 0;
@@ -31,7 +32,7 @@ export async function applyReverse(resources: Resources, settings: ChangeSetting
     try {
       const applied = await applyNext(resources, taken.epoch, feeds, settings, most);
       if (applied === 'closed' || applied === 'superseded') return { ended: applied };
-      patience.rewarded();
+      await patience.rewarded();
       most = Math.min(most * 2, keysAtOnce);
       aside = 0;
       if (applied === 0) await sleep(idleMs);

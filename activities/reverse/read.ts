@@ -6,6 +6,7 @@ import { ChangeStream, type Batch } from '../../stores/mongodb/changes.ts';
 import { StreamLost, tokenText } from '../../stores/mongodb/token.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { inTransaction } from '../../stores/postgres/connection.ts';
+import { TroubleNote } from '../../control/troubles.ts';
 import { Patience, type Slice, type SliceResult } from '../capture/slice.ts';
 import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
@@ -18,7 +19,7 @@ export async function readReverseChanges(resources: Resources, slice: Slice): Pr
   const taken = await takeReverse(resources.postgres, 'reader_epoch', resources.queues.process);
   if (!taken) return { ended: 'closed' };
   const mappings = mappingByTarget(resources);
-  const patience = new Patience(slice);
+  const patience = new Patience(slice, new TroubleNote(resources.postgres, 'reader of the way back'));
   while (!slice.over()) {
     try {
       const position = await readReverse(resources.postgres);
@@ -74,7 +75,7 @@ async function follow(
         return 'lost';
       if (!(await keep(resources, position.readerEpoch, batch, mappings))) return 'superseded';
       killPoint('reverse.after-read');
-      patience.rewarded();
+      await patience.rewarded();
       savedAt = Date.now();
     }
     return 'slice';

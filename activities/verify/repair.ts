@@ -11,7 +11,7 @@ import { inTransaction, name, query } from '../../stores/postgres/connection.ts'
 import { dropKeys } from '../../stores/redis/outdate.ts';
 import type { KeysTarget } from '../../stores/redis/target.ts';
 import { feedsOf, lostKey, whyLost, type Change, type Feed } from '../apply.ts';
-import { applyPatiently } from '../capture/lane.ts';
+import { applyPatiently } from '../capture/patiently.ts';
 import { readAgain } from '../capture/redo.ts';
 import type { Why } from '../shape.ts';
 import { renderCollection } from '../targets.ts';
@@ -116,12 +116,12 @@ async function rewrite(verifier: Verifier, feed: Feed, ids: readonly string[]): 
     const before = await rowsOf(client, feed, sorted);
     await clearRows(client, feed, own);
     await client.query('savepoint applied');
-    let totals = await applyPatiently(resources, client, changes, { zone, providers }, new Map(), origin);
+    let totals = await applyPatiently(resources, client, changes, { zone, providers }, { origin });
     if (totals.clashes.length > 0) {
       // The holder of the unique value keeps it: the document belongs in quarantine, as it would after waiting.
       await client.query('rollback to savepoint applied');
       const lost = new Map<string, Why>(totals.clashes.map((clash) => [lostKey(clash.feed, clash.id), whyLost(clash)]));
-      totals = await applyPatiently(resources, client, changes, { zone, providers }, lost, origin);
+      totals = await applyPatiently(resources, client, changes, { zone, providers }, { lost, origin });
       for (const clash of totals.clashes)
         throw new KnownFailure(
           'StoreBusy',

@@ -9,7 +9,8 @@ import { idsAmong, keyText, rangeFilter } from '../../stores/mongodb/source.ts';
 import { name, query } from '../../stores/postgres/connection.ts';
 import { redis } from '../../stores/redis/connection.ts';
 import { scanKeys } from '../../stores/redis/loader.ts';
-import { guardField, tombstoneKey } from '../../stores/redis/script.ts';
+import { guardField } from '../../stores/redis/script.ts';
+import { isTombstone } from '../../stores/redis/tombstone.ts';
 import type { KeysTarget } from '../../stores/redis/target.ts';
 import { suspectOf } from './documents.ts';
 import type { Ground } from './read-back.ts';
@@ -172,10 +173,6 @@ export async function scanRedis(verifier: Verifier, scan: Scan): Promise<boolean
 
 export const keysTargetOf = ({ resources }: Verifier, mapping: string, target: string): KeysTarget =>
   resources.mappings.get(mapping)!.targets.find((one) => one.name === target && one.store === 'redis') as KeysTarget;
-
-const suffix = ':causeway';
-const isTombstone = (key: string): boolean =>
-  key.endsWith(suffix) && tombstoneKey(key.slice(0, -suffix.length)) === key;
 
 /** Keys that the document they name does not have. */
 export async function unexplained(verifier: Verifier, mapping: string, keys: readonly string[]): Promise<string[]> {

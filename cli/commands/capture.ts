@@ -6,6 +6,7 @@ import type { changeCapture } from '../../workflows/children/change-capture.ts';
 import { answerTo, checkName, liveCapture, withTemporal, type TemporalSession } from '../connect.ts';
 import { UsageError } from '../errors.ts';
 import { count, print, printJson, table } from '../output.ts';
+import { troublesOf } from '../troubles-text.ts';
 import { common } from './orders.ts';
 
 interface Options {
@@ -50,6 +51,7 @@ async function show(options: Options): Promise<void> {
     ),
   );
   print(table(['who', 'process'], Object.entries(status.holders).sort()));
+  for (const trouble of troublesOf(status)) print(trouble);
   if (status.gap)
     print(
       `Gap since ${status.gap.openedAt} (${status.gap.kind}): ${status.gap.detail}. Next: \`causeway repair --dry-run\`.`,

@@ -8,6 +8,7 @@ import { openPool } from '../../stores/postgres/connection.ts';
 import { liveCapture, readAddresses, readStatus, withTemporal } from '../connect.ts';
 import { print, printJson } from '../output.ts';
 import { statusText } from '../status-text.ts';
+import { troublesOf } from '../troubles-text.ts';
 import { common } from './orders.ts';
 
 export const status = (): Command =>
@@ -74,5 +75,5 @@ export async function withLivePosition(status: Status): Promise<Status> {
   const live = await liveCapture().catch(() => undefined);
   if (!live) return status;
   const gap = live.gap && { kind: live.gap.kind, detail: live.gap.detail };
-  return { ...status, capture: { position: live.position, lagMs: live.lagMs, gap } };
+  return { ...status, capture: { position: live.position, lagMs: live.lagMs, gap, troubles: troublesOf(live) } };
 }

@@ -43,7 +43,8 @@ export interface Batch {
 /** NoMatchingDocument: images were asked for, and a change in the database has none. */
 const noImage = 47;
 const undecoded = { fieldsAsRaw: { firstBatch: true, nextBatch: true } };
-const decoding = { promoteValues: false, promoteLongs: false } as const;
+// Text that is no UTF-8 sets a document aside; it does not end the stream.
+const decoding = { promoteValues: false, promoteLongs: false, validation: { utf8: false } } as const;
 
 interface Cursor {
   readonly id: Long;

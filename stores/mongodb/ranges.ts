@@ -1,6 +1,6 @@
 // Splitting a collection into ranges of keys that tile all of its key space, sized by what opening a range costs on this server.
-import { deserialize } from 'bson';
 import type { Db } from 'mongodb';
+import { idIn } from '../../core/identity.ts';
 import { mongo } from './connection.ts';
 import { keyText, rangeFilter, type KeyRange } from './source.ts';
 
@@ -35,7 +35,7 @@ export async function splitKeys(db: Db, collection: string, parts: number, avera
   return [...new Set(picked.filter((key) => key !== undefined))];
 }
 
-const keyOf = (raw: Buffer): string => keyText(deserialize(raw, { promoteValues: false, promoteLongs: false })['_id']);
+const keyOf = (raw: Buffer): string => keyText(idIn(raw));
 
 async function sampledKeys(db: Db, collection: string, parts: number): Promise<string[]> {
   return mongo(`sampling keys of ${collection}`, async () => {

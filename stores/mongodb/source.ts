@@ -1,7 +1,7 @@
 // Reading a source collection: a range of keys in key order, undecoded, stamped with a cluster time taken before the read.
-import { deserialize, EJSON } from 'bson';
+import { EJSON } from 'bson';
 import type { ClientSession, Collection, Db, FindCursor, Filter, MongoClient, Timestamp } from 'mongodb';
-import { sourceId } from '../../core/identity.ts';
+import { idIn, sourceId } from '../../core/identity.ts';
 import { mongo } from './connection.ts';
 
 /** Keys after `after` up to and including `upTo`, as canonical Extended JSON of `_id`; null is before the first, after the last. */
@@ -198,9 +198,7 @@ export async function readDocuments(
         .toArray()) as unknown as Uint8Array[];
       return {
         version,
-        documents: new Map(
-          found.map((raw) => [sourceId(deserialize(raw, { promoteValues: false, promoteLongs: false })['_id']), raw]),
-        ),
+        documents: new Map(found.map((raw) => [sourceId(idIn(raw)), raw])),
       };
     } finally {
       await session.endSession();

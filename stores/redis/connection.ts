@@ -87,6 +87,10 @@ export function redisFailure(error: unknown, doing: string): unknown {
     return new KnownFailure('PermissionDenied', `Redis, ${doing}: the user may not run this command`);
   if (/NOAUTH|WRONGPASS/.test(text))
     return new KnownFailure('AuthenticationFailed', `Redis, ${doing}: the user or password is wrong`);
+  if (text.startsWith('FOREIGN'))
+    return new KnownFailure('TargetConflict', `Redis, ${doing}: a key of another type than a string is in the way`);
+  if (/Too many Cluster redirections/i.test(text))
+    return new KnownFailure('StoreBusy', `Redis, ${doing}: the cluster is moving its slots`);
   if (/OOM|BUSY|LOADING|CLUSTERDOWN|READONLY|TRYAGAIN/.test(text))
     return new KnownFailure('StoreBusy', `Redis, ${doing}: ${text.split(' ', 1)[0]}`);
   const reason = reasonOf((error as { lastNodeError?: unknown }).lastNodeError) ?? reasonOf(error);

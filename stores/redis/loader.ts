@@ -1,8 +1,10 @@
 // Writing keys: a pipelined Lua compare-and-set, so that of two writers in any order the same one wins.
 import type { DecidedBy, Version } from '../../core/guard.ts';
 import { mastersOf, redis, type RedisConnection } from './connection.ts';
-import { guardField, tombstoneKey, tombstoneSeconds } from './script.ts';
+import { guardField, tombstoneSeconds } from './script.ts';
 import type { KeyRow } from './target.ts';
+import { beginningsOf, isTombstone, tombstoneKey } from './tombstone.ts';
+import { textOf } from './value.ts';
 
 export interface KeyWrite extends KeyRow {
   readonly sourceId: string;
@@ -118,18 +120,30 @@ export async function* scanKeys(connection: RedisConnection, prefix: string): As
   }
 }
 
-/** Whether each key's value was written by this migration. */
+/** Whether this migration wrote what stands under each key: a value with its guard, or the removals of a key. Nothing is nobody's. */
 export async function areOurs(connection: RedisConnection, keys: readonly string[]): Promise<boolean[]> {
-  const values = await redis('reading keys', () =>
-    Promise.all(keys.map((key) => connection.get(key).catch(() => null))),
+  const kinds = await typesOf(connection, keys);
+  const values = await redis('reading keys', () => Promise.all(keys.map((key) => textOf(connection, key))));
+  return keys.map((key, i) =>
+    kinds[i] === 'hash'
+      ? isTombstone(key)
+      : (values[i] ?? null) === null || values[i]!.includes(`"${guardField}":{"s":`),
   );
-  return values.map((value) => value === null || value.includes(`"${guardField}":{"s":`));
 }
+
+/** Whether each key holds a string, as all keys of a mapping do, removals, or nothing. */
+export async function areStrings(connection: RedisConnection, keys: readonly string[]): Promise<boolean[]> {
+  const kinds = await typesOf(connection, keys);
+  return kinds.map((kind, i) => kind === 'string' || kind === 'none' || (kind === 'hash' && isTombstone(keys[i]!)));
+}
+
+const typesOf = (connection: RedisConnection, keys: readonly string[]): Promise<string[]> =>
+  redis('reading the types of keys', () => Promise.all(keys.map((key) => connection.type(key))));
 
 /** Removes the keys of a prefix that this migration wrote, its tombstones, and no other. Returns how many. */
 export async function removeKeys(connection: RedisConnection, prefix: string): Promise<number> {
   let removed = 0;
-  for (const start of [prefix, tombstoneKey(prefix).replace(/\}?:causeway$/, '')])
+  for (const start of beginningsOf(prefix))
     for await (const keys of scanKeys(connection, start)) {
       const ours = await areOurs(connection, keys);
       const mine = keys.filter((_, i) => ours[i]);

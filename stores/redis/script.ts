@@ -10,7 +10,8 @@ export const tombstoneSeconds = 24 * 3600;
  * KEYS[1]: key, KEYS[2]: its removals (a hash of document -> version, in the same slot).
  * ARGV: value, expiry (ms since the epoch), source id, rank, version (fixed width, sorts as text), who decided that this one is newer.
  * Between two documents the higher rank (then source id) wins; between two versions of one document the newer.
- * An evicted key simply is written again: Redis never is the only home of a value. 2: it has expired by the server's clock, and nothing was done.
+ * A value without a guard was written by the application itself; it is accepted, and replaced by what its document says. A key of another type is
+ * nobody's value, and stays. An evicted key simply is written again: Redis never is the only home of a value. 2: it has expired by the server's clock, and nothing was done.
  */
 export const setIfNewer = `
 local time = redis.call('TIME')
@@ -18,11 +19,12 @@ if tonumber(ARGV[2]) <= time[1] * 1000 + math.floor(time[2] / 1000) then return 
 local again = ARGV[6] == 'ledger'
 local gone = redis.call('HGET', KEYS[2], ARGV[3])
 if gone and (gone > ARGV[5] or gone == ARGV[5] and not again) then return 0 end
-local old = redis.call('GET', KEYS[1])
-if old then
-  local ok, value = pcall(cjson.decode, old)
-  local guard = ok and type(value) == 'table' and value['${guardField}']
-  if not guard then return redis.error_reply('FOREIGN a key that this migration did not write is in the way') end
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'string' and kind ~= 'none' then return redis.error_reply('FOREIGN a key of another type is in the way') end
+local old = kind == 'string' and redis.call('GET', KEYS[1])
+local ok, value = pcall(cjson.decode, old or '')
+local guard = ok and type(value) == 'table' and value['${guardField}']
+if type(guard) == 'table' then
   if guard.s == ARGV[3] then
     if guard.v > ARGV[5] or guard.v == ARGV[5] and not again then return 0 end
   elseif guard.r > ARGV[4] or (guard.r == ARGV[4] and guard.s > ARGV[3]) then return 0 end
@@ -30,21 +32,19 @@ end
 redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2])
 return 1`;
 
-/** KEYS as above. ARGV: source id, version, seconds to remember, who decided. Removes the key if this document holds it in an older version, and leaves a tombstone. */
+/** KEYS as above. ARGV: source id, version, seconds to remember, who decided. Removes the key if this document holds it in an older version, or,
+ * where the ledger says that it is this document's, if the application has written it; and leaves a tombstone. */
 export const removeIfOlder = `
 local again = ARGV[4] == 'ledger'
 local gone = redis.call('HGET', KEYS[2], ARGV[1])
 if gone and (gone > ARGV[2] or gone == ARGV[2] and not again) then return 0 end
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 redis.call('EXPIRE', KEYS[2], ARGV[3])
-local old = redis.call('GET', KEYS[1])
-if not old then return 0 end
-local ok, value = pcall(cjson.decode, old)
+if redis.call('TYPE', KEYS[1]).ok ~= 'string' then return 0 end
+local ok, value = pcall(cjson.decode, redis.call('GET', KEYS[1]))
 local guard = ok and type(value) == 'table' and value['${guardField}']
-if not guard or guard.s ~= ARGV[1] or guard.v > ARGV[2] or guard.v == ARGV[2] and not again then return 0 end
+if type(guard) == 'table' then
+  if guard.s ~= ARGV[1] or guard.v > ARGV[2] or guard.v == ARGV[2] and not again then return 0 end
+elseif not again then return 0 end
 redis.call('UNLINK', KEYS[1])
 return 1`;
-
-/** In the slot of its key: a key with a hash tag keeps it, another becomes one. */
-export const tombstoneKey = (key: string): string =>
-  /\{[^}]+\}/.test(key) || key.includes('}') ? `${key}:causeway` : `{${key}}:causeway`;

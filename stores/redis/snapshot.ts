@@ -1,7 +1,8 @@
 // Keys with their expiry, as lines of JSON, taken in one look each; and put back.
 import { redis, timeOf, type RedisConnection } from './connection.ts';
 import { scanKeys } from './loader.ts';
-import { guardField, tombstoneKey } from './script.ts';
+import { guardField } from './script.ts';
+import { beginningsOf } from './tombstone.ts';
 
 /** A value as it stands, or a hash of removals, fields sorted. `e`: expiry in ms since 1970, by the server's clock; -1 is none. */
 export type KeyRecord = { readonly k: string; readonly e: number } & (
@@ -43,13 +44,10 @@ return 1`;
 
 const atOnce = 500;
 
-/** Beginnings of the names of a prefix's keys and of their removals, which stand beside them in their slot. */
-const beginnings = (prefix: string): string[] => [prefix, tombstoneKey(prefix).replace(/\}?:causeway$/, '')];
-
 /** What this migration wrote under a prefix. A key met twice by the scan is there twice: callers know it by its name. */
 export async function* ownKeys(connection: RedisConnection, prefix: string): AsyncGenerator<KeyRecord[]> {
   const seen = new Set<string>();
-  for (const start of new Set(beginnings(prefix)))
+  for (const start of beginningsOf(prefix))
     for await (const found of scanKeys(connection, start)) {
       const fresh = found.filter((key) => !seen.has(key));
       for (const key of fresh) seen.add(key);

@@ -3,7 +3,7 @@ import { serialize } from 'bson';
 import { ObjectId } from 'mongodb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { applyChanges, feedsOf, type Feed } from '../../activities/apply.ts';
-import { applyPatiently } from '../../activities/capture/lane.ts';
+import { applyPatiently } from '../../activities/capture/patiently.ts';
 import { redoDue } from '../../activities/capture/redo.ts';
 import { catchingUp, comingTogether } from '../../activities/capture/caught-up.ts';
 import { enroll } from '../../activities/plan.ts';
@@ -217,27 +217,22 @@ test('a document that is read again, by one who dies before the commit, and has 
   const document = session('read twice');
   const client = await world.pool.connect();
   await client.query('begin');
-  await applyChanges(resources, client, [change(document)], settings, new Map(), 'read again');
+  await applyChanges(resources, client, [change(document)], settings, { origin: 'read again' });
   await removeAbandoned(resources);
   expect(await world.redis.exists('session:read twice')).toBe(1);
   await client.query('rollback');
   client.release();
   await inTransaction(resources.postgres, 'testing', (other) =>
-    applyChanges(
-      resources,
-      other,
-      [change({ ...document, expires_at: new Date(1000) })],
-      settings,
-      new Map(),
-      'read again',
-    ),
+    applyChanges(resources, other, [change({ ...document, expires_at: new Date(1000) })], settings, {
+      origin: 'read again',
+    }),
   );
   await removeAbandoned(resources);
   expect(await world.redis.exists('session:read twice')).toBe(0);
   // One that was committed keeps its key, and nothing is noted of it any more.
   const kept = session('kept');
   await inTransaction(resources.postgres, 'testing', (other) =>
-    applyChanges(resources, other, [change(kept)], settings, new Map(), 'read again'),
+    applyChanges(resources, other, [change(kept)], settings, { origin: 'read again' }),
   );
   await removeAbandoned(resources);
   expect(await world.redis.exists('session:kept')).toBe(1);

@@ -376,15 +376,29 @@ describe.each(['single', 'cluster'])('Redis, %s', (mode) => {
     await connection.del('session:r');
   });
 
+  test('keys with braces have their removals in their own slot, and all of it is found again', async () => {
+    const keys = ['a}b', '{}x', '{a}b', 'a{b', '}{c}', '}', '{', 'a}{}'];
+    await write(
+      keys.map((key) => ({ key, sourceId: 'a', rank: '1', text: key })),
+      '1',
+    );
+    for (const key of keys) expect(await shown(key)).toBe(key);
+    const removals = keys.map((key) => ({ key: `session:${key}`, sourceId: 'a', version: versionOfRead(2n) }));
+    expect(await retireKeys(connection, removals)).toBe(keys.length);
+    expect(await write([{ key: 'a}b', sourceId: 'a', rank: '1', text: 'older' }], '1')).toMatchObject({ stale: 1 });
+    // 50 keys, and the tombstones of two, of tests before.
+    expect(await removeKeys(connection, 'session:')).toBe(52 + keys.length);
+  });
+
   test('what has expired is not written, and only our keys are removed', async () => {
     expect(
       await write([{ key: 'gone', sourceId: 'a', rank: '1', text: 'x', expiresAt: Date.now() - 1 }], '1'),
     ).toMatchObject({ expired: 1, written: 0 });
-    await connection.set('session:foreign', 'not ours');
+    await connection.rpush('session:foreign', 'not ours');
     await expect(write([{ key: 'foreign', sourceId: 'a', rank: '1', text: 'x' }], '1')).rejects.toThrow();
-    // 50 keys, and the tombstones of two.
-    expect(await removeKeys(connection, 'session:')).toBe(52);
-    expect(await connection.get('session:foreign')).toBe('not ours');
+    await write([{ key: 'own', sourceId: 'a', rank: '1', text: 'x' }], '1');
+    expect(await removeKeys(connection, 'session:')).toBe(1);
+    expect(await connection.lrange('session:foreign', 0, -1)).toEqual(['not ours']);
     await connection.del('session:foreign');
   });
 });
