@@ -63,6 +63,12 @@ async function readFrom(
     stream = await mongo('resuming the change stream', () =>
       ChangeStream.open(resources.source, position.images, position, { awaitMs }),
     );
+    // After an election what a majority has may be behind what was read before: it comes up within seconds.
+    if (stream.openedAt < position.version && secondsBetween(stream.openedAt, position.version) <= electionSeconds)
+      throw new KnownFailure(
+        'StoreBusy',
+        'MongoDB, resuming the change stream: the source has not come up to the last change read; it may be electing a primary',
+      );
     if (stream.openedAt < position.version)
       throw new StreamLost(
         'token-refused',
@@ -82,6 +88,10 @@ async function readFrom(
     await stream?.close();
   }
 }
+
+/** An election takes less; a server that was restored from a backup is behind by more. */
+const electionSeconds = 60n;
+const secondsBetween = (earlier: bigint, later: bigint): bigint => (later >> 32n) - (earlier >> 32n);
 
 async function follow(
   resources: Resources,

@@ -116,7 +116,7 @@ export class ChangeStream {
         const unknownStage = error instanceof MongoServerError && error.code === 40324;
         if (unknownStage && pipeline.length > 1) continue;
         await session.endSession();
-        throw lostOr(error);
+        throw lostOr(error, 'opening the change stream');
       }
     }
     throw new TypeError('unreachable: the last pipeline returns or throws');
@@ -131,7 +131,7 @@ export class ChangeStream {
         return this.#more();
       })
       .catch((error: unknown) => {
-        throw lostOr(error);
+        throw lostOr(error, 'reading changes');
       });
     const cursor = reply['cursor'] as Cursor;
     const events: (ChangeEvent | OtherEvent)[] = [];

@@ -112,7 +112,19 @@ const byCode: Record<number, FailureType> = {
   246: 'StoreBusy',
   251: 'StoreBusy',
   262: 'StoreBusy',
+  // What an election, a shard that moves or a majority that is not there yet leaves; 234 asks to resume a change stream once more.
+  13435: 'StoreUnreachable',
+  13436: 'StoreUnreachable',
+  63: 'StoreBusy',
+  64: 'StoreBusy',
+  133: 'StoreBusy',
+  134: 'StoreBusy',
+  150: 'StoreBusy',
+  234: 'StoreBusy',
+  13388: 'StoreBusy',
 };
+
+const passing = ['TransientTransactionError', 'RetryableWriteError', 'ResumableChangeStreamError'];
 
 /** A driver error as a known failure. Messages of write errors quote values, so only their code is kept. */
 export function mongoFailure(error: unknown, doing: string): unknown {
@@ -134,7 +146,7 @@ export function mongoFailure(error: unknown, doing: string): unknown {
     );
   if (error instanceof MongoServerError) {
     const code = typeof error.code === 'number' ? error.code : Number(error.code);
-    const again = error.hasErrorLabel('TransientTransactionError') || error.hasErrorLabel('RetryableWriteError');
+    const again = passing.some((label) => error.hasErrorLabel(label));
     return say(
       byCode[code] ?? (again ? 'StoreBusy' : 'Defect'),
       `code ${code}${error.codeName ? ` ${error.codeName}` : ''}`,

@@ -1,6 +1,7 @@
 // Positions in a change stream: how they are kept, what time they tell, and how a server says that it cannot go on from one.
 import { EJSON } from 'bson';
 import { MongoServerError } from 'mongodb';
+import { mongoFailure } from './connection.ts';
 
 /** A resume token as MongoDB writes it; opaque but for being kept. */
 export type Token = Record<string, unknown>;
@@ -19,26 +20,29 @@ export class StreamLost extends Error {
   }
 }
 
-/** 286 ChangeStreamHistoryLost, 136 CappedPositionLost, 234 oplog rolled over under a cursor: what was to be read is no longer there. */
-const historyLost = new Set([286, 136, 234]);
+/** 286 ChangeStreamHistoryLost, 136 CappedPositionLost: what was to be read is no longer there. 10334: an event is too large to be told. */
+const historyLost = new Set([286, 136, 10334]);
 /** 280 ChangeStreamFatalError, 260 InvalidResumeToken, 50811/40647/40648 a token this server did not write or cannot read. */
 const tokenRefused = new Set([280, 260, 222, 50811, 40647, 40648, 40649, 40576]);
 
-/** The error as it is, or as a lost stream. */
-export function lostOr(error: unknown): unknown {
-  if (!(error instanceof MongoServerError)) return error;
+/** As a lost stream, or as what any other command's error is. What the server says may be resumed from is no loss, whatever its code. */
+export function lostOr(error: unknown, doing: string): unknown {
+  if (!(error instanceof MongoServerError) || error.hasErrorLabel('ResumableChangeStreamError'))
+    return mongoFailure(error, doing);
   const code = Number(error.code);
   if (historyLost.has(code) || /resume (of change stream was not possible|point may no longer)/i.test(error.message))
     return new StreamLost(
       'history-lost',
-      `the source no longer holds the changes since the last one read (code ${code})`,
+      `the source can no longer tell the changes since the last one read (code ${code})`,
     );
   if (tokenRefused.has(code))
     return new StreamLost(
       'token-refused',
       `the source does not accept the position of the last change read (code ${code})`,
     );
-  return error;
+  if (error.hasErrorLabel('NonResumableChangeStreamError'))
+    return new StreamLost('token-refused', `the source says that its change stream cannot be resumed (code ${code})`);
+  return mongoFailure(error, doing);
 }
 
 /**
