@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import { deserialize, Long, serialize, Timestamp, type Document } from 'bson';
 
 const opMsg = 2013;
-const opQuery = 2004;
 const opReply = 1;
 const headBytes = 16;
 /** Of OP_MSG: the message ends in a checksum. */
