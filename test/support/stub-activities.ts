@@ -36,7 +36,10 @@ export async function untilCancelled(): Promise<never> {
 /** A fresh table, with a routing of its own. */
 export function allGoesWell(): Stubs {
   const routes: Record<string, Route> = {};
-  const move = (names: readonly string[], to: { percentage?: number; writeMode?: WriteMode }) => {
+  const move = (
+    names: readonly string[],
+    to: { percentage?: number | undefined; writeMode?: WriteMode | undefined },
+  ) => {
     for (const name of names) {
       const { percentage, writeMode, epoch } = routes[name] ?? { percentage: 0, writeMode: 'old' as const, epoch: 0 };
       routes[name] = {
@@ -60,9 +63,9 @@ export function allGoesWell(): Stubs {
     }),
     planCollections: (settings) =>
       collections.filter((one) => settings.collections?.includes(one.collection) !== false),
-    makePostgres: () => ({ made: ['api_usage'], timescale: false }) as never,
+    makePostgres: () => ({ made: ['api_usage'], timescale: false }),
     makeMongo: () => [],
-    prepareRedis: () => ({ mode: 'standalone', warnings: [] }) as never,
+    prepareRedis: () => ({ mode: 'single', warnings: [] }),
     recordCheckpoint: () => new Date().toISOString(),
     planChunks: (_collection, sources) => ({
       chunks: sources.map((source, i) => ({
@@ -79,26 +82,26 @@ export function allGoesWell(): Stubs {
       documents: 10,
     }),
     extractSegment: (order) => ({
-      reference: { documents: 10, bytes: 1000 } as never,
+      reference: { path: 'a-segment', documents: 10, bytes: 1000 },
       after: order.after,
       lastId: 'last',
       endsChunk: true,
       version: '1',
       queues: stubQueues,
     }),
-    transformSegment: () => ({ loaded: 9, quarantined: 1, skipped: 0 }) as never,
-    loadRows: () => ({ repeated: false }) as never,
-    validateCollection: () => ({ overall_status: 'passed', individual_results: {} }) as never,
-    openCapture: () => ({ lanes: 1 }) as never,
-    gapOf: () => undefined as never,
+    transformSegment: () => ({ loaded: 9, quarantined: 1, skipped: 0 }),
+    loadRows: () => ({ repeated: false, stale: 0 }),
+    validateCollection: () => ({ overall_status: 'passed', individual_results: {} }),
+    openCapture: () => ({ lanes: 1, images: 'post-images', openedAt: '1.1' }),
+    gapOf: () => undefined,
     captureStatus: () => ({ position: '1.1', lagMs: 0, gap: null, events: 0 }),
     readChanges: untilCancelled,
     applyLane: untilCancelled,
     tendTargets: untilCancelled,
-    armReverse: (settings) => ({ clashSeconds: 10, configurationDirectory: 'configuration', ...settings }) as never,
+    armReverse: (settings) => ({ clashSeconds: 10, configurationDirectory: 'configuration', ...settings }),
     readReverseChanges: untilCancelled,
     applyReverse: untilCancelled,
-    reverseStatus: () => undefined as never,
+    reverseStatus: () => undefined,
     writesStand: () =>
       Object.keys(routes).length === 0
         ? undefined
@@ -106,21 +109,28 @@ export function allGoesWell(): Stubs {
             collections: Object.keys(routes),
             moved: Object.keys(routes).filter((name) => routes[name]!.writeMode === 'new_system'),
           },
-    route: ({ collections: names, ...to }: RouteOrder) => move(names, to as never),
-    routesNow: () => routes as never,
+    route: ({ collections: names, ...to }: RouteOrder) => move(names, to),
+    routesNow: () => routes,
     shutGates: () => [],
     watchStage: quietly,
-    switchToNew: (order) =>
-      ({
-        routes: move(order.collections, { percentage: order.percentage, writeMode: 'new_system' }),
-        pauseMs: 10,
-        verified: 0,
-        leftover: 0,
-        ...closed,
-      }) as never,
-    switchBack: (order) => ({ routes: move(order.collections, order), pauseMs: 10, verified: 0, leftover: 0 }) as never,
-    performanceGate: () => ({ passed: true, reasons: [] }) as never,
-    runPerformanceTests: () => ({ id: 1, overall_status: 'passed', against_old: 'passed', regressed: [] }) as never,
+    switchToNew: (order) => ({
+      routes: move(order.collections, { percentage: order.percentage, writeMode: 'new_system' }),
+      pauseMs: 10,
+      steps: {},
+      verified: 0,
+      leftover: 0,
+      ...closed,
+    }),
+    switchBack: (order) => ({
+      routes: move(order.collections, order),
+      pauseMs: 10,
+      steps: {},
+      verified: 0,
+      leftover: 0,
+      ...closed,
+    }),
+    performanceGate: () => ({ passed: true, reasons: [], resultId: 1, timestamp: new Date().toISOString() }),
+    runPerformanceTests: () => ({ id: 1, overall_status: 'passed', against_old: 'no_slower', regressed: [] }),
   };
 }
 

@@ -40,6 +40,10 @@ const queues = [
 
 const shared = {
   maxCachedWorkflows: 0,
+  // A defect fails its workflow, and does not begin its task again for ever.
+  workflowFailureErrorTypes: { '*': ['Error'] },
+  maxConcurrentActivityTaskPolls: 2,
+  maxConcurrentWorkflowTaskPolls: 2,
   shutdownGraceTime: 0,
   maxHeartbeatThrottleInterval: '100ms',
   defaultHeartbeatThrottleInterval: '100ms',
