@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { from as copyFrom } from 'pg-copy-streams';
 import type pg from 'pg';
-import { idFromSourceId, idIn, sourceId } from '../core/identity.ts';
+import { idsFrom, sourceIdOf } from '../core/identity.ts';
 import { batchesOf, idsAmong } from '../stores/mongodb/source.ts';
 import { collectionNames } from '../stores/mongodb/schema.ts';
 import { inTransaction, name, query } from '../stores/postgres/connection.ts';
@@ -99,9 +99,7 @@ async function stillDiffering(
     for (let i = 0; i < own.length; i += 500) {
       const ids = own.slice(i, i + 500);
       const inLedger = await keysInLedger(resources, collectionId, ids, `not deleted`);
-      const inSource = new Set(
-        (await idsAmong(resources.source.db, source, ids.map(idFromSourceId))).map((id) => sourceId(id)),
-      );
+      const inSource = new Set(await idsAmong(resources.source.db, source, idsFrom(ids)));
       for (const id of ids)
         if (inSource.has(id) !== inLedger.has(id))
           left.push({ collectionId, id, in: inSource.has(id) ? 'source' : 'ledger' });
@@ -136,7 +134,7 @@ async function* keyLines(
     if (id === undefined) continue;
     for await (const batch of batchesOf(resources.source.db, source, { _id: 1 }, {}, 5000)) {
       heartbeat();
-      yield batch.map((raw) => `${id}\t${escape(sourceId(idIn(raw)))}\n`).join('');
+      yield batch.map((raw) => `${id}\t${escape(sourceIdOf(raw))}\n`).join('');
     }
   }
 }
@@ -215,7 +213,7 @@ async function compareDocuments(
   for await (const batch of batchesOf(resources.mongodb.db, target, { _id: 1 }, {}, 5000)) {
     heartbeat();
     for (const raw of batch) {
-      const id = sourceId(idIn(raw));
+      const id = sourceIdOf(raw);
       if (!loaded.delete(id)) differing.push(id);
     }
   }
@@ -224,17 +222,11 @@ async function compareDocuments(
     const inLedger = new Set<string>();
     for (const id of ids)
       for (const key of await keysInLedger(resources, id, keys, `state = 'l' and not deleted`)) inLedger.add(key);
-    const there = new Set(
-      (await idsAmong(resources.mongodb.db, target, keys.map(idFromSourceId))).map((id) => sourceId(id)),
-    );
+    const there = new Set(await idsAmong(resources.mongodb.db, target, idsFrom(keys)));
     return keys.filter((key) => inLedger.has(key) !== there.has(key));
   };
   const left = await untilSettled(resources, differing, recheck, heartbeat, mostDocuments);
-  const there = new Set(
-    (await idsAmong(resources.mongodb.db, target, left.slice(0, mostDocuments).map(idFromSourceId))).map((id) =>
-      sourceId(id),
-    ),
-  );
+  const there = new Set(await idsAmong(resources.mongodb.db, target, idsFrom(left.slice(0, mostDocuments))));
   const extra = left.filter((key) => there.has(key)).length;
   return { target, missing: left.length - extra, extra };
 }

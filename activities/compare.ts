@@ -1,7 +1,9 @@
 // Documents of the source, transformed anew, against what stands in the targets.
 import { Readable } from 'node:stream';
-import { deserialize, EJSON, serialize } from 'bson';
-import { sourceId } from '../core/identity.ts';
+import { serialize } from 'bson';
+import { decode } from '../core/bson/decode.ts';
+import { bufferOf, elementsIn } from '../core/bson/reader.ts';
+import { idsFrom, sourceIdOf } from '../core/identity.ts';
 import { parse } from '../core/json.ts';
 import { refusedRule, sameIdRule } from '../core/quarantine.ts';
 import type { Mapping, Outcome } from '../mappings/mapping.ts';
@@ -51,9 +53,8 @@ export async function compareBatch(
   const breath = new Breath();
   for (const raw of batch) {
     await breath.take();
-    const document = deserialize(raw, { promoteValues: false, promoteLongs: false });
-    const result = transformDocument(mapping, document, transform);
-    const id = sourceId(document['_id']);
+    const result = transformDocument(mapping, decode(raw), transform);
+    const id = sourceIdOf(raw);
     expected.set(id, { id, state: result.state, outcome: result.state === 'loaded' ? result.outcome : {} });
   }
   const differs = new Map<string, string[]>();
@@ -149,28 +150,38 @@ async function compareDocuments(
   const wanted = expected.flatMap(({ id, outcome }) =>
     (outcome[collection] ?? []).map((document) => [id, document as Record<string, unknown>] as const),
   );
-  const keys = wanted.map(([, document]) => document['_id']);
+  const keys = idsFrom(wanted.map(([id]) => id));
   const found = await mongo(`reading ${collection}`, () =>
     resources.mongodb.db
       .collection(collection)
-      .find({ _id: { $in: keys } } as never)
+      .find({ _id: { $in: keys } } as never, { raw: true })
       .toArray(),
   );
-  const byId = new Map(found.map((document) => [sourceId(document['_id']), document as Record<string, unknown>]));
+  const byId = new Map((found as unknown as Uint8Array[]).map((raw) => [sourceIdOf(raw), raw]));
   for (const [id, document] of wanted) {
     const actual = byId.get(id);
     if (!actual) missing.add(id);
-    else for (const field of differingFields(throughBson(document), actual)) say(id, `${collection}.${field}`);
+    else for (const field of differingFields(asWritten(document), actual)) say(id, `${collection}.${field}`);
   }
 }
 
-const throughBson = (document: Record<string, unknown>) =>
-  deserialize(serialize(document, { ignoreUndefined: true }), { promoteValues: false, promoteLongs: false });
+const asWritten = (document: Record<string, unknown>): Uint8Array => serialize(document, { ignoreUndefined: true });
 
-function differingFields(expected: Record<string, unknown>, actual: Record<string, unknown>): string[] {
-  const fields = new Set([...Object.keys(expected), ...Object.keys(actual)]);
-  const text = (value: unknown) => EJSON.stringify({ value }, { relaxed: false });
-  return [...fields].filter((field) => text(expected[field]) !== text(actual[field]));
+/** Fields whose bytes differ, or that one side does not have. */
+function differingFields(expected: Uint8Array, actual: Uint8Array): string[] {
+  const [wanted, found] = [valuesOf(expected), valuesOf(actual)];
+  const fields = new Set([...wanted.keys(), ...found.keys()]);
+  return [...fields].filter((field) => wanted.get(field) !== found.get(field));
+}
+
+function valuesOf(document: Uint8Array): Map<string, string> {
+  const bytes = bufferOf(document);
+  return new Map(
+    [...elementsIn(bytes)].map(({ type, nameAt, nameEnd, at, end }) => [
+      bytes.toString('utf8', nameAt, nameEnd),
+      `${type} ${bytes.toString('latin1', at, end)}`,
+    ]),
+  );
 }
 
 /** A key that is not there is counted and is no difference, whether it has expired or was evicted: Redis is authoritative for nothing. Another value is one. */

@@ -3,7 +3,8 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { from as copyFrom } from 'pg-copy-streams';
 import type pg from 'pg';
-import { idIn, sourceId } from '../core/identity.ts';
+import { decode } from '../core/bson/decode.ts';
+import { idOf, sourceIdOf } from '../core/identity.ts';
 import { sameIdRule } from '../core/quarantine.ts';
 import type { Mapping } from '../mappings/mapping.ts';
 import type { TransformSettings } from '../mappings/settings.ts';
@@ -13,7 +14,6 @@ import { batchesOf, batchFor, idsAmong } from '../stores/mongodb/source.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
 import { escape } from '../stores/postgres/copy.ts';
 import { mappingOf, type Resources } from './resources.ts';
-import { imageOf } from './shape.ts';
 
 export interface Loser {
   readonly rule: string;
@@ -74,8 +74,11 @@ async function sameIds(
       const [read, asked] = laterIsSmall ? [later, earlier] : [earlier, later];
       for await (const batch of batchesOf(db, read, { _id: 1 })) {
         heartbeat();
-        for (const same of await idsAmong(db, asked, batch.map(idIn)))
-          found.push({ id: ids.get(later)!, source_id: sourceId(same) });
+        const same = new Set(await idsAmong(db, asked, batch.map(idOf)));
+        for (const raw of batch) {
+          const source_id = sourceIdOf(raw);
+          if (same.has(source_id)) found.push({ id: ids.get(later)!, source_id });
+        }
       }
     }
   }
@@ -96,9 +99,10 @@ async function* claims(
       heartbeat();
       const lines: string[] = [];
       for (const raw of batch) {
-        const { id: key, document, isDecodable } = imageOf(raw, { time: 0n, op: 0 });
-        if (!isDecodable || excluded.has(`${id}\t${key}`)) continue;
-        if (transformDocument(mapping, document, settings).state !== 'loaded') continue;
+        const document = decode(raw);
+        const key = sourceIdOf(raw);
+        if (excluded.has(`${id}\t${key}`) || transformDocument(mapping, document, settings).state !== 'loaded')
+          continue;
         const named = withFirstNames(mapping, document);
         for (const rule of mapping.unique) {
           const claimed = rule.key(named);

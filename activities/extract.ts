@@ -3,7 +3,6 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { finished } from 'node:stream/promises';
 import { draftName, type SegmentReference } from '../spool/segment.ts';
-import { idIn } from '../core/identity.ts';
 import { shownUpTo } from '../control/capture.ts';
 import { keyText, RangeRead, type KeyRange } from '../stores/mongodb/source.ts';
 import type { Resources } from './resources.ts';
@@ -123,7 +122,7 @@ export async function extractSegment(
       if (!file.write(content)) await once(file, 'drain');
       documents += taken.length;
       bytes += content.byteLength;
-      lastId = keyText(idIn(taken.at(-1)!));
+      lastId = keyText(taken.at(-1)!);
       progress.heartbeat({ draft, bytes, documents, lastId, version: version.toString() });
     }
     file.end();

@@ -2,6 +2,7 @@
 import { announceKeys, forgetAnnounced } from '../control/announced-keys.ts';
 import { enterStores } from '../control/checkpoints.ts';
 import { versionOfRead, type Version } from '../core/guard.ts';
+import { idOf } from '../core/identity.ts';
 import type { Mapping } from '../mappings/mapping.ts';
 import { writeDocuments, type DocumentWrite } from '../stores/mongodb/loader.ts';
 import { loadSegment as loadRows } from '../stores/postgres/loader.ts';
@@ -13,7 +14,6 @@ import type { Extracted } from './extract.ts';
 import { enrolledIn, kinOf, settleOutside } from './outside.ts';
 import { killPoint } from './kill-points.ts';
 import { mappingOf, type Resources } from './resources.ts';
-import { decode } from './shape.ts';
 import { manifestFile, type Manifest } from './transform.ts';
 
 export interface LoadOrder {
@@ -83,8 +83,8 @@ async function loadBson(
   };
   for (let at = 0, next = 0; at < content.byteLength; at = next) {
     next = at + content.readInt32LE(at);
-    const document = decode(content.subarray(at, next));
-    batch.push({ id: document['_id'], version, document });
+    const document = content.subarray(at, next);
+    batch.push({ id: idOf(document), version, document });
     size += next - at;
     if (batch.length >= documentsAtOnce || size >= bytesAtOnce) await flush();
   }

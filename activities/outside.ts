@@ -1,4 +1,5 @@
 // What must follow from PostgreSQL's decision in the stores that do not share its transaction. Called before that transaction commits.
+import { serialize } from 'bson';
 import type pg from 'pg';
 import { idFromSourceId } from '../core/identity.ts';
 import type { Version } from '../core/guard.ts';
@@ -45,8 +46,9 @@ async function settleDocuments(
 ): Promise<void> {
   const writes: DocumentWrite[] = [];
   for (const { id, version, loaded } of applied.fresh) {
-    const document = loaded ? (outcomes?.get(id)?.[collection]?.[0] as Record<string, unknown> | undefined) : undefined;
-    if (!loaded || document) writes.push({ id: document?.['_id'] ?? idFromSourceId(id), version, document });
+    const content = loaded ? (outcomes?.get(id)?.[collection]?.[0] as Record<string, unknown> | undefined) : undefined;
+    const document = content && serialize(content, { ignoreUndefined: true });
+    if (!loaded || document) writes.push({ id: idFromSourceId(id), version, document });
   }
   for (let i = 0; i < writes.length; i += documentsAtOnce)
     await writeDocuments(mongodb, collection, writes.slice(i, i + documentsAtOnce), 'ledger');

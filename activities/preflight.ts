@@ -1,7 +1,7 @@
 // Preflight: everything that can be refused before anything is written. Reads only.
-import { deserialize } from 'bson';
 import { readdir, statfs } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { decode } from '../core/bson/decode.ts';
 import { KnownFailure } from '../core/failures.ts';
 import type { Settings } from '../core/settings.ts';
 import { hasTable } from '../control/checkpoints.ts';
@@ -256,8 +256,7 @@ const sampled = 50;
 async function firstDocuments(resources: Resources, sources: readonly string[]): Promise<Record<string, unknown>[]> {
   const documents: Record<string, unknown>[] = [];
   for (const source of sources) {
-    for await (const raw of headOf(resources.source.db, source, sampled))
-      documents.push(deserialize(raw, { promoteValues: false, promoteLongs: false }));
+    for await (const raw of headOf(resources.source.db, source, sampled)) documents.push(decode(raw));
   }
   return documents;
 }

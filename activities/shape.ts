@@ -1,11 +1,13 @@
 // One document on its way into every target: transformed, encoded for its loaders, or set aside with a reason. No I/O.
-import { deserialize, EJSON, serialize } from 'bson';
+import { serialize } from 'bson';
 import xxhash from 'xxhash-wasm';
 import { ownVault, type Vault } from '../control/vault.ts';
+import { decodeDocument } from '../core/bson/decode.ts';
+import { shownOf } from '../core/bson/shown.ts';
 import { typeAt } from '../core/bson-type.ts';
 import type { Version } from '../core/guard.ts';
-import { idIn, sourceId } from '../core/identity.ts';
-import { notDecodableRule, Quarantined } from '../core/quarantine.ts';
+import { sourceIdOf } from '../core/identity.ts';
+import { Quarantined } from '../core/quarantine.ts';
 import { redact } from '../core/redact.ts';
 import type { Mapping, Outcome } from '../mappings/mapping.ts';
 import type { TransformSettings } from '../mappings/settings.ts';
@@ -16,13 +18,10 @@ import { Reference, type Row, type TableTarget } from '../stores/postgres/target
 import type { KeyRow, KeysTarget } from '../stores/redis/target.ts';
 import type { Target } from '../stores/store.ts';
 
-const decoding = { promoteValues: false, promoteLongs: false } as const;
 const hasher = await xxhash();
 
 /** xxHash64 of a document's BSON, signed as PostgreSQL keeps it. */
 export const digestOf = (bytes: Uint8Array): bigint => BigInt.asIntN(64, hasher.h64Raw(bytes));
-
-export const decode = (bytes: Uint8Array): Record<string, unknown> => deserialize(bytes, decoding);
 
 /** Why a document is set aside: the rule, the field's path and a sentence without the value. */
 export interface Why {
@@ -48,12 +47,12 @@ export interface Image {
   readonly version: Version;
   readonly bytes: Uint8Array;
   readonly document: Record<string, unknown>;
-  /** Otherwise `document` is what could be made out of it, for people to look at. */
-  readonly isDecodable: boolean;
+  /** Its fields stand in an order that no target keeps: the ledger keeps its bytes. */
+  readonly reordered: boolean;
 }
 
 /** A document that loads; its references may still have to be resolved. Kept without its decoded form, which is larger. */
-export interface Loading extends Omit<Image, 'document' | 'isDecodable'> {
+export interface Loading extends Omit<Image, 'document'> {
   readonly digest: bigint;
   readonly outcome: Outcome;
   readonly refers: boolean;
@@ -86,13 +85,12 @@ export class Shaper {
 
   /** `lost`: another document keeps a unique value of this one. */
   shape(image: Image, settings: TransformSettings, lost?: Why): Shaped | Loading {
-    const { id, version, bytes, document } = image;
+    const { id, version, bytes, document, reordered } = image;
     const digest = digestOf(bytes);
     if (lost) return this.setAside(image, lost, digest);
-    if (!image.isDecodable) return this.setAside(image, notDecodable, digest);
     const result = transformDocument(this.#mapping, document, settings);
     if (result.state === 'loaded')
-      return { id, version, bytes, digest, outcome: result.outcome, refers: hasReference(result.outcome) };
+      return { id, version, bytes, reordered, digest, outcome: result.outcome, refers: hasReference(result.outcome) };
     if (result.state === 'quarantined') return this.setAside(image, result, digest);
     const row = { sourceId: id, version, state: 'skipped' as const, rule: result.rule, digest };
     return this.#shaped(image, 'skipped', this.#ledger(row));
@@ -109,9 +107,13 @@ export class Shaper {
     } catch (error) {
       if (!(error instanceof Quarantined) && !(error instanceof TypeError)) throw error;
       const { rule, path } = error instanceof Quarantined ? error : { rule: 'mapping_failed', path: '' };
-      return this.setAside(imageOf(image.bytes, image.version), { rule, path, message: error.message }, digest);
+      return this.setAside(
+        { ...image, ...decodeDocument(image.bytes) },
+        { rule, path, message: error.message },
+        digest,
+      );
     }
-    const { id, version } = image;
+    const { id, version, bytes, reordered } = image;
     const place = this.#timed && ((outcome[this.#timed.name]?.[0] as Row | undefined)?.[this.#timed.time!] as number);
     const ledger = this.#ledger({
       sourceId: id,
@@ -120,6 +122,7 @@ export class Shaper {
       digest,
       place,
       keys: this.keysOf(outcome, version),
+      kept: reordered ? bytes : undefined,
     });
     return { id, version, state: 'loaded', ledger, error: undefined, lines, outcome };
   }
@@ -142,9 +145,9 @@ export class Shaper {
   }
 
   /** A quarantined document as JSON: the whole of it encrypted, or without a key its text with secrets redacted. */
-  aside({ id, bytes, document }: Image): string {
+  aside({ id, bytes }: Image): string {
     const sealed = this.#vault.seal({ collection: this.#mapping.collection, sourceId: id }, bytes);
-    return sealed ? JSON.stringify(sealed) : redactedDocument(document);
+    return sealed ? JSON.stringify(sealed) : redactedDocument(bytes);
   }
 
   /** Of what stands at `path`, which names fields by their first names. */
@@ -182,27 +185,7 @@ export class Shaper {
 export const isLoading = (shaped: Shaped | Loading): shaped is Loading => 'refers' in shaped;
 
 export function imageOf(bytes: Uint8Array, version: Version): Image {
-  try {
-    const document = decode(bytes);
-    return { id: sourceId(document['_id']), version, bytes, document, isDecodable: true };
-  } catch {
-    return { id: sourceId(idIn(bytes)), version, bytes, document: roughly(bytes), isDecodable: false };
-  }
-}
-
-const notDecodable: Why = {
-  rule: notDecodableRule,
-  path: '',
-  message: 'the document cannot be decoded: text in it is no UTF-8, or it is no valid BSON; its bytes are kept',
-};
-
-/** A document that cannot be decoded, as far as it can be made out. */
-function roughly(bytes: Uint8Array): Record<string, unknown> {
-  try {
-    return deserialize(bytes, { ...decoding, validation: { utf8: false } });
-  } catch {
-    return { _id: idIn(bytes) };
-  }
+  return { id: sourceIdOf(bytes), version, bytes, ...decodeDocument(bytes) };
 }
 
 export const lostMessage = (path: string): string =>
@@ -226,7 +209,6 @@ function hasReference(outcome: Outcome): boolean {
 }
 
 /** Canonical Extended JSON, secrets redacted; a NUL, which jsonb refuses, stands as the six characters \u0000. */
-function redactedDocument(document: Record<string, unknown>): string {
-  const json = redact(EJSON.serialize(document, { relaxed: false }));
-  return JSON.stringify(json).replace(nulEscapes, '$1\\\\u0000');
+function redactedDocument(bytes: Uint8Array): string {
+  return JSON.stringify(redact(shownOf(bytes))).replace(nulEscapes, '$1\\\\u0000');
 }

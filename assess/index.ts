@@ -1,5 +1,5 @@
 // Assess: what the source holds and what the migration would make of it. Reads only.
-import { deserialize } from 'bson';
+import { decode } from '../core/bson/decode.ts';
 import type { Db } from 'mongodb';
 import type { Resources } from '../activities/resources.ts';
 import { strategyEstimate } from '../activities/estimate.ts';
@@ -102,7 +102,7 @@ async function assessCollection(
   const growth = new GrowthMeter(settings.zone);
   if (documents > 0 && sample > 0) {
     for await (const raw of sampleOf(db, name, Math.min(sample, documents), averageBytes)) {
-      const document = deserialize(raw, { promoteValues: false, promoteLongs: false });
+      const document = decode(raw);
       profiler.add(document, raw.byteLength);
       growth.add(document);
     }
@@ -182,8 +182,7 @@ async function trial(
     {},
     batchFor(largest.averageBytes, 2000),
   )) {
-    for (const raw of batch)
-      encodeOne(mapping, encoders, deserialize(raw, { promoteValues: false, promoteLongs: false }), settings);
+    for (const raw of batch) encodeOne(mapping, encoders, decode(raw), settings);
     documents += batch.length;
     if (documents >= most) break;
   }

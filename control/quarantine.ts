@@ -1,6 +1,6 @@
 // Documents set aside: by fingerprint, with examples, and one by one; and how many there are.
-import { deserialize, EJSON } from 'bson';
 import type pg from 'pg';
+import { shownOf } from '../core/bson/shown.ts';
 import type { QuarantineCount } from '../core/quarantine.ts';
 import { redact } from '../core/redact.ts';
 import { query } from '../stores/postgres/connection.ts';
@@ -113,8 +113,7 @@ function opened(
   if (!isSealed(row.document)) return { document: redact(row.document), problem: null, encrypted: false };
   try {
     const bytes = vault.open({ collection: row.collection, sourceId: row.source_id }, row.document);
-    const document = deserialize(bytes, { promoteValues: false, promoteLongs: false });
-    return { document: redact(EJSON.serialize(document, { relaxed: false })), problem: null, encrypted: true };
+    return { document: redact(shownOf(bytes)), problem: null, encrypted: true };
   } catch (error) {
     if (!(error instanceof VaultError)) throw error;
     return { document: null, problem: error.message, encrypted: true };

@@ -1,29 +1,51 @@
-// Canonical identity of a source document: text that keeps the BSON type, so an ObjectId and its hex string stay two documents.
-import { deserialize, Double, EJSON, Int32, Long, ObjectId, onDemand } from 'bson';
+// Canonical identity of a source document: text that is one to one with the bytes of its `_id`, so an ObjectId and its hex string stay two documents.
+import { Double, EJSON, Int32, Long, ObjectId, serialize } from 'bson';
+import { decodeValue } from './bson/decode.ts';
+import { valueOfText } from './bson/parse.ts';
+import { bsonType, bufferOf, elementNamed, elementsIn } from './bson/reader.ts';
+import { textOfValue } from './bson/text.ts';
 import { typeOf } from './bson-type.ts';
 
-/** 24 hex digits for an ObjectId, canonical Extended JSON for anything else (a string stands in quotes). */
+/** 24 hex digits for an ObjectId, canonical Extended JSON in the order of the bytes for anything else (a string stands in quotes). */
+export function sourceIdOf(document: Uint8Array): string {
+  const bytes = bufferOf(document);
+  // Where it stands in almost every document.
+  if (bytes.readInt32LE(5) === idName && bytes[4] === bsonType.objectId) return bytes.toString('hex', 9, 21);
+  const id = elementNamed(bytes, '_id');
+  return id === undefined ? textOf(bsonType.undefined, bytes, 0, 0) : textOf(id.type, bytes, id.at, id.end);
+}
+
+const idName = Buffer.from('_id\u0000').readInt32LE();
+
+const textOf = (type: number, bytes: Buffer, at: number, end: number): string =>
+  type === bsonType.objectId ? bytes.toString('hex', at, end) : textOfValue(type, bytes.subarray(at, end));
+
+/** The same of an `_id` as the driver takes it. */
 export function sourceId(id: unknown): string {
-  return isObjectId(id) ? id.toHexString() : EJSON.stringify(id, { relaxed: false });
+  if (isObjectId(id)) return id.toHexString();
+  const bytes = bufferOf(serialize({ v: id }, { ignoreUndefined: false }));
+  const [value] = elementsIn(bytes);
+  return textOf(value!.type, bytes, value!.at, value!.end);
 }
 
-/** The `_id` value a source id was made from. Throws SyntaxError on text that is neither form. */
+/** The `_id` of a document, as the driver takes it and writes it in the same bytes. */
+export function idOf(document: Uint8Array): unknown {
+  const bytes = bufferOf(document);
+  const id = elementNamed(bytes, '_id');
+  return id && decodeValue(id.type, bytes.subarray(id.at, id.end));
+}
+
+/** The `_id` a source id was made from, as the driver takes it; undefined for text that none was made from, such as `legacy-42`. */
 export function idFromSourceId(text: string): unknown {
-  return /^[0-9a-f]{24}$/.test(text) ? new ObjectId(text) : EJSON.parse(text, { relaxed: false });
+  if (/^[0-9a-f]{24}$/.test(text)) return new ObjectId(text);
+  const value = valueOfText(text);
+  if (!value || value.type === bsonType.objectId) return undefined;
+  return textOfValue(value.type, value.bytes) === text ? decodeValue(value.type, value.bytes) : undefined;
 }
 
-/** The `_id` of an undecoded document; whatever else it holds is not looked at, because it may not be decodable. */
-export function idIn(document: Uint8Array): unknown {
-  for (const [type, nameOffset, nameLength, offset, length] of onDemand.parseToElements(document)) {
-    if (nameLength !== 3 || Buffer.from(document.buffer, document.byteOffset + nameOffset, 3).toString() !== '_id')
-      continue;
-    const value = document.subarray(offset, offset + length);
-    const alone = Buffer.concat([Buffer.alloc(4), Buffer.from([type]), Buffer.from('_id\0'), value, Buffer.from([0])]);
-    alone.writeInt32LE(alone.byteLength);
-    return deserialize(alone, { promoteValues: false, promoteLongs: false, validation: { utf8: false } })['_id'];
-  }
-  return undefined;
-}
+/** The `_id`s of those that were made from one: no document has any other. */
+export const idsFrom = (texts: Iterable<string>): unknown[] =>
+  [...texts].map(idFromSourceId).filter((id) => id !== undefined);
 
 /** By its mark, not its class: the driver brings a copy of the bson package of its own. */
 const isObjectId = (id: unknown): id is ObjectId =>
@@ -49,6 +71,8 @@ export function sourceIdsOf(text: string): Reading[] {
   const trimmed = text.trim();
   const hex = /^(?:ObjectId\(\s*["']?)?([0-9a-f]{24})(?:["']?\s*\))?$/i.exec(trimmed)?.[1];
   if (hex !== undefined) add(new ObjectId(hex));
+  const canonical = idFromSourceId(trimmed);
+  if (canonical !== undefined) add(canonical);
   const parsed = extended(trimmed);
   if (parsed !== undefined && typeof parsed !== 'number') add(parsed);
   const quoted = /^'(.*)'$/s.exec(trimmed)?.[1];

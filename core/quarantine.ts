@@ -22,8 +22,6 @@ export function quarantine(rule: string, path: string, message: string): never {
 export const sameIdRule = 'source_id_unique';
 /** The rule of documents that their own table refused. */
 export const refusedRule = 'target_refused';
-/** The rule of documents whose BSON cannot be decoded, as with text that is no UTF-8. */
-export const notDecodableRule = 'not_decodable';
 /** The rule of documents that alone could not be applied, though nothing says that a value of theirs is refused. */
 export const notAppliedRule = 'not_applied';
 

@@ -12,7 +12,7 @@ import {
   type SeenVersion,
   type Waiting,
 } from '../control/lineage.ts';
-import { idFromSourceId, sourceId, sourceIdsOf, type Reading } from '../core/identity.ts';
+import { idsFrom, sourceIdsOf, type Reading } from '../core/identity.ts';
 import type { Mapping } from '../mappings/mapping.ts';
 import { collectionNames } from '../stores/mongodb/schema.ts';
 import { idsAmong } from '../stores/mongodb/source.ts';
@@ -138,12 +138,11 @@ const placeOf = (one: Landed): string => {
 
 async function unknown(resources: Resources, mapping: Mapping, tried: readonly Reading[]): Promise<Unknown> {
   const there = new Set(await collectionNames(resources.source.db));
-  const ids = tried.map((reading) => idFromSourceId(reading.sourceId));
+  const ids = idsFrom(tried.map((reading) => reading.sourceId));
   const sources: { source: string; sourceId: string }[] = [];
   for (const source of [mapping.collection, ...mapping.aliases])
     if (there.has(source))
-      for (const id of await idsAmong(resources.source.db, source, ids))
-        sources.push({ source, sourceId: sourceId(id) });
+      for (const id of await idsAmong(resources.source.db, source, ids)) sources.push({ source, sourceId: id });
   const { collection } = mapping;
   if (sources.length > 0)
     return {

@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import { EJSON } from 'bson';
 import type { Resources } from '../activities/resources.ts';
 import type { LedgerEntry } from '../control/lineage.ts';
-import { idFromSourceId } from '../core/identity.ts';
+import { idsFrom } from '../core/identity.ts';
 import { redact } from '../core/redact.ts';
 import type { Mapping } from '../mappings/mapping.ts';
 import { fileName } from '../stores/files/loader.ts';
@@ -94,7 +94,7 @@ async function rowsIn({ postgres }: Resources, target: TableTarget, entry: Ledge
 }
 
 async function documentIn({ mongodb }: Resources, collection: string, entry: LedgerEntry): Promise<LandedDocument> {
-  const filter = { _id: idFromSourceId(entry.sourceId) } as never;
+  const filter = { _id: { $in: idsFrom([entry.sourceId]) } } as never;
   return mongo(`reading ${collection}`, async () => {
     const [guard, document] = await Promise.all([
       mongodb.db

@@ -1,4 +1,5 @@
 // One document through its mapping: loaded as rows, quarantined with a reason, or skipped. Pure.
+import { faultOf } from '../core/bson/decode.ts';
 import { Quarantined, quarantine } from '../core/quarantine.ts';
 import type { Document, Mapping, Outcome } from './mapping.ts';
 import { Notes } from './notes.ts';
@@ -9,8 +10,13 @@ export type Transformed =
   | { readonly state: 'skipped'; readonly rule: string }
   | { readonly state: 'quarantined'; readonly rule: string; readonly path: string; readonly message: string };
 
-/** Errors other than Quarantined are a mapping's defect; they quarantine the document too (mapping_failed), so that one document stops nothing. */
+/**
+ * `document`: as core/bson/decode.ts decodes it; what was lost in that quarantines it. Errors other than Quarantined are a mapping's defect; they
+ * quarantine the document too (mapping_failed), so that one document stops nothing.
+ */
 export function transformDocument(mapping: Mapping, document: Document, settings: TransformSettings): Transformed {
+  const fault = faultOf(document);
+  if (fault) return { state: 'quarantined', ...fault };
   try {
     const named = withFirstNames(mapping, document);
     const skipped = mapping.skip(named);

@@ -1,5 +1,5 @@
 // The way back: what changed in the targets is put into the document as the old system holds it. Pure; the forward direction is the judge.
-import { deserialize } from 'bson';
+import { decode } from '../core/bson/decode.ts';
 import { idFromSourceId } from '../core/identity.ts';
 import { fromBson } from './back/bson.ts';
 import { cellsOf, sameCell, type Cell } from './back/cells.ts';
@@ -21,8 +21,6 @@ export interface Put {
   readonly unsaid: readonly string[];
 }
 
-const decoding = { promoteValues: false, promoteLongs: false } as const;
-
 /** Nothing lies in the future of the way back: the forward direction is only asked what a value means. */
 const endOfTime = Number.POSITIVE_INFINITY;
 
@@ -31,8 +29,6 @@ export function contentOf(mapping: Mapping, document: Uint8Array, settings: PutS
   const result = transformDocument(mapping, decode(document), { ...settings, asOf: endOfTime });
   return result.state === 'loaded' ? result.outcome : undefined;
 }
-
-const decode = (bytes: Uint8Array): Document => deserialize(bytes, decoding);
 
 /**
  * The document that says what the targets hold: `old` where it says it already, changed in those fields whose column changed. Without

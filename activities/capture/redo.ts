@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import { enterStores } from '../../control/checkpoints.ts';
 import { versionOfRead, type Version } from '../../core/guard.ts';
-import { idFromSourceId } from '../../core/identity.ts';
+import { idsFrom } from '../../core/identity.ts';
 import { notAppliedRule, refusedRule, sameIdRule } from '../../core/quarantine.ts';
 import { shownUpTo } from '../../control/capture.ts';
 import { isLeftover } from '../../control/reverse.ts';
@@ -240,7 +240,7 @@ export async function readAgain(
   ids: readonly string[],
   atMost?: bigint,
 ): Promise<Change[]> {
-  const keys = ids.map(idFromSourceId);
+  const keys = idsFrom(ids);
   const { version, documents } = await readDocuments(source.client, source.db, feed.source, keys, atMost);
   return ids.map((id) => ({ feed, id, version: versionOfRead(version), bytes: documents.get(id) }));
 }

@@ -4,7 +4,8 @@ import { pipeline } from 'node:stream/promises';
 import { from as copyFrom } from 'pg-copy-streams';
 import type pg from 'pg';
 import { shownUpTo } from '../../control/capture.ts';
-import { idFromSourceId, sourceId } from '../../core/identity.ts';
+import { decode } from '../../core/bson/decode.ts';
+import { idsFrom, sourceIdOf } from '../../core/identity.ts';
 import { Quarantined } from '../../core/quarantine.ts';
 import type { Invariant, Mapping } from '../../mappings/mapping.ts';
 import { transformDocument } from '../../mappings/transform.ts';
@@ -17,7 +18,6 @@ import type { Row, TableTarget } from '../../stores/postgres/target.ts';
 import { Breath } from '../breath.ts';
 import type { Resources } from '../resources.ts';
 import { caughtUp } from '../settled.ts';
-import { decode } from '../shape.ts';
 import type { ValidationOrder } from '../validate.ts';
 
 /** Documents that changed while the source was read are read again; what goes on changing is left out, and counted. */
@@ -83,7 +83,7 @@ export async function holdsInvariant(
         const ids = changed.filter((one) => one.collection_id === id).map((one) => one.source_id);
         if (ids.length === 0) continue;
         const { client: mongoClient, db } = resources.source;
-        const { documents } = await readDocuments(mongoClient, db, source, ids.map(idFromSourceId));
+        const { documents } = await readDocuments(mongoClient, db, source, idsFrom(ids));
         await client.query(`delete from ${stage} where feed = $1 and source_id = any($2)`, [id, ids]);
         await put([...documents.values()].flatMap((raw) => linesOf(id, raw)));
       }
@@ -130,7 +130,7 @@ function lineMaker(mapping: Mapping, target: TableTarget, order: ValidationOrder
     const document = decode(raw);
     const result = transformDocument(mapping, document, order.transform);
     if (result.state !== 'loaded') return [];
-    const id = sourceId(document['_id']);
+    const id = sourceIdOf(raw);
     try {
       return ((result.outcome[target.name] ?? []) as readonly Row[]).map((row) => {
         // What the loader's encoder refuses does not load either.

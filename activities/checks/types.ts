@@ -1,5 +1,5 @@
 // Data types: the catalogue is what the mapping declares, and no store holds a value that its type should not have.
-import { sourceId } from '../../core/identity.ts';
+import { sourceIdOf } from '../../core/identity.ts';
 import type { Mapping } from '../../mappings/mapping.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import type { CollectionTarget } from '../../stores/mongodb/target.ts';
@@ -68,9 +68,9 @@ const checks: Record<
     const rows = await mongo(`checking ${target.name}`, () => collection.countDocuments(misfits as never));
     if (rows === 0) return { target: target.name, status: 'passed', violations: [] };
     const found = await mongo(`checking ${target.name}`, () =>
-      collection.find(misfits as never, { projection: { _id: 1 }, limit: exampleCount }).toArray(),
+      collection.find(misfits as never, { projection: { _id: 1 }, limit: exampleCount, raw: true }).toArray(),
     );
-    const examples = found.map((document) => sourceId(document._id));
+    const examples = (found as unknown as Uint8Array[]).map(sourceIdOf);
     return {
       target: target.name,
       status: 'failed',

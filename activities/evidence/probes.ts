@@ -4,7 +4,7 @@ import pg from 'pg';
 import type { SideEvidence } from '../../core/evidence.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { add, quantile, type Histogram } from '../../core/histogram.ts';
-import { idFromSourceId } from '../../core/identity.ts';
+import { idFromSourceId, idsFrom } from '../../core/identity.ts';
 import type { Mapping } from '../../mappings/mapping.ts';
 import { clientConfig, name } from '../../stores/postgres/connection.ts';
 import { sessionSettings } from '../../stores/postgres/session.ts';
@@ -131,7 +131,7 @@ function freshProbe(
     const collection = resources.mongodb.db.collection(target.name);
     const options = { maxTimeMS: timeoutMs };
     if (value === undefined)
-      return () => collection.findOne((key ? { _id: idFromSourceId(key.id) } : {}) as never, options);
+      return () => collection.findOne((key ? { _id: { $in: idsFrom([key.id]) } } : {}) as never, options);
     const found = () => collection.find({ [read!.by[1]]: value }, options).limit(rowsAsked);
     return () => (read!.newest ? found().sort({ [read!.newest[1]]: -1 }) : found()).toArray();
   }

@@ -1,4 +1,5 @@
 // What is asked: the queries a mapping declares, with parameters taken from documents of the source. They stay in this process.
+import { decode } from '../../core/bson/decode.ts';
 import type { Mapping } from '../../mappings/mapping.ts';
 import type { ApplicationQuery, Questions } from '../../mappings/query.ts';
 import type { TransformSettings } from '../../mappings/settings.ts';
@@ -7,7 +8,6 @@ import { weigh } from '../../stores/mongodb/ranges.ts';
 import { collectionNames } from '../../stores/mongodb/schema.ts';
 import { sampleOf } from '../../stores/mongodb/source.ts';
 import type { Resources } from '../resources.ts';
-import { decode } from '../shape.ts';
 
 /** A question, and the collection of the old system it goes to. */
 export interface Asked extends Questions {

@@ -1,6 +1,6 @@
 // Documents as the new system has committed them, rebuilt and written to the old system under a guard; the ledger learns of it, so that no echo counts.
 import type pg from 'pg';
-import { idFromSourceId } from '../../core/identity.ts';
+import { idsFrom } from '../../core/identity.ts';
 import { readOp } from '../../core/guard.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
 import { lastWrittenBack, writeBack, type WriteBack } from '../../stores/mongodb/write-back.ts';
@@ -59,12 +59,7 @@ export async function bringBack(
   const lockedAt = performance.now();
   const ledger = await lockLedger(client, feed, partition, ids);
   const { source } = resources;
-  const { version: readAt, documents: old } = await readDocuments(
-    source.client,
-    source.db,
-    feed.source,
-    ids.map(idFromSourceId),
-  );
+  const { version: readAt, documents: old } = await readDocuments(source.client, source.db, feed.source, idsFrom(ids));
   const ours = await lastWrittenBack(source.db, feed.source, ids);
   const rebuilt = await rebuildDocuments(resources, client, feed, ids, old, settings);
   const { writes, adopted, conflicts, unsaid } = judge(ids, { ledger, old, ours, rebuilt, leftover });

@@ -1,7 +1,7 @@
 // The target MongoDB's changes into the outbox, as keys: for documents its change stream is the outbox, and its token moves with what was read.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readReverse, takeReverse } from '../../control/reverse.ts';
-import { sourceId } from '../../core/identity.ts';
+import { sourceIdOf } from '../../core/identity.ts';
 import { ChangeStream, type Batch } from '../../stores/mongodb/changes.ts';
 import { StreamLost, tokenText } from '../../stores/mongodb/token.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
@@ -150,8 +150,8 @@ async function beginAgain(resources: Resources, epoch: number, mappings: Readonl
 async function idsOf({ mongodb }: Resources, collection: string): Promise<string[]> {
   return mongo(`listing ${collection}`, async () => {
     const ids: string[] = [];
-    for await (const { _id } of mongodb.db.collection(collection).find({}, { projection: { _id: 1 } }))
-      ids.push(sourceId(_id));
+    const cursor = mongodb.db.collection(collection).find({}, { projection: { _id: 1 }, raw: true });
+    for await (const raw of cursor) ids.push(sourceIdOf(raw as unknown as Uint8Array));
     return ids;
   });
 }

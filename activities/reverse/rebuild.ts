@@ -1,6 +1,7 @@
 // Documents of the old system as the new one has them now: read from the targets, put into what the old system still holds.
 import type pg from 'pg';
-import { idFromSourceId } from '../../core/identity.ts';
+import { decode } from '../../core/bson/decode.ts';
+import { idsFrom } from '../../core/identity.ts';
 import { parseJson } from '../../mappings/back/json.ts';
 import type { Document, Mapping, Outcome } from '../../mappings/mapping.ts';
 import { contentOf, putDocument, type PutSettings } from '../../mappings/way-back.ts';
@@ -11,7 +12,6 @@ import { readRows } from '../../stores/postgres/rows.ts';
 import { Reference, type Row, type TableTarget } from '../../stores/postgres/target.ts';
 import type { Feed } from '../apply.ts';
 import type { Resources } from '../resources.ts';
-import { decode } from '../shape.ts';
 
 const documentsAtOnce = 500;
 
@@ -72,7 +72,7 @@ async function readContents(
         add(id, target.name, rows);
     if (target.store === 'mongodb') {
       for (let i = 0; i < ids.length; i += documentsAtOnce) {
-        const some = ids.slice(i, i + documentsAtOnce).map(idFromSourceId);
+        const some = idsFrom(ids.slice(i, i + documentsAtOnce));
         const { documents } = await readDocuments(mongodb.client, mongodb.db, target.name, some);
         for (const [id, bytes] of documents) add(id, target.name, [decode(bytes)]);
       }

@@ -4,7 +4,7 @@ import { readReverse } from '../../control/reverse.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import type { Route, WriteMode } from '../../core/state.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
-import { idFromSourceId } from '../../core/identity.ts';
+import { idsFrom } from '../../core/identity.ts';
 import { inTransaction, name, query, ownWrites } from '../../stores/postgres/connection.ts';
 import { feedsOf, type Feed } from '../apply.ts';
 import { killPoint } from '../kill-points.ts';
@@ -166,7 +166,7 @@ async function verifyDirtyOf({ postgres, source }: Resources, feed: Feed): Promi
      order by version desc limit ${dirtyMost}`,
   );
   if (rows.length === 0) return 0;
-  const ids = rows.map((row) => idFromSourceId(row.source_id));
+  const ids = idsFrom(rows.map((row) => row.source_id));
   const { documents } = await readDocuments(source.client, source.db, feed.source, ids);
   const differing = rows.filter((row) => differs(row, documents.get(row.source_id)));
   if (differing.length > 0)

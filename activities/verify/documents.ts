@@ -1,11 +1,11 @@
 // The main scan: a source collection in key order, piece by piece, each against what PostgreSQL, MongoDB and Redis hold of the same keys.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { sourceId } from '../../core/identity.ts';
+import { decode } from '../../core/bson/decode.ts';
+import { sourceIdOf } from '../../core/identity.ts';
 import { closePiece, type Scan, type Suspect } from '../../control/verification.ts';
 import { weigh } from '../../stores/mongodb/ranges.ts';
 import { collectionNames } from '../../stores/mongodb/schema.ts';
 import { keyText } from '../../stores/mongodb/source.ts';
-import { decode } from '../shape.ts';
 import { restoreKeys } from './absent.ts';
 import { add, bucketCount, bucketOf, isEqual, merge, noDigest, type Digest } from './canonical.ts';
 import { Expectation, type Expected } from './expected.ts';
@@ -96,7 +96,7 @@ function partsOf(documents: readonly Buffer[], position: Position): { parts: Par
   const parts: Part[] = [];
   if (lastRanged) parts.push({ documents: ranged, keys: { after: position.objectId, upTo: objectId } });
   if (listed.length > 0) parts.push({ documents: listed, keys: { ids: listed.map(textOfId) } });
-  return { parts, next: { key: keyText(decode(last)['_id']), objectId } };
+  return { parts, next: { key: keyText(last), objectId } };
 }
 
 const idFirst = Buffer.from('_id\u0000', 'latin1');
@@ -192,4 +192,4 @@ async function comparePart(
   return { suspects: [...suspects], evicted: outside.absent.length - restored, restored };
 }
 
-const textOfId = (raw: Buffer): string => sourceId(decode(raw)['_id']);
+const textOfId = sourceIdOf;

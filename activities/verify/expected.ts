@@ -4,8 +4,9 @@ import { transformDocument } from '../../mappings/transform.ts';
 import type { Row } from '../../stores/postgres/target.ts';
 import type { KeyRow, KeysTarget } from '../../stores/redis/target.ts';
 import type { TransformSettings } from '../../mappings/settings.ts';
-import { decode, digestOf } from '../shape.ts';
-import { sourceId } from '../../core/identity.ts';
+import { decode } from '../../core/bson/decode.ts';
+import { digestOf } from '../shape.ts';
+import { sourceIdOf } from '../../core/identity.ts';
 import { canonicaliserOf, ledgerItem, Unfit, type Canonicalise, type Item, type Resolve } from './canonical.ts';
 import { tablesOf, type Ground } from './read-back.ts';
 import { referencesIn } from './references.ts';
@@ -45,7 +46,7 @@ export class Expectation {
     const document = decode(raw);
     const result = transformDocument(this.ground.mapping, document, settings);
     return {
-      id: sourceId(document['_id']),
+      id: sourceIdOf(raw),
       digest: digestOf(raw),
       state: states[result.state],
       outcome: result.state === 'loaded' ? result.outcome : {},

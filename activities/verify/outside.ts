@@ -1,6 +1,6 @@
 // What stands outside PostgreSQL, read back in bounded batches: documents of the optimised MongoDB, keys of Redis.
-import { deserialize } from 'bson';
-import { idFromSourceId, sourceId } from '../../core/identity.ts';
+import { decode } from '../../core/bson/decode.ts';
+import { idsFrom, sourceIdOf } from '../../core/identity.ts';
 import { parse } from '../../core/json.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import type { CollectionTarget } from '../../stores/mongodb/target.ts';
@@ -96,10 +96,7 @@ async function readBack(
       .find({ _id: { $in: ids } } as never, { raw: true, readConcern: { level: 'majority' } })
       .toArray(),
   );
-  const documents = (raws as unknown as Uint8Array[]).map((raw) =>
-    deserialize(raw, { promoteValues: false, promoteLongs: false }),
-  );
-  return new Map(documents.map((document) => [sourceId(document['_id']), document]));
+  return new Map((raws as unknown as Uint8Array[]).map((raw) => [sourceIdOf(raw), decode(raw)]));
 }
 
 /** Documents that nothing explains. */
@@ -110,7 +107,7 @@ async function findUnexpected(
   findings: Map<string, OutsideFinding>,
 ): Promise<void> {
   if (ids.length === 0) return;
-  for (const id of (await readBack(resources, target.name, ids.map(idFromSourceId))).keys())
+  for (const id of (await readBack(resources, target.name, idsFrom(ids))).keys())
     findings.set(id, { finding: 'extra', differs: [target.name] });
 }
 

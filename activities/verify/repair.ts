@@ -3,7 +3,7 @@ import type pg from 'pg';
 import { addScans, type Suspect } from '../../control/verification.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import type { Version } from '../../core/guard.ts';
-import { idFromSourceId } from '../../core/identity.ts';
+import { idsFrom } from '../../core/identity.ts';
 import { outdateDocuments } from '../../stores/mongodb/outdate.ts';
 import { weigh } from '../../stores/mongodb/ranges.ts';
 import { historyColumns } from '../../stores/postgres/apply.ts';
@@ -213,11 +213,7 @@ async function clearOutside(verifier: Verifier, feed: Feed, changes: readonly Ch
   const { resources } = verifier;
   for (const target of feed.mapping.targets)
     if (target.store === 'mongodb')
-      await outdateDocuments(
-        resources.mongodb.db,
-        target.name,
-        changes.map(({ id }) => idFromSourceId(id)),
-      );
+      await outdateDocuments(resources.mongodb.db, target.name, idsFrom(changes.map(({ id }) => id)));
   const keyed = feed.mapping.targets.filter((target): target is KeysTarget => target.store === 'redis');
   if (keyed.length === 0) return;
   const expectation = new Expectation(groundOf(feed));

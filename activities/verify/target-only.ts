@@ -1,6 +1,6 @@
 // Scans from the targets' side, for what the source does not explain: ledger keys, rows, documents, keys of Redis.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { idFromSourceId, sourceId } from '../../core/identity.ts';
+import { idsFrom, sourceIdOf } from '../../core/identity.ts';
 import { parse } from '../../core/json.ts';
 import { closePiece, type Scan, type Suspect } from '../../control/verification.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
@@ -62,8 +62,8 @@ export async function scanLedger(verifier: Verifier, scan: Scan): Promise<boolea
       [position ?? ''],
     );
     const ids = rows.map((row) => row.source_id);
-    const there = exists && ids.length > 0 ? await idsAmong(source.db, ground.source, ids.map(idFromSourceId)) : [];
-    const known = new Set(there.map((id) => sourceId(id)));
+    const there = exists && ids.length > 0 ? await idsAmong(source.db, ground.source, idsFrom(ids)) : [];
+    const known = new Set(there);
     return {
       compared: ids.length,
       position: ids.at(-1),
@@ -102,17 +102,18 @@ export function scanCopies(verifier: Verifier, scan: Scan): Promise<boolean> {
   return pages(verifier, scan, async (position) => {
     const found = await mongo(`reading keys of ${scan.target}`, () =>
       collection
-        .find(rangeFilter({ after: position, upTo: null }) as never, { projection: { _id: 1 } })
+        .find(rangeFilter({ after: position, upTo: null }) as never, { projection: { _id: 1 }, raw: true })
         .sort({ _id: 1 })
         .limit(rowsAtOnce)
         .toArray(),
     );
-    const ids = found.map((document) => sourceId(document._id));
+    const raws = found as unknown as Uint8Array[];
+    const ids = raws.map(sourceIdOf);
     const loaded = await loadedAmong(verifier, siblings, ids);
-    const last = found.at(-1);
+    const last = raws.at(-1);
     return {
       compared: ids.length,
-      position: last && keyText(last._id),
+      position: last && keyText(last),
       suspects: await claimed(
         verifier,
         siblings,

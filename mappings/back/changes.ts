@@ -1,5 +1,5 @@
 // Changes to a document that may say the new value of one cell, best first: in the field it comes from, in its spelling, type and place.
-import { deserialize } from 'bson';
+import { decode } from '../../core/bson/decode.ts';
 import type { Document, Mapping, Outcome } from '../mapping.ts';
 import { transformDocument } from '../transform.ts';
 import { numberText } from './bson.ts';
@@ -8,8 +8,6 @@ import type { BackSettings, Change, Edit } from './declaration.ts';
 import { changed, elementAt, elementsOf, isObject, valueOf } from './elements.ts';
 import { timesLike } from './times.ts';
 import { numbersLike, textsLike, valuesLike, type Hints } from './values.ts';
-
-const decoding = { promoteValues: false, promoteLongs: false } as const;
 
 /** `value` undefined: the cell is gone. */
 export function changesFor(
@@ -67,7 +65,7 @@ class Fields {
 
   /** The document with its fields under their first names. */
   get document(): Document {
-    const entries = Object.entries(deserialize(this.#base, decoding) as Document);
+    const entries = Object.entries(decode(this.#base));
     return Object.fromEntries(entries.map(([name, value]) => [this.#mapping.otherNames[name] ?? name, value]));
   }
 
@@ -120,7 +118,7 @@ class Fields {
     if (named || this.isKnown(cell.of)) return [cell.of];
     const cellWithout = (field: string | undefined): Cell | undefined | false => {
       const bytes = field === undefined ? this.#base : changed(this.#base, [field], () => undefined);
-      const result = transformDocument(this.#mapping, deserialize(bytes, decoding), {
+      const result = transformDocument(this.#mapping, decode(bytes), {
         ...this.#settings,
         asOf: Number.POSITIVE_INFINITY,
       });

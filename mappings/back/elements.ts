@@ -1,5 +1,7 @@
 // A BSON document as its elements: fields are replaced, added and removed while every other one keeps its bytes and its place.
-import { deserialize, onDemand, serialize } from 'bson';
+import { serialize } from 'bson';
+import { decodeValue } from '../../core/bson/decode.ts';
+import { bufferOf, elementsIn } from '../../core/bson/reader.ts';
 
 /** One field: its name, and its BSON type with the bytes of its value. */
 export interface Element {
@@ -12,17 +14,16 @@ const object = 3;
 const array = 4;
 const names = new TextDecoder('utf-8', { ignoreBOM: true });
 const text = new TextEncoder();
-const decoding = { promoteValues: false, promoteLongs: false } as const;
 
 export const isContainer = ({ type }: Element): boolean => type === object || type === array;
 export const isArray = ({ type }: Element): boolean => type === array;
 export const isObject = ({ type }: Element): boolean => type === object;
 
 export function elementsOf(document: Uint8Array): Element[] {
-  return [...onDemand.parseToElements(document)].map(([type, nameOffset, nameLength, offset, length]) => ({
-    name: names.decode(document.subarray(nameOffset, nameOffset + nameLength)),
+  return [...elementsIn(bufferOf(document))].map(({ type, nameAt, nameEnd, at, end }) => ({
+    name: names.decode(document.subarray(nameAt, nameEnd)),
     type,
-    value: document.subarray(offset, offset + length),
+    value: document.subarray(at, end),
   }));
 }
 
@@ -42,7 +43,10 @@ export function documentOf(elements: readonly Element[]): Uint8Array {
 }
 
 /** A field made of any BSON value. */
-export const elementOf = (name: string, value: unknown): Element => elementsOf(serialize({ [name]: value }))[0]!;
+export const elementOf = (name: string, value: unknown): Element => ({
+  ...elementsOf(serialize({ v: value }))[0]!,
+  name,
+});
 
 /** A field that holds a document or a list of these elements. A list's elements are numbered anew. */
 export const containerOf = (name: string, type: number, elements: readonly Element[]): Element => ({
@@ -54,8 +58,7 @@ export const containerOf = (name: string, type: number, elements: readonly Eleme
 export const emptyObject = (name: string): Element => containerOf(name, object, []);
 
 /** The value as decoded everywhere else: without promotion. */
-export const valueOf = (element: Element): unknown =>
-  (deserialize(documentOf([{ ...element, name: 'v' }]), decoding) as { v: unknown }).v;
+export const valueOf = ({ type, value }: Element): unknown => decodeValue(type, value);
 
 /** The last field of the name, which is the one that decoding gives. */
 export const field = (elements: readonly Element[], name: string): Element | undefined =>

@@ -1,5 +1,8 @@
 // JSON of the target back into BSON: what the JSON says already keeps its bytes, types and order; what it says anew gets the type of what it replaces.
-import { Decimal128, Double, EJSON, Int32, Long } from 'bson';
+import { Decimal128, Double, Int32, Long } from 'bson';
+import { decodeValue } from '../../core/bson/decode.ts';
+import { valueOfText } from '../../core/bson/parse.ts';
+import { bsonType } from '../../core/bson/reader.ts';
 import { toJson } from '../fields/json.ts';
 import { Notes } from '../notes.ts';
 import { containerOf, elementOf, elementsOf, field, isArray, isObject, valueOf, type Element } from './elements.ts';
@@ -52,7 +55,8 @@ export function fromKept(kept: unknown): unknown {
       return Buffer.from(encoded, 'base64').toString('utf8');
     return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, withNul(inner)]));
   };
-  return (EJSON.deserialize({ v: withNul(kept) }, { relaxed: false }) as { v: unknown }).v;
+  const { type, bytes } = valueOfText(JSON.stringify(withNul(kept)))!;
+  return decodeValue(type, bytes);
 }
 
 function fieldsOf(
@@ -93,12 +97,10 @@ function listOf(json: readonly unknown[], old: Element | undefined, path: string
 function scalarOf(json: object): unknown {
   const [key] = Object.keys(json);
   if (!key?.startsWith('$')) return undefined;
-  try {
-    const { v } = EJSON.deserialize({ v: json }, { relaxed: false }) as { v: unknown };
-    return canonicalJson(jsonOf(v)) === canonicalJson(json) ? v : undefined;
-  } catch {
-    return undefined;
-  }
+  const found = valueOfText(JSON.stringify(json));
+  if (!found || found.type === bsonType.object) return undefined;
+  const value = decodeValue(found.type, found.bytes);
+  return canonicalJson(jsonOf(value)) === canonicalJson(json) ? value : undefined;
 }
 
 /** A number of the type it had, where that gives the same JSON; else Int32 or Double. */

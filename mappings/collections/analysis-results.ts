@@ -7,7 +7,7 @@ import { archived, unarchived } from '../fields/archive.ts';
 import { actionLike, actions, confidenceLike, readAction, readConfidence, readPrice } from '../fields/decision.ts';
 import { depthLike, researchDepth } from '../fields/depth.ts';
 import { readInstant, zoneOffset } from '../fields/instant.ts';
-import { setOwn } from '../fields/json.ts';
+import { setOwn } from '../../core/bson/decode.ts';
 import { isMarker } from '../fields/marker.ts';
 import {
   keptOf,

@@ -1,5 +1,6 @@
 // Any BSON value as JSON that PostgreSQL's jsonb accepts, keeping what JSON cannot say.
 import { Decimal128, Double, EJSON, Int32, Long } from 'bson';
+import { setOwn } from '../../core/bson/decode.ts';
 import type { Notes } from '../notes.ts';
 
 /**
@@ -23,13 +24,6 @@ export function toJson(value: unknown, path: string, notes: Notes): unknown {
     setOwn(result, plainText(key, `${path}.${key}`, notes), toJson(inner, `${path}.${key}`, notes));
   }
   return result;
-}
-
-/** Assigns even `__proto__` as an own property: a document may have a field of that name. */
-export function setOwn(target: Record<string, unknown>, key: string, value: unknown): void {
-  if (key === '__proto__')
-    Object.defineProperty(target, key, { value, enumerable: true, configurable: true, writable: true });
-  else target[key] = value;
 }
 
 /** A BSON value that is one thing, though JavaScript shows it as an object. */

@@ -1,7 +1,8 @@
 // The jsonb column that holds what has no column of its own: nothing of a document is dropped.
 import type { Document } from '../mapping.ts';
 import type { Notes } from '../notes.ts';
-import { isBsonScalar, setOwn, toJson } from './json.ts';
+import { setOwn } from '../../core/bson/decode.ts';
+import { isBsonScalar, toJson } from './json.ts';
 import { cleanText } from './text.ts';
 
 /**

@@ -2,7 +2,7 @@
 import { deserialize, Int32, onDemand, type Long, type Timestamp } from 'bson';
 import { MongoServerError, type ClientSession, type Db, type MongoClient } from 'mongodb';
 import { numbered, type Version } from '../../core/guard.ts';
-import { sourceId } from '../../core/identity.ts';
+import { sourceIdOf } from '../../core/identity.ts';
 import { mongo } from './connection.ts';
 import { batchFor, versionOf } from './source.ts';
 import { lostOr, timeOf, type Token } from './token.ts';
@@ -195,7 +195,7 @@ export class ChangeStream {
   }
 
   #event(fields: ReadonlyMap<string, Field>): ChangeEvent | OtherEvent {
-    const small = ['operationType', 'clusterTime', 'wallTime', 'ns', 'to', 'documentKey'];
+    const small = ['operationType', 'clusterTime', 'wallTime', 'ns', 'to'];
     const head = deserialize(documentOf(small.flatMap((name) => fields.get(name) ?? [])), decoding) as Head;
     const operation = String(head.operationType);
     const time = versionOf(head.clusterTime);
@@ -207,7 +207,7 @@ export class ChangeStream {
       return { kind: 'other', operation, collection, to: head.to?.coll, version, wall };
     const full = fields.get('fullDocument');
     const bytes = operation === 'delete' ? undefined : full?.type === objectType ? bytesOf(full) : null;
-    return { kind: 'document', collection, id: sourceId(head.documentKey!['_id']), version, wall, bytes };
+    return { kind: 'document', collection, id: sourceIdOf(bytesOf(fields.get('documentKey')!)), version, wall, bytes };
   }
 
   get position(): Position {
@@ -244,7 +244,6 @@ interface Head {
   readonly wallTime?: Date;
   readonly ns?: { readonly coll?: string };
   readonly to?: { readonly coll?: string };
-  readonly documentKey?: Record<string, unknown>;
 }
 
 /** One field of an undecoded document: its BSON type and where it stands. */

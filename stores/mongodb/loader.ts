@@ -1,14 +1,19 @@
 // The guard in MongoDB: versions in a collection beside the target's, compared and written in the transaction that writes the documents.
 import { Int32, Long } from 'bson';
-import type { ClientSession, Db, Document } from 'mongodb';
-import { passes, type DecidedBy, type Version } from '../../core/guard.ts';
+import type { ClientSession, Db } from 'mongodb';
+import { decode } from '../../core/bson/decode.ts';
+import { serverKeyOf } from '../../core/bson/equal-ids.ts';
+import { isNewer, passes, type DecidedBy, type Version } from '../../core/guard.ts';
+import { idOf } from '../../core/identity.ts';
 import { mongo, type WrittenDatabase } from './connection.ts';
+import { deleteIds, insertRaw, replaceRaw } from './raw-write.ts';
 
 /** A document as it should stand, or none: then a tombstone stays in the guard, so that an older write finds it (docs/decisions/0010-outside-guards.md). */
 export interface DocumentWrite {
   readonly id: unknown;
   readonly version: Version;
-  readonly document: Document | undefined;
+  /** Its BSON. */
+  readonly document: Uint8Array | undefined;
 }
 
 interface Guard {
@@ -19,7 +24,7 @@ interface Guard {
 
 export const guardOf = (collection: string): string => `${collection}.causeway`;
 
-/** At most one write per document. Returns how many were stale. A crash leaves all of it or nothing. */
+/** Returns how many were stale. A crash leaves all of it or nothing. */
 export async function writeDocuments(
   target: WrittenDatabase,
   collection: string,
@@ -48,22 +53,28 @@ async function write(
   by: DecidedBy,
 ): Promise<number> {
   const guards = db.collection<Guard>(guardOf(collection));
-  const target = db.collection<{ _id: unknown }>(collection);
-  const ids = writes.map((one) => one.id);
-  const held = await guards.find({ _id: { $in: ids } } as never, { session, promoteValues: false }).toArray();
-  const versions = new Map(held.map((guard) => [keyOf(guard._id), versionOf(guard)]));
-  const fresh = writes.filter((one) => passes(one.version, versions.get(keyOf(one.id)), by));
+  const newest = newestPerId(writes);
+  const ids = [...newest.values()].map((one) => one.id);
+  const held = await guards.find({ _id: { $in: ids } } as never, { session, raw: true }).toArray();
+  const versions = new Map(
+    (held as unknown as Uint8Array[]).map((raw) => [serverKeyOf(idOf(raw)), versionOf(decode(raw) as never)]),
+  );
+  const fresh = [...newest].filter(([key, one]) => passes(one.version, versions.get(key), by));
   if (fresh.length === 0) return writes.length;
-  const added = fresh.filter((one) => !versions.has(keyOf(one.id)));
-  const changed = fresh.filter((one) => versions.has(keyOf(one.id)));
+  const added = fresh.flatMap(([key, one]) => (versions.has(key) ? [] : [one]));
+  const changed = fresh.flatMap(([key, one]) => (versions.has(key) ? [one] : []));
   // Two writers of one document both write its guard, so one of them meets a write conflict and begins again.
   if (added.length > 0) {
     await guards.insertMany(
       added.map((one) => ({ _id: one.id, ...guardOfVersion(one.version) })),
       { session },
     );
-    const documents = added.flatMap((one) => (one.document === undefined ? [] : [one.document]));
-    if (documents.length > 0) await target.insertMany(documents as { _id: unknown }[], { session });
+    await insertRaw(
+      db,
+      collection,
+      added.flatMap((one) => one.document ?? []),
+      { session },
+    );
   }
   if (changed.length > 0) {
     await guards.bulkWrite(
@@ -72,16 +83,23 @@ async function write(
       })),
       { session },
     );
-    await target.bulkWrite(
-      changed.map((one) =>
-        one.document === undefined
-          ? { deleteOne: { filter: { _id: one.id } as never } }
-          : { replaceOne: { filter: { _id: one.id } as never, replacement: one.document as never, upsert: true } },
-      ),
-      { session },
-    );
+    const gone = changed.flatMap((one) => (one.document === undefined ? [one.id] : []));
+    await deleteIds(db, collection, gone, { session });
+    const there = changed.flatMap(({ id, document }) => (document === undefined ? [] : [{ id, bytes: document }]));
+    await replaceRaw(db, collection, there, { session });
   }
   return writes.length - fresh.length;
+}
+
+/** Of ids that are one to the server, such as 1 and 1.0, the newest write. */
+function newestPerId(writes: readonly DocumentWrite[]): Map<string, DocumentWrite> {
+  const newest = new Map<string, DocumentWrite>();
+  for (const one of writes) {
+    const key = serverKeyOf(one.id);
+    const other = newest.get(key);
+    if (!other || !isNewer(other.version, one.version)) newest.set(key, one);
+  }
+  return newest;
 }
 
 const guardOfVersion = (version: Version) => ({ v: Long.fromBigInt(version.time), o: new Int32(version.op) });
@@ -89,9 +107,3 @@ const versionOf = (guard: Guard): Version => ({
   time: BigInt(guard.v.toString()),
   op: Number(guard.o),
 });
-/** Numbers of equal value are one `_id` to the server, whatever their type. */
-const keyOf = (id: unknown): string => {
-  const { _bsontype: type } = (id ?? {}) as { _bsontype?: string };
-  if (type === 'Int32' || type === 'Double' || type === 'Long' || typeof id === 'number') return `n${String(id)}`;
-  return type === 'ObjectId' ? String(id) : JSON.stringify(id);
-};

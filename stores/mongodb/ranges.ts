@@ -1,6 +1,5 @@
 // Splitting a collection into ranges of keys that tile all of its key space, sized by what opening a range costs on this server.
 import type { Db } from 'mongodb';
-import { idIn } from '../../core/identity.ts';
 import { mongo } from './connection.ts';
 import { keyText, rangeFilter, type KeyRange } from './source.ts';
 
@@ -35,8 +34,6 @@ export async function splitKeys(db: Db, collection: string, parts: number, avera
   return [...new Set(picked.filter((key) => key !== undefined))];
 }
 
-const keyOf = (raw: Buffer): string => keyText(idIn(raw));
-
 async function sampledKeys(db: Db, collection: string, parts: number): Promise<string[]> {
   return mongo(`sampling keys of ${collection}`, async () => {
     const pipeline = [
@@ -46,7 +43,7 @@ async function sampledKeys(db: Db, collection: string, parts: number): Promise<s
     ];
     return (
       await db.collection(collection).aggregate<Buffer>(pipeline, { raw: true, allowDiskUse: true }).toArray()
-    ).map(keyOf);
+    ).map(keyText);
   });
 }
 
@@ -58,7 +55,7 @@ async function everyKey(db: Db, collection: string): Promise<string[]> {
       .collection(collection)
       .find<Buffer>({}, { raw: true, projection: { _id: 1 }, batchSize: 1000 })
       .sort({ _id: 1 });
-    for await (const raw of cursor) keys.push(keyOf(raw));
+    for await (const raw of cursor) keys.push(keyText(raw));
     return keys;
   });
 }

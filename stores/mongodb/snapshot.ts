@@ -3,7 +3,7 @@ import { deserialize, EJSON, Long, serialize } from 'bson';
 import { MongoServerError, Timestamp, type ClientSession, type Db, type Document } from 'mongodb';
 import { KnownFailure } from '../../core/failures.ts';
 import { mongo, type WrittenDatabase } from './connection.ts';
-import { inOrder } from './exact.ts';
+import { insertRaw } from './raw-write.ts';
 import { versionOf } from './source.ts';
 
 const undecoded = { fieldsAsRaw: { firstBatch: true, nextBatch: true } };
@@ -148,10 +148,8 @@ export async function makeSide(db: Db, collection: string, shape: CollectionShap
 
 export async function fillSide(db: Db, collection: string, documents: readonly Buffer[]): Promise<void> {
   // Validators are the application's; what stood there when it was saved is put back as it stood.
-  const options = { ordered: false, bypassDocumentValidation: true, forceServerObjectId: true };
-  await mongo(`restoring ${collection}`, () =>
-    db.collection(sideOf(collection)).insertMany(documents.map(sameBytes) as never[], options),
-  );
+  const options = { unordered: true, bypassDocumentValidation: true };
+  await mongo(`restoring ${collection}`, () => insertRaw(db, sideOf(collection), documents, options));
 }
 
 /** The side collection takes the name. Its options are set once more: some servers lose them in a rename. */
@@ -188,12 +186,4 @@ export async function* present(db: Db, collection: string): AsyncGenerator<Buffe
   } finally {
     await session.endSession();
   }
-}
-
-const decoding = { promoteValues: false, promoteLongs: false, bsonRegExp: true } as const;
-
-/** What the driver will write as these bytes. Objects put fields that look like numbers first; a document that has such is kept as maps. */
-export function sameBytes(raw: Buffer): Document {
-  const plain = deserialize(raw, decoding);
-  return Buffer.compare(serialize(plain, { ignoreUndefined: false }), raw) === 0 ? plain : (inOrder(raw) as never);
 }

@@ -1,17 +1,27 @@
 // Reading a source collection: a range of keys in key order, undecoded, stamped with a cluster time taken before the read.
-import { EJSON } from 'bson';
 import type { ClientSession, Collection, Db, FindCursor, Filter, MongoClient, Timestamp } from 'mongodb';
-import { idIn, sourceId } from '../../core/identity.ts';
+import { decodeValue } from '../../core/bson/decode.ts';
+import { valueOfText } from '../../core/bson/parse.ts';
+import { elementNamed } from '../../core/bson/reader.ts';
+import { textOfValue } from '../../core/bson/text.ts';
+import { sourceIdOf } from '../../core/identity.ts';
 import { mongo } from './connection.ts';
 
-/** Keys after `after` up to and including `upTo`, as canonical Extended JSON of `_id`; null is before the first, after the last. */
+/** Keys after `after` up to and including `upTo`, as the text of `_id` (core/bson/text.ts); null is before the first, after the last. */
 export interface KeyRange {
   readonly after: string | null;
   readonly upTo: string | null;
 }
 
-export const keyText = (id: unknown): string => EJSON.stringify(id, { relaxed: false });
-export const keyValue = (text: string): unknown => EJSON.parse(text, { relaxed: false });
+/** A document's key as a bound of ranges. */
+export function keyText(document: Uint8Array): string {
+  const { type, at, end } = elementNamed(document, '_id')!;
+  return textOfValue(type, document.subarray(at, end));
+}
+function keyValue(text: string): unknown {
+  const { type, bytes } = valueOfText(text)!;
+  return decodeValue(type, bytes);
+}
 
 /** Compares across BSON types as the server sorts them; `find({_id: {$gt}})` would skip every other type (docs/decisions/0005-chunks.md). */
 export function rangeFilter(range: KeyRange): Filter<Record<string, unknown>> {
@@ -131,17 +141,15 @@ export async function* batchesOf(
   }
 }
 
-/** Those of `ids` that the collection has. */
-export async function idsAmong(db: Db, collection: string, ids: readonly unknown[]): Promise<unknown[]> {
+/** Source ids of those of `ids` that the collection has. */
+export async function idsAmong(db: Db, collection: string, ids: readonly unknown[]): Promise<string[]> {
   const filter = { _id: { $in: ids } } as Filter<Record<string, unknown>>;
-  return mongo(`looking up ids in ${collection}`, async () =>
-    (
-      await db
-        .collection<Record<string, unknown>>(collection)
-        .find(filter, { projection: { _id: 1 } })
-        .toArray()
-    ).map((found) => found['_id']),
-  );
+  return mongo(`looking up ids in ${collection}`, async () => {
+    const found = db
+      .collection<Record<string, unknown>>(collection)
+      .find(filter, { projection: { _id: 1 }, raw: true });
+    return ((await found.toArray()) as unknown as Uint8Array[]).map(sourceIdOf);
+  });
 }
 
 /** Random documents, undecoded. */
@@ -198,7 +206,7 @@ export async function readDocuments(
         .toArray()) as unknown as Uint8Array[];
       return {
         version,
-        documents: new Map(found.map((raw) => [sourceId(idIn(raw)), raw])),
+        documents: new Map(found.map((raw) => [sourceIdOf(raw), raw])),
       };
     } finally {
       await session.endSession();

@@ -1,10 +1,10 @@
 // Documents written back to the old system: guarded by a version of their own, past the validation that keeps other writers out.
 import { Long } from 'bson';
-import type { ClientSession, Db } from 'mongodb';
+import { MongoServerError, type ClientSession, type Db } from 'mongodb';
 import { KnownFailure } from '../../core/failures.ts';
-import { idFromSourceId } from '../../core/identity.ts';
+import { idFromSourceId, idsFrom } from '../../core/identity.ts';
 import { mongo, type WrittenDatabase } from './connection.ts';
-import { exactly } from './exact.ts';
+import { deleteIds, documentRefused, replaceRaw } from './raw-write.ts';
 import { versionOf } from './source.ts';
 
 /** Beside the old collections; goes with decommission, or when everything is undone. */
@@ -117,31 +117,16 @@ async function write(
   );
   const there = fresh.filter((one) => one.bytes !== undefined);
   const gone = fresh.filter((one) => one.bytes === undefined);
-  // Removals first: a unique value may pass from one document of the batch to another. Plain commands, because the driver's own methods would look
-  // into a replacement, and add to it.
-  if (gone.length > 0)
-    await db
-      .command(
-        { delete: collection, deletes: gone.map(({ id }) => ({ q: { _id: idFromSourceId(id) }, limit: 1 })) },
-        { session },
-      )
-      .then(throwWriteErrors);
-  if (there.length > 0)
-    await db
-      .command(
-        {
-          update: collection,
-          updates: there.map(({ id, bytes }) => ({ q: { _id: idFromSourceId(id) }, u: exactly(bytes!), upsert: true })),
-          bypassDocumentValidation: true,
-        },
-        { session },
-      )
-      .then(throwWriteErrors);
+  // Removals first: a unique value may pass from one document of the batch to another.
+  const options = { session, bypassDocumentValidation: true };
+  await deleteIds(db, collection, idsFrom(gone.map(({ id }) => id)), options).catch(refused);
+  const replacements = there.map(({ id, bytes }) => ({ id: idFromSourceId(id), bytes: bytes! }));
+  await replaceRaw(db, collection, replacements, options).catch(refused);
 }
 
-/** A command reports a document's failure in its answer. The message may quote values: only its code is kept. */
-function throwWriteErrors(reply: { writeErrors?: readonly { code?: unknown }[] }): void {
-  const [first] = reply.writeErrors ?? [];
-  if (first)
-    throw new KnownFailure('TargetConflict', `a document could not be written back, code ${Number(first.code)}`);
+/** A document that the server does not take, for which trying again is no help. */
+function refused(error: unknown): never {
+  if (error instanceof MongoServerError && error.errmsg === documentRefused)
+    throw new KnownFailure('TargetConflict', `a document could not be written back, code ${Number(error.code)}`);
+  throw error;
 }

@@ -29,6 +29,7 @@ export const ledgerColumns = [
   'place',
   'deleted',
   'keys',
+  'kept',
 ];
 
 export interface LedgerRow {
@@ -42,12 +43,14 @@ export interface LedgerRow {
   readonly deleted?: boolean;
   /** Redis keys of the document, prefix included. */
   readonly keys?: readonly string[] | undefined;
+  /** The document's bytes, where the targets hold its fields but not their order. */
+  readonly kept?: Uint8Array | undefined;
 }
 
 /** Encodes the ledger rows of one source collection. */
 export function ledgerEncoder(collectionId: number, mappingVersion: number): (row: LedgerRow) => string {
   return (row) =>
-    `${collectionId}\t${escape(row.sourceId)}\t${row.version.time}\t${row.version.op}\t${stateCode[row.state]}\t${row.rule ?? '\\N'}\t${mappingVersion}\t${row.digest}\t${row.place === undefined ? '\\N' : microsText(row.place)}\t${row.deleted ? 't' : 'f'}\t${row.keys && row.keys.length > 0 ? escape(arrayText(row.keys)) : '\\N'}\n`;
+    `${collectionId}\t${escape(row.sourceId)}\t${row.version.time}\t${row.version.op}\t${stateCode[row.state]}\t${row.rule ?? '\\N'}\t${mappingVersion}\t${row.digest}\t${row.place === undefined ? '\\N' : microsText(row.place)}\t${row.deleted ? 't' : 'f'}\t${row.keys && row.keys.length > 0 ? escape(arrayText(row.keys)) : '\\N'}\t${row.kept ? `\\\\x${Buffer.from(row.kept).toString('hex')}` : '\\N'}\n`;
 }
 
 /** A text array as PostgreSQL writes one. */

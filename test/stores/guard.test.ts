@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Int32 } from 'bson';
+import { Int32, serialize } from 'bson';
 import getPort from 'get-port';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeControlSchema } from '../../control/schema.ts';
@@ -262,7 +262,11 @@ describe('MongoDB', () => {
     });
     const write = (time: bigint, n: number | undefined, id = 'x') =>
       writeDocuments(written(), 'guarded', [
-        { id, version: { time, op: 5 }, document: n === undefined ? undefined : { _id: id, n: new Int32(n) } },
+        {
+          id,
+          version: { time, op: 5 },
+          document: n === undefined ? undefined : serialize({ _id: id, n: new Int32(n) }),
+        },
       ]);
     const found = async (id = 'x') => (await world.target.collection('guarded').findOne({ _id: id as never }))?.['n'];
     expect(await write(10n, 10)).toBe(0);
@@ -272,7 +276,7 @@ describe('MongoDB', () => {
     expect(await found()).toBe(12);
     await expect(
       writeDocuments(written(), 'guarded', [
-        { id: 'y', version: { time: 13n, op: 0 }, document: { _id: 'y', n: 'text' } },
+        { id: 'y', version: { time: 13n, op: 0 }, document: serialize({ _id: 'y', n: 'text' }) },
       ]),
     ).rejects.toMatchObject({ type: 'TargetConflict' });
     // What the validator refused has left no version behind.
@@ -297,7 +301,7 @@ describe('MongoDB', () => {
           ids.map((id, i) => ({
             id,
             version: { time, op: readOp },
-            document: time === 9n && i % 2 === 0 ? undefined : { _id: id, n: new Int32(Number(time)) },
+            document: time === 9n && i % 2 === 0 ? undefined : serialize({ _id: id, n: new Int32(Number(time)) }),
           })),
         ),
       ),

@@ -125,7 +125,7 @@ test('a document that cannot be decoded is set aside with its bytes', async () =
   await captured(session('a'), undecodable(), session('b'));
   await untilApplied();
   expect(await arrived()).toBe('2');
-  expect(await aside()).toMatchObject([{ source_id: undecodableId.toHexString(), rule: 'not_decodable' }]);
+  expect(await aside()).toMatchObject([{ source_id: undecodableId.toHexString(), rule: 'text_not_utf8' }]);
 });
 
 test('a row that a trigger of the target refuses is set aside by its cause, and comes when the cause is gone; batches of only such rows, too', async () => {

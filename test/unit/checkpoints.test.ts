@@ -3,7 +3,7 @@ import { BSON } from 'mongodb';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { nameAt, refuseName } from '../../core/checkpoints.ts';
-import { sameBytes } from '../../stores/mongodb/snapshot.ts';
+import { RawValue } from '../../core/bson/raw-value.ts';
 import { ContentDigest, Records } from '../../stores/snapshots/digest.ts';
 
 test('a name that is accepted is one step down and nowhere else', () => {
@@ -88,7 +88,7 @@ test('documents keep their bytes, also those whose fields look like numbers', ()
     ['low', new BSON.MinKey()],
   ]);
   const raw = Buffer.from(BSON.serialize(fields));
-  expect(Buffer.from(BSON.serialize(sameBytes(raw)))).toEqual(raw);
+  expect(Buffer.from(BSON.serialize({ d: new RawValue(3, raw) })).subarray(7, -1)).toEqual(raw);
   const plain = Buffer.from(BSON.serialize({ a: new BSON.Double(1), b: [null, 'x'] }));
-  expect(Buffer.from(BSON.serialize(sameBytes(plain)))).toEqual(plain);
+  expect(Buffer.from(BSON.serialize({ d: new RawValue(3, plain) })).subarray(7, -1)).toEqual(plain);
 });

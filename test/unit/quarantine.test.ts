@@ -18,7 +18,7 @@ test('a document set aside is JSON that PostgreSQL takes, whatever stands before
   const texts = ['\u0000', '\\u0000', '\\\u0000', '\\\\u0000', '\u0000\u0000', 'a\u0000\\\\\u0000'];
   for (const text of texts) {
     const document = { _id: new ObjectId(), text };
-    const image = { id: 'x', version: { time: 1n, op: 0 }, bytes: serialize(document), document, isDecodable: true };
+    const image = { id: 'x', version: { time: 1n, op: 0 }, bytes: serialize(document), document, reordered: false };
     const json = shaper.aside(image);
     // jsonb refuses an escape of NUL: an odd number of backslashes before u0000.
     expect([...json.matchAll(/(\\+)u0000/g)].every(([, slashes]) => slashes!.length % 2 === 0)).toBe(true);
