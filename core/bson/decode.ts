@@ -138,9 +138,9 @@ class Decoder {
     return name;
   }
 
-  #text(at: number, end: number): string {
+  #text(at: number, end: number, name: string): string {
     const text = utf8(this.#bytes, at, end);
-    if (text === undefined) this.#blame('text_not_utf8', 'a text is no valid UTF-8');
+    if (text === undefined) this.#blame('text_not_utf8', 'a text is no valid UTF-8', name);
     return text ?? this.#bytes.toString('utf8', at, end);
   }
 
@@ -157,12 +157,7 @@ class Decoder {
         return Number.isNaN(value) && !isPlainNaN(bytes, at) ? this.#raw(type, at, end, name) : new Double(value);
       }
       case bsonType.string:
-        this.#path.push(name);
-        try {
-          return this.#text(at + 4, end - 1);
-        } finally {
-          this.#path.pop();
-        }
+        return this.#text(at + 4, end - 1, name);
       case bsonType.object:
       case bsonType.array:
         return this.#container(type, at, end, name);
@@ -182,7 +177,7 @@ class Decoder {
       case bsonType.regex:
         return this.#regex(at, end, name);
       case bsonType.code: {
-        const code = this.#text(at + 4, end - 1);
+        const code = this.#text(at + 4, end - 1, name);
         return code.includes('\u0000') ? this.#raw(type, at, end, name) : new Code(code);
       }
       case bsonType.codeWithScope:
@@ -250,8 +245,8 @@ class Decoder {
 
   #regex(at: number, end: number, name: string): unknown {
     const split = endOfName(this.#bytes, at, end);
-    const pattern = this.#text(at, split);
-    const options = this.#text(split + 1, end - 1);
+    const pattern = this.#text(at, split, name);
+    const options = this.#text(split + 1, end - 1, name);
     const isPlain = /^i?l?m?s?u?x?$/.test(options);
     return isPlain ? new BSONRegExp(pattern, options) : this.#raw(bsonType.regex, at, end, name);
   }
@@ -259,7 +254,7 @@ class Decoder {
   /** The variables of code may be anything; only few forms of them are written as they were. */
   #code(at: number, end: number, name: string): RawValue {
     const scopeAt = endOfText(this.#bytes, at + 4, end);
-    this.#text(at + 8, scopeAt - 1);
+    this.#text(at + 8, scopeAt - 1, name);
     this.#container(bsonType.object, scopeAt, end, name);
     return this.#raw(bsonType.codeWithScope, at, end, name);
   }

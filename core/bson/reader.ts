@@ -72,8 +72,9 @@ export function* elementsIn(bytes: Buffer, at = 0, end = endOfDocument(bytes, at
 
 /** Of a text that ends with a zero byte: where that stands. */
 export function endOfName(bytes: Buffer, at: number, limit: number): number {
-  const end = bytes.indexOf(0, at);
-  if (end === -1 || end >= limit) throw new MalformedBson('a name does not end', at);
+  let end = at;
+  while (end < limit && bytes[end] !== 0) end++;
+  if (end >= limit) throw new MalformedBson('a name does not end', at);
   return end;
 }
 
