@@ -7,6 +7,7 @@ import type { Targets } from '../activities/outside.ts';
 import { KnownFailure } from '../core/failures.ts';
 import { sourceId } from '../core/identity.ts';
 import type { Route } from '../core/state.ts';
+import { isClosed, validationOf } from '../stores/mongodb/close.ts';
 import { DualCollection } from './dual-collection.ts';
 import type { TrafficMetrics } from './metrics.ts';
 import { writeNew } from './new-write.ts';
@@ -129,7 +130,18 @@ export class DualWriteManager {
   async #admit(feed: Feed): Promise<Admission> {
     const admission = await this.#routes.admit(feed.mapping.collection);
     this.#waitedMs = Math.max(this.#waitedMs, admission.waitedMs);
-    return admission;
+    if (!admission.isUncertain || admission.route.writeMode === 'new_system') return admission;
+    // The routing cannot be read, and may have changed since it was: the old system itself says whether it still counts.
+    try {
+      if (!isClosed(await validationOf(this.#source.db, feed.source))) return admission;
+      throw new KnownFailure(
+        'StoreBusy',
+        `Writes of ${feed.source} are being moved or have moved, and PostgreSQL, which says where they go, cannot be reached. Nothing was written; try again when it is back.`,
+      );
+    } catch (error) {
+      admission.done();
+      throw error;
+    }
   }
 
   async #writeOld<R>(

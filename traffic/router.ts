@@ -1,10 +1,12 @@
 // Where a read or a write of the application goes. Decisions are made in memory; what they rest on is refreshed behind them, under a lease.
 import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { clientConfig } from '../stores/postgres/connection.ts';
 import { sessionSettings } from '../stores/postgres/session.ts';
 import { KnownFailure } from '../core/failures.ts';
+import { admission, safest } from '../core/routes.ts';
 import type { Route, WriteMode } from '../core/state.ts';
 import { routingChannel } from '../control/routing.ts';
 import { bucketOf, userKey } from './bucket.ts';
@@ -34,6 +36,8 @@ export interface Admission {
   readonly route: Route;
   /** How long it waited at a fence, ms. */
   readonly waitedMs: number;
+  /** The lease had run out: the old system may be written only where its collection is not closed (`asks old`, core/routes.ts). */
+  readonly isUncertain: boolean;
   done(): void;
 }
 
@@ -42,7 +46,7 @@ export class Router {
   readonly #id = randomUUID();
   #routes: ReadonlyMap<string, Route> = new Map();
   #safe: ReadonlyMap<string, Route> = new Map();
-  /** When a collection's fence passes by itself, on this process's monotonic clock. */
+  /** Fenced collections, with the time from which their fence may be ended, on this process's monotonic clock. */
   #fences: ReadonlyMap<string, number> = new Map();
   /** Writes under way, by collection and the epoch they began in. */
   readonly #underWay = new Map<string, Map<number, number>>();
@@ -101,22 +105,31 @@ export class Router {
   }
 
   /**
-   * Lets a write begin. While the collection is fenced it waits; when the fence is gone, the route is the one that holds then. A fence waits
-   * for every write that began before it, so that none can land on the side that is being left. Throws StoreBusy after `fenceWaitMs`.
+   * Lets a write begin. While the collection is fenced it waits, until the routing was read and shows no fence; the route is the one that holds
+   * then. A fence waits for every write that began before it, so that none can land on the side that is being left. Throws StoreBusy after
+   * `fenceWaitMs`, and at once where the fence's time has passed and the routing cannot be read: which side counts is unknown.
    */
   async admit(collection: string): Promise<Admission> {
     const began = performance.now();
+    let isCurrent: boolean;
     for (;;) {
+      if (this.#closed)
+        throw new KnownFailure('StoreBusy', `The router is closed. Nothing was written to ${collection}.`);
       const now = performance.now();
-      const fencedUntil = this.#fences.get(collection) ?? -Infinity;
-      if (now >= fencedUntil || now >= this.#leaseEnds) break;
+      isCurrent = now < this.#leaseEnds;
+      const fencedUntil = this.#fences.get(collection);
+      if (fencedUntil === undefined || admission({ isFenced: true, isCurrent }) !== 'waits') break;
       const left = began + this.#options.fenceWaitMs - now;
-      if (left <= 0)
+      const isLost = now >= fencedUntil && !isCurrent;
+      if (left <= 0 || isLost)
         throw new KnownFailure(
           'StoreBusy',
-          `Writes of ${collection} have been fenced for ${this.#options.fenceWaitMs} ms, because they are being moved. Nothing was written; try again.`,
+          isLost
+            ? `Writes of ${collection} were being moved when PostgreSQL, which says where they go, went out of reach. Nothing was written; try again when it is back.`
+            : `Writes of ${collection} have been fenced for ${Math.round(now - began)} ms, because they are being moved. Nothing was written; try again.`,
         );
-      await this.#untilChange(Math.min(left, fencedUntil - now));
+      // What ends a fence is read, and wakes this; the end of the lease is not.
+      await this.#untilChange(Math.min(left, Math.max(fencedUntil, this.#leaseEnds) - now + 1));
     }
     const route = this.routeOf(collection);
     const epochs = this.#underWay.get(collection) ?? new Map<number, number>();
@@ -126,6 +139,7 @@ export class Router {
     return {
       route,
       waitedMs: performance.now() - began,
+      isUncertain: !isCurrent,
       done: () => {
         if (ended) return;
         ended = true;
@@ -150,9 +164,10 @@ export class Router {
     this.#wake();
   }
 
-  /** Waits for a question under way, at most `leaseMs`. */
+  /** Waits for a question under way, at most `leaseMs`. No write may begin any longer; one that has begun is still waited for by a fence, for a lease. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#changed();
     this.#wake();
     await this.#running;
   }
@@ -175,19 +190,18 @@ export class Router {
         await client.connect();
         await client.query(sessionSettings());
         await client.query(`listen ${routingChannel}`);
+        await client.query(plainSession);
         while (!this.#closed) {
           await this.#read(client);
           pause = 50;
-          await this.#rest(this.#options.refreshMs);
+          await this.#rest(this.#untilNextRead());
         }
       } catch {
         // Whatever it was, the lease tells: it runs out unless reading succeeds again.
         this.#tell();
       } finally {
-        if (this.#closed)
-          await client
-            .query('delete from migration_control.routers where router = $1', [this.#id])
-            .catch(() => undefined);
+        if (this.#closed && ![...this.#underWay.values()].some((epochs) => epochs.size > 0))
+          await client.query('select migration_control.forget_router($1)', [this.#id]).catch(() => undefined);
         await client.end().catch(() => undefined);
         // Whatever a notice told of, the next connection reads anyway; until then nothing cuts the pause short.
         this.#noticed = false;
@@ -196,42 +210,51 @@ export class Router {
     }
   }
 
+  /** A fence whose time has passed is ended by whoever sees it first; a flip that is just being committed is asked for again soon. */
+  #untilNextRead(): number {
+    const ends = Math.min(...this.#fences.values()) - performance.now();
+    return Math.min(this.#options.refreshMs, Math.max(ends, fencePollMs));
+  }
+
   async #read(client: pg.Client): Promise<void> {
     const asked = performance.now();
     this.#noticed = false;
     const { rows } = await client.query<{ there: boolean }>(
       `select to_regclass('migration_control.routing') is not null as there`,
     );
-    const found = rows[0]!.there
-      ? await client.query<RoutingRow>(
-          // The fence's end as a span: two hosts' clocks need not agree.
-          `select collection, percentage, write_mode, epoch,
-             greatest(extract(epoch from (to_jsonb(r) ->> 'fenced_until')::timestamptz - clock_timestamp()) * 1000, 0)::float8 as fence_ms
-           from migration_control.routing r`,
-        )
-      : { rows: [] };
+    if (rows[0]!.there) await this.#readRoutes(client);
+    else [this.#fences, this.#routes, this.#safe] = [new Map(), new Map(), new Map()];
+    // The lease counts from when the question was asked: the answer may have been long on its way. What the migration does not know of is no lease.
+    this.#leaseEnds = asked + this.#options.leaseMs;
+    this.#changed();
+    this.#change = new Promise<void>((resolve) => (this.#changed = resolve));
+    this.#tell();
+  }
+
+  async #readRoutes(client: pg.Client): Promise<void> {
+    if ([...this.#fences.values()].some((until) => until <= performance.now()))
+      await client.query('select migration_control.lower_passed_fences()');
+    const { rows } = await client.query<RoutingRow>(
+      // The fence's end as a span: two hosts' clocks need not agree.
+      `select collection, percentage, write_mode, epoch,
+         greatest(extract(epoch from fenced_until - clock_timestamp()) * 1000, 0)::float8 as fence_ms from migration_control.routing`,
+    );
     const answered = performance.now();
+    // All at once: no write may see the new routes without their fences.
     this.#fences = new Map(
-      found.rows.flatMap((row) =>
-        row.fence_ms === null || row.fence_ms <= 0 ? [] : [[row.collection, answered + row.fence_ms]],
-      ),
+      rows.flatMap((row) => (row.fence_ms === null ? [] : [[row.collection, answered + row.fence_ms]])),
     );
     this.#routes = new Map(
-      found.rows.map((row) => [
+      rows.map((row) => [
         row.collection,
         { percentage: row.percentage, writeMode: row.write_mode, epoch: Number(row.epoch) },
       ]),
     );
     this.#safe = new Map([...this.#routes].map(([collection, route]) => [collection, safest(route)]));
-    // The lease counts from when the question was asked: the answer may have been long on its way.
-    this.#leaseEnds = asked + this.#options.leaseMs;
-    this.#changed();
-    this.#change = new Promise<void>((resolve) => (this.#changed = resolve));
-    this.#tell();
-    if (found.rows.length > 0) await this.#confirm(client);
+    await this.#confirm(client);
   }
 
-  /** Tells the migration that every write of this process that began under an older epoch has ended. */
+  /** Tells the migration that every write of this process that began under an older epoch has ended, and how long it goes by what it has read. */
   async #confirm(client: pg.Client): Promise<void> {
     const epochs = Object.fromEntries(
       [...this.#routes].map(([collection, route]) => [
@@ -239,16 +262,14 @@ export class Router {
         Math.min(route.epoch, ...(this.#underWay.get(collection)?.keys() ?? [])),
       ]),
     );
-    await client
-      .query(
-        `insert into migration_control.routers (router, epochs) values ($1, $2)
-         on conflict (router) do update set epochs = excluded.epochs, seen_at = clock_timestamp()`,
-        [this.#id, JSON.stringify(epochs)],
-      )
-      // A database user that may only read the routing still routes; the fence then waits for nobody here.
-      .catch((error: unknown) => {
-        if (!mayNot.has(String((error as { code?: unknown }).code))) throw error;
-      });
+    const { leaseMs, refreshMs } = this.#options;
+    await client.query('select migration_control.report_router($1, $2, $3, $4, $5)', [
+      this.#id,
+      JSON.stringify(epochs),
+      Math.min(Math.ceil(leaseMs), longestMs),
+      Math.min(Math.ceil(refreshMs), longestMs),
+      `${hostname()}, process ${process.pid}`,
+    ]);
   }
 
   #tell(): void {
@@ -283,8 +304,13 @@ interface RoutingRow {
   readonly fence_ms: number | null;
 }
 
-/** Insufficient privilege; no such table (a control schema older than this router). */
-const mayNot = new Set(['42501', '42P01']);
+/** What an integer column holds: no lease is longer. */
+const longestMs = 2 ** 31 - 1;
+/** How often a fence whose time has passed is looked at, ms. */
+const fencePollMs = 50;
+
+/** What a server, a database or a role may have set otherwise, and reading and confirming rest on. */
+const plainSession = `set default_transaction_isolation = 'read committed'; set default_transaction_read_only = off`;
 
 function isReadable(url: string): boolean {
   try {
@@ -294,7 +320,3 @@ function isReadable(url: string): boolean {
     return false;
   }
 }
-
-/** Where the old system is authoritative it serves alone, and capture repairs the new one; where it no longer is, going back would lose writes. */
-const safest = (route: Route): Route =>
-  route.writeMode === 'new_system' ? route : { percentage: 0, writeMode: 'old', epoch: route.epoch };

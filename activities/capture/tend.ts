@@ -4,6 +4,7 @@ import { takeAbandoned } from '../../control/announced-keys.ts';
 import { readStream } from '../../control/capture.ts';
 import { enterStores } from '../../control/checkpoints.ts';
 import { forgetVersions } from '../../control/lineage.ts';
+import { forgetRouters } from '../../control/routing.ts';
 import { staleNow, unmark } from '../../control/stale-files.ts';
 import { TroubleNote } from '../../control/troubles.ts';
 import { versionOfRead } from '../../core/guard.ts';
@@ -13,7 +14,7 @@ import { feedsOf, type ChangeSettings } from '../apply.ts';
 import { inForce } from '../policy.ts';
 import type { Resources } from '../resources.ts';
 import { renderCollection } from '../targets.ts';
-import { reopenAbandoned } from '../reverse/closing.ts';
+import { settleClosings } from '../reverse/closing.ts';
 import { atOnce, findDue, parentsOf, redoDue } from './redo.ts';
 import { Patience, type Slice, type SliceResult } from './slice.ts';
 
@@ -34,7 +35,7 @@ export async function tendTargets(resources: Resources, settings: TendSettings, 
       const redone = await redoDue(resources, feeds, current, current.clashSeconds);
       if (slice.every('due', 1000)) await findDue(resources.postgres, feeds, parentsOf(resources, feeds));
       if (slice.every('abandoned', 2000)) await removeAbandoned(resources);
-      if (slice.every('closed', 500)) await reopenAbandoned(resources);
+      if (slice.every('closed', 500)) await settleClosings(resources);
       // Writers wait for it when writes move.
       if (slice.every('files', 200)) await renderStale(resources, settings.configurationDirectory);
       if (slice.every('prune', 60_000)) await prune(resources);
@@ -77,5 +78,6 @@ async function prune(resources: Resources): Promise<void> {
     'forgetting workers',
     `delete from migration_control.capture_workers where seen_at < clock_timestamp() - interval '1 hour'`,
   );
+  await forgetRouters(resources.postgres);
   await forgetVersions(resources.postgres);
 }

@@ -16,12 +16,16 @@ const exact = { promoteValues: false, promoteLongs: false, bsonRegExp: true } as
 /** BSON as text: Extended JSON would take a `$regex` operator for a value, and drop the operators beside it. */
 export const keptForm = (validation: Validation): string => Buffer.from(serialize(validation)).toString('base64');
 
-/** An object was kept by an earlier version, as the JSON it is. */
-export const readKept = (kept: string | Validation): Validation =>
-  typeof kept === 'string' ? (deserialize(Buffer.from(kept, 'base64'), exact) as Validation) : kept;
+export const readKept = (kept: string): Validation => deserialize(Buffer.from(kept, 'base64'), exact) as Validation;
 
 /** The field that no document has; its name says to whoever meets the refusal what has happened. */
 const mark = 'causeway: this collection has moved to the new system';
+
+/** Who closed a collection, and the validation it had: kept in the closing itself, so that whoever opens it can tell whose closing it is. */
+export interface Closing {
+  readonly token: string;
+  readonly before: Validation;
+}
 
 export const validationOf = async (db: Db, collection: string): Promise<Validation | undefined> =>
   (await validationsOf(db, [collection])).get(collection);
@@ -47,25 +51,40 @@ export async function validationsOf(db: Db, collections: readonly string[]): Pro
 }
 
 /** Inserts and updates of others fail with code 121 from now on. Deletes a validation cannot refuse; capture notices them. */
-export const closeCollection = (db: Db, collection: string): Promise<unknown> =>
+export const closeCollection = (db: Db, collection: string, closing?: Closing): Promise<unknown> =>
   mongo(`closing ${collection}`, () =>
     db.command({
       collMod: collection,
-      validator: { [mark]: { $exists: true } },
+      validator: { [mark]: { $exists: true, ...(closing && { $eq: `${closing.token} ${keptForm(closing.before)}` }) } },
       validationLevel: 'strict',
       validationAction: 'error',
     }),
   );
 
+/** How long opening may take before it is given up: what comes later might open what somebody else has closed since, ms. */
+const openMs = 3000;
+
 export const reopenCollection = (db: Db, collection: string, before: Validation): Promise<unknown> =>
   mongo(`opening ${collection}`, () =>
-    db.command({
-      collMod: collection,
-      validator: before.validator ?? {},
-      validationLevel: before.validationLevel ?? 'strict',
-      validationAction: before.validationAction ?? 'error',
-    }),
+    db.command(
+      {
+        collMod: collection,
+        validator: before.validator ?? {},
+        validationLevel: before.validationLevel ?? 'strict',
+        validationAction: before.validationAction ?? 'error',
+      },
+      { timeoutMS: openMs },
+    ),
   );
 
 export const isClosed = (validation: Validation | undefined): boolean =>
   validation?.validator !== undefined && Object.hasOwn(validation.validator, mark);
+
+/** undefined where the collection is open, or was closed for good. */
+export function closingOf(validation: Validation | undefined): Closing | undefined {
+  if (!isClosed(validation)) return undefined;
+  const kept = (validation!.validator![mark] as { readonly $eq?: unknown }).$eq;
+  if (typeof kept !== 'string') return undefined;
+  const [token, before] = kept.split(' ');
+  return { token: token!, before: readKept(before!) };
+}

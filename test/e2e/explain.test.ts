@@ -291,7 +291,8 @@ test('a second write is told from capture; what has not arrived yet from what no
     targets: resources,
     routes: {
       routeOf: (collection) => routes[collection]!,
-      admit: (collection) => Promise.resolve({ route: routes[collection]!, waitedMs: 0, done: () => undefined }),
+      admit: (collection) =>
+        Promise.resolve({ route: routes[collection]!, waitedMs: 0, isUncertain: false, done: () => undefined }),
     },
     settings: { zone: 'Asia/Shanghai', providers: [] },
   });

@@ -1,7 +1,7 @@
-// A line to PostgreSQL that a test can cut and mend.
+// A line to a store that a test can cut and mend.
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
-/** Stands in front of PostgreSQL and can be cut, or lose what the client says. `dialled`: connections tried so far. */
+/** Stands in front of a store and can be cut, or lose or keep back what the client says. `dialled`: connections tried so far. */
 export async function cuttable(url: string) {
   const target = new URL(url);
   const { port: behind, hostname } = new URL(url);
@@ -9,6 +9,7 @@ export async function cuttable(url: string) {
   let dialled = 0;
   let refusing = false;
   let deaf = false;
+  let held: (() => void)[] | undefined;
   const serve = (socket: Socket) => {
     dialled++;
     if (refusing) return void socket.destroy();
@@ -17,7 +18,10 @@ export async function cuttable(url: string) {
       sockets.add(one);
       one.on('error', () => undefined);
     }
-    socket.on('data', (part) => deaf || onward.write(part));
+    socket.on('data', (part) => {
+      if (held) held.push(() => onward.write(part));
+      else if (!deaf) onward.write(part);
+    });
     socket.on('end', () => onward.end());
     onward.pipe(socket);
   };
@@ -40,6 +44,13 @@ export async function cuttable(url: string) {
     mend: () => listen(port),
     /** What the server says still arrives. */
     deafen: () => void (deaf = true),
+    /** What the client says arrives only when `release` is called. `waiting`: how many parts do. */
+    hold: () => void (held = []),
+    waiting: () => held?.length ?? 0,
+    release: () => {
+      for (const go of held ?? []) go();
+      held = undefined;
+    },
     /** Cuts, and accepts connections only to end them, so that each can be counted. */
     refuse: () => {
       refusing = true;

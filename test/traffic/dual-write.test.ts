@@ -29,7 +29,8 @@ beforeAll(async () => {
     targets: resources,
     routes: {
       routeOf,
-      admit: (collection) => Promise.resolve({ route: routeOf(collection), waitedMs: 0, done: () => undefined }),
+      admit: (collection) =>
+        Promise.resolve({ route: routeOf(collection), waitedMs: 0, isUncertain: false, done: () => undefined }),
     },
     settings: { zone: 'Asia/Shanghai', providers: [] },
     sampleRate: 1,
