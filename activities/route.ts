@@ -1,11 +1,12 @@
 // Routing rows: one transaction per change, the epoch raised, audited, and listeners told.
 import type pg from 'pg';
 import type { Route, WriteMode } from '../core/state.ts';
-import { moveRoutes, routesOf, routingChannel } from '../control/routing.ts';
+import { routesOf, routingChannel, takeRoutes } from '../control/routing.ts';
 import { unfinishedMessage, unfinishedRestore } from '../control/checkpoints.ts';
 import { KnownFailure } from '../core/failures.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
 import type { Resources } from './resources.ts';
+import { briefly } from './reverse/fence.ts';
 
 export interface RouteOrder {
   /** The collections to change; all of `collections` when an operator names none. */
@@ -18,23 +19,40 @@ export interface RouteOrder {
   readonly reason: string;
 }
 
-/** Asking for what already is changes nothing, so that a retry does not raise the epoch again. */
-export async function route(resources: Resources, asked: RouteOrder): Promise<Record<string, Route>> {
+/**
+ * Asking for what already is changes nothing, so that a retry does not raise the epoch again. Only a change of write modes waits for those who act by
+ * a route: percentages are taken back at once, whatever hangs.
+ */
+export async function route(resources: Pick<Resources, 'postgres'>, order: RouteOrder): Promise<Record<string, Route>> {
+  const unfinished = await unfinishedRestore(resources.postgres);
+  if (unfinished) throw new KnownFailure('StoreBusy', unfinishedMessage(unfinished));
+  const before = await routesOf(resources.postgres);
+  const asked = order.collections.map((collection) => ({
+    route: before[collection],
+    isLeft: order.unmoved === true && before[collection]?.writeMode === 'new_system',
+  }));
+  const isAsItIs = ({ route: one, isLeft }: (typeof asked)[number]) =>
+    isLeft || (one?.percentage === order.percentage && one.writeMode === (order.writeMode ?? one.writeMode));
+  if (asked.every(isAsItIs)) return before;
+  const keepsModes = asked.every(
+    ({ route: one, isLeft }) =>
+      isLeft || order.writeMode === undefined || (one?.writeMode ?? 'old') === order.writeMode,
+  );
   return inTransaction(resources.postgres, 'changing the routing', async (client) => {
-    const unfinished = await unfinishedRestore(client);
-    if (unfinished) throw new KnownFailure('StoreBusy', unfinishedMessage(unfinished));
-    // Who waits for the routes makes all writers behind it wait; one that hangs must not hold them all.
-    await client.query(`set local lock_timeout = '3s'`);
-    await client.query(moveRoutes);
-    const order = asked.unmoved ? { ...asked, collections: await unmovedOf(client, asked.collections) } : asked;
-    await refuseToMoveWrites(client, order);
+    if (keepsModes) await client.query(`set local lock_timeout = '900ms'`);
+    else {
+      await takeRoutes(client, { patienceMs: 3000, as: 'StoreBusy' });
+      await refuseToMoveWrites(client, order);
+    }
+    await client.query(briefly);
     const { rows: changed } = await client.query<{ collection: string }>(
       `insert into migration_control.routing as r (collection, percentage, write_mode, epoch)
-       select collection, $2, coalesce($3, 'old'), 1 from unnest($1::text[]) collection
+       select collection, $2, coalesce($3, 'old'), 1 from unnest($1::text[]) collection order by 1
        on conflict (collection) do update set percentage = excluded.percentage, write_mode = coalesce($3, r.write_mode), epoch = r.epoch + 1, updated_at = clock_timestamp()
-       where (r.percentage, r.write_mode) is distinct from (excluded.percentage, coalesce($3, r.write_mode))
+       where (r.percentage, r.write_mode) is distinct from (excluded.percentage, coalesce($3, r.write_mode)) and not ($4 and r.write_mode = 'new_system')
        returning collection`,
-      [order.collections, order.percentage, order.writeMode ?? null],
+      // Where only percentages change, the mode is the row's own: it may be changing just now.
+      [order.collections, order.percentage, keepsModes ? null : (order.writeMode ?? null), order.unmoved === true],
     );
     if (changed.length > 0) {
       const detail = { ...order, collections: changed.map((row) => row.collection) };
@@ -43,16 +61,10 @@ export async function route(resources: Resources, asked: RouteOrder): Promise<Re
       ]);
       await client.query('select pg_notify($1, $2)', [routingChannel, JSON.stringify(detail.collections)]);
     }
+    // What was as it should be without the lock may have moved meanwhile.
+    await refuseToMoveWrites(client, order);
     return routesOf(client);
   });
-}
-
-async function unmovedOf(client: pg.ClientBase, collections: readonly string[]): Promise<string[]> {
-  const { rows } = await client.query<{ collection: string }>(
-    `select collection from unnest($1::text[]) collection left join migration_control.routing r using (collection) where r.write_mode is distinct from 'new_system'`,
-    [collections],
-  );
-  return rows.map((row) => row.collection);
 }
 
 /** Writes change sides only behind a fence (reverse/switch.ts). */
@@ -60,8 +72,8 @@ async function refuseToMoveWrites(client: pg.ClientBase, order: RouteOrder): Pro
   if (order.writeMode === undefined) return;
   const { rows } = await client.query<{ collection: string }>(
     `select collection from unnest($1::text[]) collection left join migration_control.routing r using (collection)
-     where (coalesce(r.write_mode, 'old') = 'new_system') <> ($2 = 'new_system')`,
-    [order.collections, order.writeMode],
+     where (coalesce(r.write_mode, 'old') = 'new_system') <> ($2 = 'new_system') and not ($3 and r.write_mode = 'new_system')`,
+    [order.collections, order.writeMode, order.unmoved === true],
   );
   if (rows.length > 0)
     throw new KnownFailure(

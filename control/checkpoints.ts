@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { KnownFailure } from '../core/failures.ts';
-import { postgresFailure, query } from '../stores/postgres/connection.ts';
+import { beginReadCommitted, postgresFailure, query } from '../stores/postgres/connection.ts';
 
 /**
  * To be called in every transaction that writes to several stores, before it does: until it ends, no checkpoint is cut. Waits while one
@@ -35,7 +35,7 @@ export async function withoutWriters<T>(
     });
     let broken: Error | undefined;
     try {
-      await client.query('begin');
+      await client.query(beginReadCommitted);
       await client.query(`set local lock_timeout = ${Math.round(wait)}`);
       const asked = performance.now();
       if (await locks(client)) {

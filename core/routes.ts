@@ -28,21 +28,29 @@ export interface RouterRow {
   readonly silentMs: number;
   readonly leaseMs: number;
   readonly refreshMs: number;
+  /** The longest that a write of its application takes. */
+  readonly writeMs: number;
 }
 
-/** Whether a fence has to wait for a router. One whose lease has run out asks the old system before every write. */
+/**
+ * Whether a fence has to wait for a router. One whose lease has run out asks the old system before every write; what began before has ended too when
+ * a write's time has passed since.
+ */
 export function standing(
   router: RouterRow,
   fence: ReadonlyMap<string, number>,
 ): 'confirmed' | 'awaited' | 'fallen back' {
   const has = ([collection, epoch]: [string, number]) => (router.epochs[collection] ?? -1) >= epoch;
   if ([...fence].every(has)) return 'confirmed';
-  return router.silentMs > router.leaseMs ? 'fallen back' : 'awaited';
+  return router.silentMs > beliefMs(router) ? 'fallen back' : 'awaited';
 }
 
 /** It may be dead, or cut off and going by what it has read: only time tells, and writers should not wait for that behind a fence. */
 export const isInDoubt = (router: RouterRow): boolean =>
-  router.silentMs > 2 * router.refreshMs + 1000 && router.silentMs <= router.leaseMs;
+  router.silentMs > 2 * router.refreshMs + 1000 && router.silentMs <= beliefMs(router);
+
+/** For so long after it was last heard something may happen by what it had read. */
+export const beliefMs = ({ leaseMs, writeMs }: Pick<RouterRow, 'leaseMs' | 'writeMs'>): number => leaseMs + writeMs;
 
 /** A route as the mover reads it under the routes' lock. `fenceLeftMs`: null where it is not fenced, negative where the time has passed. */
 export interface RouteRow {
@@ -56,6 +64,10 @@ export const flipMarginMs = 150;
 
 export const mayFlip = (row: RouteRow, fencedIn: number, marginMs = flipMarginMs): boolean =>
   row.epoch === fencedIn && row.fenceLeftMs !== null && row.fenceLeftMs > marginMs;
+
+/** Whoever was thought dead must not take a closing over from its successor: it would let it lapse. */
+export const mayClose = (row: RouteRow, fencedIn: number): boolean =>
+  row.epoch === fencedIn && row.fenceLeftMs !== null && row.fenceLeftMs > 0;
 
 /**
  * Whether an old collection may be opened again: its writes have not moved, and nobody is about to move them. `fencedIn`: the epoch of the fence of

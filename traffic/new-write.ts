@@ -1,5 +1,6 @@
 // A write of the application to the new system, admitted in the transaction that commits it: once writes have moved away, none lands there.
 import type pg from 'pg';
+import { beginReadCommitted } from '../stores/postgres/connection.ts';
 
 /**
  * Runs `work` in a transaction that holds the collection's route: moving the writes waits for it to end. Returns undefined, and has done
@@ -14,7 +15,7 @@ export async function writeNew<R>(
   const client = await pool.connect();
   let broken: Error | undefined;
   try {
-    await client.query('begin');
+    await client.query(beginReadCommitted);
     const { rows } = await client.query<{ admitted: boolean }>(
       'select migration_control.admit_write($1, $2) as admitted',
       [collection, epoch],

@@ -20,6 +20,11 @@ export interface RouterOptions {
   readonly leaseMs?: number;
   /** How often it is read again, told or not, ms. Default 1000. */
   readonly refreshMs?: number;
+  /**
+   * The longest that a write of this application takes, ms: writes do not move while a process that cannot be heard may still have one under way.
+   * Default 30 000.
+   */
+  readonly writeMs?: number;
   /** How long a write may wait at the fence of a write cutover before it fails, ms. Default 10 000. */
   readonly fenceWaitMs?: number;
   /**
@@ -61,7 +66,7 @@ export class Router {
   readonly #running: Promise<void>;
 
   private constructor(options: RouterOptions) {
-    this.#options = { leaseMs: 5000, refreshMs: 1000, fenceWaitMs: 10_000, ...options };
+    this.#options = { leaseMs: 5000, refreshMs: 1000, writeMs: 30_000, fenceWaitMs: 10_000, ...options };
     this.#running = this.#follow();
   }
 
@@ -190,7 +195,6 @@ export class Router {
         await client.connect();
         await client.query(sessionSettings());
         await client.query(`listen ${routingChannel}`);
-        await client.query(plainSession);
         while (!this.#closed) {
           await this.#read(client);
           pause = 50;
@@ -237,7 +241,7 @@ export class Router {
     const { rows } = await client.query<RoutingRow>(
       // The fence's end as a span: two hosts' clocks need not agree.
       `select collection, percentage, write_mode, epoch,
-         greatest(extract(epoch from fenced_until - clock_timestamp()) * 1000, 0)::float8 as fence_ms from migration_control.routing`,
+         (extract(epoch from fenced_until - clock_timestamp()) * 1000)::float8 as fence_ms from migration_control.routing`,
     );
     const answered = performance.now();
     // All at once: no write may see the new routes without their fences.
@@ -262,12 +266,11 @@ export class Router {
         Math.min(route.epoch, ...(this.#underWay.get(collection)?.keys() ?? [])),
       ]),
     );
-    const { leaseMs, refreshMs } = this.#options;
-    await client.query('select migration_control.report_router($1, $2, $3, $4, $5)', [
+    const { leaseMs, refreshMs, writeMs } = this.#options;
+    await client.query('select migration_control.report_router($1, $2, $3, $4, $5, $6)', [
       this.#id,
       JSON.stringify(epochs),
-      Math.min(Math.ceil(leaseMs), longestMs),
-      Math.min(Math.ceil(refreshMs), longestMs),
+      ...[leaseMs, refreshMs, writeMs].map((ms) => Math.min(Math.ceil(ms), longestMs)),
       `${hostname()}, process ${process.pid}`,
     ]);
   }
@@ -308,9 +311,6 @@ interface RoutingRow {
 const longestMs = 2 ** 31 - 1;
 /** How often a fence whose time has passed is looked at, ms. */
 const fencePollMs = 50;
-
-/** What a server, a database or a role may have set otherwise, and reading and confirming rest on. */
-const plainSession = `set default_transaction_isolation = 'read committed'; set default_transaction_read_only = off`;
 
 function isReadable(url: string): boolean {
   try {

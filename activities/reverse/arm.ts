@@ -3,7 +3,7 @@ import type pg from 'pg';
 import { KnownFailure } from '../../core/failures.ts';
 import type { Mapping } from '../../mappings/mapping.ts';
 import { readReverse } from '../../control/reverse.ts';
-import { moveRoutes } from '../../control/routing.ts';
+import { takeRoutes } from '../../control/routing.ts';
 import { ChangeStream } from '../../stores/mongodb/changes.ts';
 import { StreamLost, type Token, tokenText } from '../../stores/mongodb/token.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
@@ -86,8 +86,8 @@ export async function targetPosition({
 export async function disarmReverse(resources: Resources, { ofNewSystem = false } = {}): Promise<void> {
   if (!(await readReverse(resources.postgres))) return;
   await inTransaction(resources.postgres, 'taking down the way back', async (client) => {
-    await client.query(`set local lock_timeout = ${patienceMs}; ${ownWrites}`);
-    await client.query(moveRoutes);
+    await client.query(ownWrites);
+    await takeRoutes(client, { patienceMs, as: 'StoreBusy' });
     const { rowCount } = await client.query(
       `select 1 from migration_control.routing where write_mode = 'new_system' limit 1`,
     );

@@ -1,8 +1,8 @@
 // Old collections closed to writers past the library, and opened again with the validation they had. A closing has a token: only who knows it opens.
 import type pg from 'pg';
-import { holdRoutes, moveRoutes, routeRows } from '../../control/routing.ts';
+import { holdRoutes, routeRows, takeRoutes } from '../../control/routing.ts';
 import { KnownFailure } from '../../core/failures.ts';
-import { mayReopen } from '../../core/routes.ts';
+import { mayClose, mayReopen } from '../../core/routes.ts';
 import {
   closeCollection,
   closingOf,
@@ -61,6 +61,26 @@ export async function close(
     closed: there.filter((collection) => !refused.has(collection)),
     notClosed: there.filter((collection) => refused.has(collection)),
   };
+}
+
+/** Only while its own fence stands, which nobody ends meanwhile. Throws SwitchRefused. */
+export async function closeBehind(
+  resources: Resources,
+  fence: Fence,
+  collections: readonly string[],
+  token: string,
+): Promise<Closed> {
+  return inTransaction(resources.postgres, 'closing the old collections', async (client) => {
+    await client.query(holdRoutes);
+    const routes = await routeRows(client, [...fence.epochs.keys()]);
+    const isOurs = [...fence.epochs].every(([collection, epoch]) => mayClose(routes.get(collection)!, epoch));
+    if (!isOurs || performance.now() > fence.until)
+      throw new KnownFailure(
+        'SwitchRefused',
+        'The fence passed before the old collections were closed. Nothing was moved.',
+      );
+    return close(resources, collections, token);
+  });
 }
 
 /** Of those that this token has closed, the ones that somebody has opened since. */
@@ -149,8 +169,7 @@ export async function reopen(
   { fence, patienceMs = 3000 }: Reopening = {},
 ): Promise<void> {
   await inTransaction(resources.postgres, 'opening old collections', async (client) => {
-    await client.query(`set local lock_timeout = ${patienceMs}`);
-    await client.query(moveRoutes);
+    await takeRoutes(client, { patienceMs, as: 'StoreBusy' });
     const lockedAt = performance.now();
     const { rows } = await client.query<{ source: string; mapping: string | null }>(
       'select source, c.mapping from unnest($1::text[]) source left join migration_control.collections c using (source)',

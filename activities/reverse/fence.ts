@@ -1,9 +1,9 @@
 // The fence before which writers wait: raised with a time after which anybody may end it, lowered when nothing was moved.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import { moveRoutes, readRouters, routingChannel } from '../../control/routing.ts';
+import { readRouters, routingChannel, takeRoutes } from '../../control/routing.ts';
 import { KnownFailure } from '../../core/failures.ts';
-import { isInDoubt, standing, type RouterRow } from '../../core/routes.ts';
+import { beliefMs, isInDoubt, standing, type RouterRow } from '../../core/routes.ts';
 import { inTransaction } from '../../stores/postgres/connection.ts';
 import type { Resources } from '../resources.ts';
 
@@ -12,7 +12,7 @@ const pollMs = 5;
 const afterwardsMs = 400;
 
 /** Nobody waits for the routes' rows for longer, should the process that is changing them hang: an order that changes percentages wants them too. */
-export const briefly = `set local idle_in_transaction_session_timeout = '900ms'`;
+export const briefly = `set local idle_in_transaction_session_timeout = '600ms'`;
 
 /** Until it passes, writers wait; what is done behind it counts only while it stands. */
 export interface Fence {
@@ -21,11 +21,18 @@ export interface Fence {
   readonly until: number;
 }
 
-/** Waits for the writes of the new system that are under way: each holds its route. */
-export async function raiseFence({ postgres }: Resources, collections: readonly string[], ms: number): Promise<Fence> {
+/**
+ * Waits for the writes of the new system that are under way: each holds its route. `end`: those that take too long are ended. Throws SwitchRefused
+ * where they are not, and names them.
+ */
+export async function raiseFence(
+  { postgres }: Pick<Resources, 'postgres'>,
+  collections: readonly string[],
+  ms: number,
+  end = false,
+): Promise<Fence> {
   return inTransaction(postgres, 'fencing writes', async (client) => {
-    await client.query(`set local lock_timeout = '3s'`);
-    await client.query(moveRoutes);
+    await takeRoutes(client, { patienceMs: end ? 1000 : 3000, as: 'SwitchRefused', end });
     await client.query(briefly);
     const { rows } = await client.query<{ collection: string; epoch: string }>(
       `update migration_control.routing set epoch = epoch + 1, fenced_until = clock_timestamp() + make_interval(secs => $2), updated_at = clock_timestamp()
@@ -46,7 +53,7 @@ export async function raiseFence({ postgres }: Resources, collections: readonly 
 /** Only this fence: one that another switch has raised since stays. */
 export const lowerFence = ({ postgres }: Pick<Resources, 'postgres'>, fence: Fence): Promise<void> =>
   inTransaction(postgres, 'lowering the fence', async (client) => {
-    await client.query(moveRoutes);
+    await takeRoutes(client, { patienceMs: 3000, as: 'StoreBusy' });
     await lowerUnderLock(client, fence);
   });
 
@@ -71,7 +78,7 @@ export async function awaitDoubtful({ postgres }: Resources, before: Pick<Fence,
     if (doubtful.length === 0) return;
     await pause(
       before,
-      `${named(doubtful)} cannot be heard, and may go by what was read last for another ${Math.ceil(Math.max(...doubtful.map((one) => one.leaseMs - one.silentMs)) / 1000)} s`,
+      `${named(doubtful)} cannot be heard, and may go by what was read last for another ${Math.ceil(Math.max(...doubtful.map((one) => beliefMs(one) - one.silentMs)) / 1000)} s`,
       100,
     );
   }

@@ -1,6 +1,6 @@
 // The flip: the one transaction in which writes change sides, and what must hold in it.
 import type pg from 'pg';
-import { moveRoutes, routeRows, routesOf, routingChannel } from '../../control/routing.ts';
+import { routeRows, routesOf, routingChannel, takeRoutes } from '../../control/routing.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { mayFlip } from '../../core/routes.ts';
 import type { Route, WriteMode } from '../../core/state.ts';
@@ -26,6 +26,8 @@ export interface Flip {
   readonly percentage: number;
   readonly writeMode: WriteMode;
   readonly steps: Steps;
+  /** Those who act by a route and do not end are ended. */
+  readonly immediate?: boolean;
   /** Last of all before the routes are changed. */
   readonly underLock: (client: pg.ClientBase, lockedAt: number) => Promise<void>;
   /** The last thing before the commit is sent; what it throws undoes the flip. */
@@ -36,12 +38,12 @@ export interface Flip {
 export async function flip(
   { postgres }: Resources,
   fence: Fence,
-  { underLock, beforeCommit, ...to }: Flip,
+  { underLock, beforeCommit, immediate = false, ...to }: Flip,
 ): Promise<{ routes: Record<string, Route>; pauseMs: number }> {
   let isSent = false;
   return inTransaction(postgres, 'moving the writes', async (client) => {
-    await client.query(`set local lock_timeout = '2s'; ${ownWrites}`);
-    await client.query(moveRoutes);
+    await client.query(ownWrites);
+    await takeRoutes(client, { patienceMs: immediate ? 500 : 2000, as: 'SwitchRefused', end: immediate });
     const lockedAt = performance.now();
     if (to.writeMode === 'new_system') {
       const { rowCount } = await client.query('select 1 from migration_control.reverse_position for share');

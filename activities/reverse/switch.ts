@@ -8,7 +8,7 @@ import { query } from '../../stores/postgres/connection.ts';
 import { feedsOf } from '../apply.ts';
 import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
-import { close, reopen, reopenOwn, reopenUnderLock, settleClosings, type Closed } from './closing.ts';
+import { close, closeBehind, reopen, reopenOwn, reopenUnderLock, settleClosings, type Closed } from './closing.ts';
 import { verifyDirty } from './dirty.ts';
 import { awaitWorkers, drainBack, drainForward, drainTargetStream, markLeftover, markUnread } from './drain.ts';
 import { awaitDoubtful, awaitRouters, lowerFence, raiseFence, type Fence } from './fence.ts';
@@ -76,7 +76,7 @@ export async function switchToNew(resources: Resources, order: SwitchOrder): Pro
   const lapse = new Lapse(resources, sources, token, fence);
   try {
     await watch.time('routers', awaitRouters(resources, fence));
-    const closed = await watch.time('closing', close(resources, sources, token));
+    const closed = await watch.time('closing', closeBehind(resources, fence, sources, token));
     killPoint('switch.after-close');
     await watch.time('draining', drainForward(resources, fence));
     const verified = await watch.time('comparing', verifyDirty(resources, due));
@@ -116,7 +116,7 @@ export async function switchBack(resources: Resources, order: BackOrder): Promis
     .catch((error: unknown) => {
       if (!order.immediate) throw error;
     });
-  const fence = await raiseFence(resources, due, order.fenceMs);
+  const fence = await raiseFence(resources, due, order.fenceMs, order.immediate);
   killPoint('back.after-fence');
   const watch = new Stopwatch();
   try {

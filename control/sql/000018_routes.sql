@@ -16,18 +16,20 @@ comment on column migration_control.routing.fenced_until is 'while it is set, wr
 alter table migration_control.routers
   add column lease_ms integer not null default 5000,
   add column refresh_ms integer not null default 1000,
+  add column write_ms integer not null default 30000,
   add column process text not null default '';
 comment on column migration_control.routers.lease_ms is 'for so long after seen_at the router goes by what it has read';
+comment on column migration_control.routers.write_ms is 'and so long may a write take that began just before';
 comment on column migration_control.routers.process is 'host and process id, for whoever looks for a router that does not answer';
 
 -- Whoever may read the routing may say so: a router that the mover does not know of would not be waited for.
-create function migration_control.report_router(id uuid, its_epochs jsonb, its_lease_ms integer, its_refresh_ms integer, its_process text)
+create function migration_control.report_router(id uuid, its_epochs jsonb, its_lease_ms integer, its_refresh_ms integer, its_write_ms integer, its_process text)
 returns void language sql volatile security definer set search_path = '' as
 $$
-  insert into migration_control.routers (router, epochs, lease_ms, refresh_ms, process)
-  values (id, its_epochs, its_lease_ms, its_refresh_ms, its_process)
+  insert into migration_control.routers (router, epochs, lease_ms, refresh_ms, write_ms, process)
+  values (id, its_epochs, its_lease_ms, its_refresh_ms, its_write_ms, its_process)
   on conflict (router) do update set epochs = excluded.epochs, lease_ms = excluded.lease_ms, refresh_ms = excluded.refresh_ms,
-    process = excluded.process, seen_at = clock_timestamp()
+    write_ms = excluded.write_ms, process = excluded.process, seen_at = clock_timestamp()
 $$;
 create function migration_control.forget_router(id uuid) returns void language sql volatile security definer set search_path = '' as
 $$ delete from migration_control.routers where router = id $$;

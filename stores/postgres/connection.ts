@@ -110,6 +110,9 @@ const firstLine = (text: string) => text.split('\n', 1)[0]!;
 /** A process that hangs, or whose host is gone, must not keep its locks from those that take over: the server ends its transaction. */
 const hungAfter = '20s';
 
+/** What waits for a lock and then looks sees what was committed meanwhile: whatever a pool, a role or a database has as its default. */
+export const beginReadCommitted = 'begin isolation level read committed read write not deferrable';
+
 /** Runs `work` in one transaction on one connection; a failure rolls back and is a known failure. */
 export async function inTransaction<T>(
   pool: pg.Pool,
@@ -120,7 +123,7 @@ export async function inTransaction<T>(
   let broken: Error | undefined;
   try {
     client = await pool.connect();
-    await client.query(`begin; set local idle_in_transaction_session_timeout = '${hungAfter}'`);
+    await client.query(`${beginReadCommitted}; set local idle_in_transaction_session_timeout = '${hungAfter}'`);
     const result = await work(client);
     await client.query('commit');
     return result;

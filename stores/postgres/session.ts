@@ -4,6 +4,7 @@ const settings: Readonly<Record<string, string>> = {
   // A writer that begins under another isolation sees the routes as they were, and the ledger's rows as they were.
   default_transaction_isolation: 'read committed',
   default_transaction_deferrable: 'off',
+  default_transaction_read_only: 'off',
   // Time-outs are given per transaction, where the work is known.
   idle_in_transaction_session_timeout: '0',
   idle_session_timeout: '0',

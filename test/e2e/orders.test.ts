@@ -2,7 +2,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { moveRoutes } from '../../control/routing.ts';
 import { setCutoverPercentageUpdate } from '../../workflows/contract.ts';
 import { World } from '../support/world.ts';
 
@@ -98,15 +97,13 @@ test('who sends an order while another is carried out is answered when the own o
       .startUpdate(setCutoverPercentageUpdate, { args: [{ percentage }], waitForStage: 'ACCEPTED' });
   const client = await world.pool.connect();
   try {
-    await client.query(`begin; ${moveRoutes}`);
+    await client.query('begin; select 1 from migration_control.routing for update');
     const first = await set(35);
     // The first order is being carried out, and waits.
     await vi.waitFor(async () =>
-      expect(
-        await world.rows(
-          `select 1 from pg_locks where locktype = 'advisory' and not granted and mode = 'ExclusiveLock'`,
-        ),
-      ).not.toEqual([]),
+      expect(await world.rows(`select 1 from pg_locks where locktype = 'transactionid' and not granted`)).not.toEqual(
+        [],
+      ),
     );
     const second = await set(40);
     await client.query('rollback');

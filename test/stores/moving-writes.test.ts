@@ -1,8 +1,10 @@
 // Writes move, and somebody has not heard of it: a router without PostgreSQL, a housekeeper that hung, a commit that takes longer than its fence.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import type { Resources } from '../../activities/resources.ts';
+import { route } from '../../activities/route.ts';
 import { close, reopen, settleClosings } from '../../activities/reverse/closing.ts';
 import { awaitDoubtful, awaitRouters, lowerFence, raiseFence } from '../../activities/reverse/fence.ts';
 import { flip, OutcomeUnknown, refuseOpened } from '../../activities/reverse/flip.ts';
@@ -10,6 +12,7 @@ import { Lapse } from '../../activities/reverse/lapse.ts';
 import { makeControlSchema } from '../../control/schema.ts';
 import { openMongo } from '../../stores/mongodb/connection.ts';
 import { DualWriteManager } from '../../traffic/dual-write.ts';
+import { writeNew } from '../../traffic/new-write.ts';
 import { Router } from '../../traffic/router.ts';
 import { cuttable } from '../support/cuttable.ts';
 import { World } from '../support/world.ts';
@@ -58,9 +61,9 @@ const move = (fence: Parameters<typeof flip>[1], token: string) =>
   });
 
 /** An application with a line to PostgreSQL of its own, for its router alone. */
-async function application(options: { leaseMs: number; fenceWaitMs?: number }) {
+async function application(options: { leaseMs: number; fenceWaitMs?: number; writeMs?: number }) {
   const line = await cuttable(world.environment['TARGET_POSTGRES_URL']!);
-  const router = await Router.open({ postgres: line.url, refreshMs: 50, fenceWaitMs: 400, ...options });
+  const router = await Router.open({ postgres: line.url, refreshMs: 50, fenceWaitMs: 400, writeMs: 0, ...options });
   const manager = await DualWriteManager.open({
     source: resources.source,
     targets: resources,
@@ -99,7 +102,7 @@ test('a router that lost PostgreSQL before the fence, and one that never had it,
   const { line, router, old } = await application({ leaseMs: 200 });
   line.cut();
   await vi.waitFor(() => expect(router.state).toBe('fallback'), { timeout: 2000 });
-  expect(await old.deleteOne({ _id: 1 })).toMatchObject({ deletedCount: 1 });
+  expect(Number((await old.deleteOne({ _id: 1 })).deletedCount)).toBe(1);
   const fence = await raiseFence(resources, [collection], 2000);
   const token = randomUUID();
   await close(resources, [collection], token);
@@ -161,17 +164,17 @@ test('a fence that nobody lowers is ended by the first router that sees its time
 });
 
 test('who moves the writes waits for the longest lease, and names who cannot be heard', async () => {
-  const silent = (ms: number, lease: number) =>
+  const silent = (ms: number, lease: number, write = 0) =>
     world.pool.query(
-      `insert into migration_control.routers (router, epochs, seen_at, lease_ms, refresh_ms, process)
-       values (gen_random_uuid(), '{}', clock_timestamp() - make_interval(secs => $1), $2, 1000, 'shop-7, process 42')`,
-      [ms / 1000, lease],
+      `insert into migration_control.routers (router, epochs, seen_at, lease_ms, write_ms, refresh_ms, process)
+       values (gen_random_uuid(), '{}', clock_timestamp() - make_interval(secs => $1), $2, $3, 1000, 'shop-7, process 42')`,
+      [ms / 1000, lease, write],
     );
   await silent(6000, 5000);
   const fence = await raiseFence(resources, [collection], 600);
   await awaitDoubtful(resources, { until: performance.now() + 500 });
   await awaitRouters(resources, fence);
-  await silent(6000, 30_000);
+  await silent(6000, 5000, 25_000);
   await expect(awaitRouters(resources, fence)).rejects.toThrow(/shop-7, process 42/);
   await expect(awaitDoubtful(resources, { until: performance.now() + 500 })).rejects.toThrow(
     /shop-7, process 42 cannot be heard, and may go by what was read last for another 2[34] s/,
@@ -201,7 +204,7 @@ test('a user who may only read the routing registers its router all the same', a
 /** A worker whose line to the old system can be held up. */
 async function hanging() {
   const line = await cuttable(world.environment['SOURCE_MONGODB_URL']!);
-  const { client, db } = openMongo(line.url);
+  const { client, db } = openMongo(line.url, 'source MongoDB');
   await db.command({ ping: 1 });
   toEnd.push(
     () => line.cut(),
@@ -305,4 +308,120 @@ test('a flip whose commit was not answered is told as unknown, and one that was 
   const unknown = flip(own, fence, { ...order, beforeCommit: () => line.cut() });
   await expect(unknown).rejects.toBeInstanceOf(OutcomeUnknown);
   await expect(unknown).rejects.toThrow(/whether they have moved is unknown/);
+});
+
+/** A transaction of the application on the new system that holds its route, and hangs. */
+async function hangingWriter() {
+  await world.pool.query(`update migration_control.routing set write_mode = 'new_system'`);
+  const [{ epoch } = { epoch: '0' }] = await world.rows<{ epoch: string }>(
+    'select epoch from migration_control.routing',
+  );
+  const client = new pg.Client({
+    connectionString: world.environment['TARGET_POSTGRES_URL'],
+    application_name: 'the shop',
+  });
+  client.on('error', () => undefined);
+  await client.connect();
+  toEnd.push(() => client.end().catch(() => undefined));
+  await client.query('begin');
+  const { rows } = await client.query<{ admit_write: boolean }>('select migration_control.admit_write($1, $2)', [
+    collection,
+    epoch,
+  ]);
+  expect(rows[0]!.admit_write).toBe(true);
+  const { rows: pids } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
+  return { client, pid: pids[0]!.pid };
+}
+
+test('percentages are taken back at once, whatever hangs, and what already is takes no lock', async () => {
+  await hangingWriter();
+  const to = (percentage: number, more: { writeMode?: 'new_system'; unmoved?: boolean } = {}) =>
+    route(resources, { collections: [collection], percentage, reason: 'test', ...more });
+  const from = performance.now();
+  expect((await to(50))[collection]).toMatchObject({ percentage: 50, writeMode: 'new_system' });
+  expect((await to(0, { writeMode: 'new_system' }))[collection]).toMatchObject({ percentage: 0 });
+  const before = (await to(0))[collection];
+  expect((await to(70, { unmoved: true }))[collection]).toEqual(before);
+  expect(performance.now() - from).toBeLessThan(1000);
+  // Somebody who changes modes, and waits for the writer, does not hold it up either.
+  const waiting = raiseFence(resources, [collection], 1000).catch((error: unknown) => error);
+  await sleep(200);
+  const again = performance.now();
+  expect((await to(10))[collection]).toMatchObject({ percentage: 10 });
+  expect(performance.now() - again).toBeLessThan(1000);
+  await waiting;
+});
+
+test('who moves the writes names the transactions that keep it from doing so, without what they run, and ends them in an emergency', async () => {
+  const { client, pid } = await hangingWriter();
+  await client.query(`select 'a secret of a customer'`);
+  const refused = await raiseFence(resources, [collection], 1000).catch((error: unknown) => error as Error);
+  expect(refused).toMatchObject({ type: 'SwitchRefused' });
+  expect((refused as Error).message).toMatch(
+    new RegExp(`pid ${pid} \\(the shop, idle in transaction, in its transaction for \\d+ s\\)`),
+  );
+  expect((refused as Error).message).not.toContain('secret');
+  const fence = await raiseFence(resources, [collection], 1000, true);
+  await expect(client.query('commit')).rejects.toThrow();
+  await lowerFence(resources, fence);
+});
+
+test('a write is admitted only where the routes are read as they are, and its transaction may not idle for ever', async () => {
+  await world.pool.query(`update migration_control.routing set write_mode = 'new_system'`);
+  const [{ epoch } = { epoch: '0' }] = await world.rows<{ epoch: string }>(
+    'select epoch from migration_control.routing',
+  );
+  const admit = async (begin: string, before = 'select 1') => {
+    const client = await world.pool.connect();
+    try {
+      await client.query(begin);
+      await client.query(before);
+      await client.query('select migration_control.admit_write($1, $2)', [collection, epoch]);
+      const { rows } = await client.query<{ limit: string }>(
+        `select current_setting('idle_in_transaction_session_timeout') as limit`,
+      );
+      return rows[0]!.limit;
+    } finally {
+      await client.query('rollback');
+      client.release();
+    }
+  };
+  await expect(admit('begin isolation level repeatable read')).rejects.toThrow(/needs a READ COMMITTED transaction/);
+  await expect(admit('begin isolation level serializable')).rejects.toThrow(/this one is SERIALIZABLE/);
+  expect(await admit('begin')).toBe('10s');
+  expect(await admit('begin', `set local idle_in_transaction_session_timeout = '1h'`)).toBe('10s');
+  expect(await admit('begin', `set local idle_in_transaction_session_timeout = '300ms'`)).toBe('300ms');
+});
+
+test('a database whose default is repeatable read, or read only, changes nothing for routers, movers and writers', async () => {
+  const database = new URL(world.environment['TARGET_POSTGRES_URL']!).pathname.slice(1);
+  await world.pool.query(`alter database ${database} set default_transaction_isolation = 'repeatable read'`);
+  await world.pool.query(`alter database ${database} set default_transaction_read_only = on`);
+  toEnd.push(
+    () =>
+      world.pool.query(
+        `set default_transaction_read_only = off; alter database ${database} reset default_transaction_isolation`,
+      ),
+    () =>
+      world.pool.query(
+        `set default_transaction_read_only = off; alter database ${database} reset default_transaction_read_only`,
+      ),
+  );
+  // An application's own pool, which sets nothing.
+  const pool = new pg.Pool({ connectionString: world.environment['TARGET_POSTGRES_URL']!, max: 1 });
+  toEnd.push(() => pool.end());
+  const router = await Router.open({
+    postgres: world.environment['TARGET_POSTGRES_URL']!,
+    leaseMs: 2000,
+    refreshMs: 50,
+  });
+  toEnd.push(() => router.close());
+  expect(router.state).toBe('current');
+  await world.pool.query(`update migration_control.routing set write_mode = 'new_system'`);
+  await vi.waitFor(() => expect(router.writeModeOf(collection)).toBe('new_system'), { timeout: 2000 });
+  const isolation = await writeNew(pool, collection, router.routeOf(collection).epoch, async (client) => {
+    await client.query('create temporary table written (a integer)');
+    return (await client.query<{ transaction_isolation: string }>('show transaction_isolation')).rows[0]!;
+  });
+  expect(isolation).toEqual({ result: { transaction_isolation: 'read committed' } });
 });
