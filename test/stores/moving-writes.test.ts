@@ -204,7 +204,7 @@ test('a user who may only read the routing registers its router all the same', a
 /** A worker whose line to the old system can be held up. */
 async function hanging() {
   const line = await cuttable(world.environment['SOURCE_MONGODB_URL']!);
-  const { client, db } = openMongo(line.url, 'source MongoDB');
+  const { client, db } = openMongo(line.url, 'source');
   await db.command({ ping: 1 });
   toEnd.push(
     () => line.cut(),
