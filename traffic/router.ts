@@ -287,7 +287,7 @@ export class Router {
   }
 
   async #rest(ms: number): Promise<void> {
-    if (this.#noticed) return;
+    if (this.#noticed || this.#closed) return;
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
