@@ -1,6 +1,6 @@
 // Preflight: everything that can be refused before anything is written. Reads only.
 import { readdir, statfs } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { decode } from '../core/bson/decode.ts';
 import { KnownFailure } from '../core/failures.ts';
 import type { Settings } from '../core/settings.ts';
@@ -9,6 +9,7 @@ import { keysInUse } from '../control/quarantine.ts';
 import { controlSchemaOf } from '../control/schema.ts';
 import { keyVariable, ownVault } from '../control/vault.ts';
 import { safeAddress } from '../stores/address.ts';
+import { markOf as folderMark } from '../stores/files/owner.ts';
 import { mongo } from '../stores/mongodb/connection.ts';
 import { headOf } from '../stores/mongodb/source.ts';
 import { collectionNames } from '../stores/mongodb/schema.ts';
@@ -21,7 +22,7 @@ import type { KeysTarget } from '../stores/redis/target.ts';
 import type { TableTarget } from '../stores/postgres/target.ts';
 import { uncoveredBySample, uncoveredColumns } from './coverage.ts';
 import { readPolicy } from './policy.ts';
-import { mappingOf, type Resources } from './resources.ts';
+import { configurationFolder, mappingOf, type Resources } from './resources.ts';
 import { foreignCollections } from './targets.ts';
 
 export interface PreflightCheck {
@@ -194,10 +195,15 @@ const checks: Record<string, Check> = {
     }
     return 'no foreign keys';
   },
-  'configuration directory is free': async (resources, _name, settings) => {
+  'configuration directory is free': async (resources, name, settings) => {
     const targets = chosen(resources, settings).flatMap((collection) => mappingOf(resources, collection).targets);
     if (!targets.some((target) => target.store === 'files')) return 'not needed';
-    const folder = resolve(resources.home, settings.configurationDirectory);
+    const folder = configurationFolder(resources, settings.configurationDirectory, name);
+    const mark = await folderMark(folder);
+    if (mark && mark['migration'] !== name)
+      throw new Error(
+        `${folder} holds the configuration files of the migration "${mark['migration']}": set another configurationDirectory.`,
+      );
     const ours = new Set((await created(resources.postgres, 'files')).map((object) => object.name));
     const found = (await readdir(folder).catch(() => [])).map((file) => join(folder, file));
     const foreign = found.filter((file) => file.endsWith('.json') && !ours.has(file));

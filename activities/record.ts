@@ -1,10 +1,13 @@
 // What is written down for people and for later: checkpoints, the audit log, and the rehearsal that rollback works here.
 import { randomUUID } from 'node:crypto';
+import { KnownFailure } from '../core/failures.ts';
+import type { Owner } from '../core/owner.ts';
 import type { MigrationState } from '../core/state.ts';
-import { dropControlSchema, makeControlSchema } from '../control/schema.ts';
+import { controlSchemaOf, dropControlSchema, makeControlSchema } from '../control/schema.ts';
 import { mongo } from '../stores/mongodb/connection.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
 import { redis } from '../stores/redis/connection.ts';
+import { claim, identify, markTargets, unmarkTargets } from './identity.ts';
 import type { Resources } from './resources.ts';
 
 export async function recordCheckpoint(
@@ -43,11 +46,32 @@ export async function recordAudit(
     );
 }
 
-export const prepareControl = (resources: Resources, name: string): Promise<string[]> =>
-  makeControlSchema(resources.postgres, name);
+/** Claims the targets for the migration: PostgreSQL in the transaction that makes the control schema, then the marks in the others. */
+export async function prepareControl(resources: Resources, name: string): Promise<string[]> {
+  const owner = await ownerFor(resources, name);
+  const made = await makeControlSchema(resources.postgres, name, (client) => claim(resources, owner, client));
+  await markTargets(resources, owner);
+  return made;
+}
 
-export const undoPreparation = (resources: Resources, name: string): Promise<void> =>
-  dropControlSchema(resources.postgres, name);
+/** The marks go first: what is left behind by a crash is then found again by the control schema. */
+export async function undoPreparation(resources: Resources, name: string): Promise<void> {
+  const owner = await ownerFor(resources, name);
+  if ((await controlSchemaOf(resources.postgres, name)).is !== 'ours') return;
+  await unmarkTargets(resources, owner);
+  await dropControlSchema(resources.postgres, name);
+}
+
+/** The worker's own migration: a task of another is not for it. */
+async function ownerFor(resources: Resources, name: string): Promise<Owner> {
+  const { owner } = resources;
+  if (!owner) return (await identify(resources, name)).owner;
+  if (owner.migration === name) return owner;
+  throw new KnownFailure(
+    'ForeignStores',
+    `The task is of the migration "${name}", and this worker works for "${owner.migration}": start one with \`causeway worker --migration ${name}\`.`,
+  );
+}
 
 /** Makes one thing of each kind and removes it again: compensation needs the same privileges later, when it must not fail. */
 export async function rehearseRollback(resources: Resources): Promise<string[]> {

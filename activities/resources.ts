@@ -1,10 +1,12 @@
 // What every activity of one worker process shares: connections, mappings, spool. Opened once, closed at shutdown.
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
+import { isAbsolute, join, resolve } from 'node:path';
 import type { MongoClient } from 'mongodb';
 import type pg from 'pg';
+import { ownerCheck } from '../control/owner.ts';
 import { connectionsOf, WritingSessions } from '../control/writing-sessions.ts';
 import { loadMappings } from '../mappings/registry.ts';
+import type { Owner } from '../core/owner.ts';
 import type { Mapping } from '../mappings/mapping.ts';
 import { Spool } from '../spool/segment.ts';
 import { openMongo, type WrittenDatabase } from '../stores/mongodb/connection.ts';
@@ -31,19 +33,40 @@ export interface Resources {
   readonly home: string;
   /** Task queues that only this host, or only this process, serves. */
   readonly queues: { readonly host: string; readonly process: string };
+  /** The migration that this worker serves, and its stores; undefined: a command that works for nobody in particular. */
+  readonly owner: Owner | undefined;
   close(): Promise<void>;
 }
 
+/** Who works with the resources. */
+export interface Who {
+  readonly host: string;
+  readonly process: string;
+  /** Each transaction then begins by looking whether the database is this owner's. */
+  readonly owner?: Owner;
+}
+
+/** Where the segments of a migration lie: those of two on one host are kept apart. */
+export const spoolFolder = (home: string, owner: Owner | undefined): string =>
+  owner ? join(home, 'spool', `${owner.migration}-${owner.stores}`) : join(home, 'spool');
+
+/** Where a migration's configuration files lie. A relative directory is one of the home, and there each migration has a folder of its own. */
+export const configurationFolder = (
+  { home, owner }: Pick<Resources, 'home' | 'owner'>,
+  directory: string,
+  migration = owner?.migration,
+): string =>
+  isAbsolute(directory) || migration === undefined ? resolve(home, directory) : join(home, directory, migration);
+
 /** Opens nothing yet: every driver connects on first use, so that a store that is down is reported by the activity that needs it. */
-export async function openResources(
-  addresses: Addresses,
-  home: string,
-  queues: Resources['queues'],
-): Promise<Resources> {
+export async function openResources(addresses: Addresses, home: string, { owner, ...queues }: Who): Promise<Resources> {
   const source = openMongo(addresses.source, 'source');
   const mongodb = openMongo(addresses.mongodb, 'target');
   const id = randomUUID();
-  const postgres = openPool(addresses.postgres, 12, { applicationName: connectionsOf(id) });
+  const postgres = openPool(addresses.postgres, 12, {
+    applicationName: connectionsOf(id),
+    ...(owner && { check: ownerCheck(owner) }),
+  });
   const redis = openRedis(addresses.redis);
   const sessions = new WritingSessions(
     openPool(addresses.postgres, 1),
@@ -58,9 +81,10 @@ export async function openResources(
     redis,
     sessions,
     mappings: await loadMappings(),
-    spool: new Spool(join(home, 'spool')),
+    spool: new Spool(spoolFolder(home, owner)),
     home,
     queues,
+    owner,
     async close() {
       redis.disconnect();
       await Promise.allSettled([sessions.close(), source.client.close(), mongodb.client.close(), postgres.end()]);

@@ -1,11 +1,12 @@
 // Making, emptying and removing targets in every store: what a phase made, its compensation removes, and nothing else.
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { CollectionTarget } from '../stores/mongodb/target.ts';
 import { guardOf } from '../stores/mongodb/loader.ts';
 import { collectionNames, dropCollection, emptyCollection, makeCollection } from '../stores/mongodb/schema.ts';
 import { closeCapture } from '../control/capture.ts';
+import { assertMark, markFor } from '../control/owner.ts';
 import { KnownFailure } from '../core/failures.ts';
 import { inTransaction, query, ownWrites } from '../stores/postgres/connection.ts';
 import { created, forget, remember } from '../stores/postgres/created.ts';
@@ -13,12 +14,18 @@ import { orNoteAgain } from '../stores/postgres/redo.ts';
 import { dropTables, emptyTables, hasTimescale, makeTables, monthsAround } from '../stores/postgres/schema.ts';
 import type { TableTarget } from '../stores/postgres/target.ts';
 import { fileName, writeFileAtomically } from '../stores/files/loader.ts';
+import {
+  markOf as folderMark,
+  removeMark as removeFolderMark,
+  setMark as setFolderMark,
+} from '../stores/files/owner.ts';
 import type { FilesTarget } from '../stores/files/target.ts';
 import { removeKeys } from '../stores/redis/loader.ts';
 import { redis } from '../stores/redis/connection.ts';
 import type { KeysTarget } from '../stores/redis/target.ts';
 import type { Target } from '../stores/store.ts';
-import { mappingOf, type Resources } from './resources.ts';
+import { assertMarks } from './identity.ts';
+import { configurationFolder, mappingOf, type Resources } from './resources.ts';
 
 const targetsOf = <T extends Target>(resources: Resources, collections: readonly string[], store: T['store']): T[] =>
   collections
@@ -139,10 +146,13 @@ async function renderFiles(resources: Resources, target: FilesTarget, directory:
     `reading ${target.table}`,
     `select "${target.category}" as category, jsonb_object_agg("${target.key}", "${target.value}") as values from "${target.table}" group by 1 order by 1`,
   );
+  const folder = configurationFolder(resources, directory);
+  assertMark(`The configuration directory ${folder}`, await folderMark(folder), resources.owner);
+  if (resources.owner && rows.length > 0) await setFolderMark(folder, markFor(resources.owner));
   const ours = new Set((await created(resources.postgres, 'files')).map((object) => object.name));
   const written: string[] = [];
   for (const { category, values } of rows) {
-    const file = resolve(resources.home, directory, fileName(category));
+    const file = join(folder, fileName(category));
     if (!ours.has(file) && existsSync(file)) {
       throw new KnownFailure('FileInTheWay', `${file} was not written by this migration and stays as it is.`);
     }
@@ -150,7 +160,6 @@ async function renderFiles(resources: Resources, target: FilesTarget, directory:
     await writeFileAtomically(file, values);
     written.push(file);
   }
-  const folder = resolve(resources.home, directory);
   for (const file of ours)
     if (dirname(file) === folder && !written.includes(file)) {
       await rm(file, { force: true });
@@ -162,16 +171,21 @@ async function renderFiles(resources: Resources, target: FilesTarget, directory:
 /** Undoes the data phase: keys, files and documents first, then rows with ledger, batches and plan, in one transaction. */
 export async function undoData(resources: Resources, heartbeat: () => void): Promise<void> {
   if (!(await hasControl(resources))) return;
+  await assertMarks(resources, resources.owner);
   await closeCapture(resources.postgres);
   const mappings = [...resources.mappings.keys()];
   for (const target of targetsOf<KeysTarget>(resources, mappings, 'redis')) {
     await removeKeys(resources.redis, target.prefix);
     heartbeat();
   }
+  const folders = new Set<string>();
   for (const object of await created(resources.postgres, 'files')) {
+    assertMark(`The folder of ${object.name}`, await folderMark(dirname(object.name)), resources.owner);
     await rm(object.name, { force: true });
     await forget(resources.postgres, 'files', object.kind, object.name);
+    folders.add(dirname(object.name));
   }
+  for (const folder of folders) await removeFolderMark(folder);
   const there = new Set(await collectionNames(resources.mongodb.db));
   for (const object of await created(resources.postgres, 'mongodb')) {
     if (there.has(object.name)) await emptyCollection(resources.mongodb.db, object.name);
@@ -208,6 +222,7 @@ export async function undoData(resources: Resources, heartbeat: () => void): Pro
 /** Undoes the schema phase: exactly the tables and collections recorded as made by it. */
 export async function undoSchema(resources: Resources): Promise<void> {
   if (!(await hasControl(resources))) return;
+  await assertMarks(resources, resources.owner);
   const there = new Set(await collectionNames(resources.mongodb.db));
   for (const object of await created(resources.postgres, 'mongodb')) {
     if (there.has(object.name)) await dropCollection(resources.mongodb.db, object.name);

@@ -12,9 +12,12 @@ import { progressOf } from '../control/progress.ts';
 import { readSettings } from '../core/settings.ts';
 import { seedSource } from '../seed/index.ts';
 import { checkout } from '../stack/home.ts';
-import { down, reset, up } from '../stack/index.ts';
+import { down, reset, up, type StackEnvironment } from '../stack/index.ts';
 import { openPool } from '../stores/postgres/connection.ts';
-import { controlQueue, rootId, statusQuery } from '../workflows/contract.ts';
+import { queueOf } from '../core/owner.ts';
+import { readEnvironment } from '../workers/environment.ts';
+import { rootId, statusQuery } from '../workflows/contract.ts';
+import { identityAt } from '../cli/queue.ts';
 import { benchCapture } from './capture.ts';
 import { rawCopyRate, rawReadRate } from './raw.ts';
 import { benchRouter } from './router.ts';
@@ -102,7 +105,7 @@ async function measure(documents: number): Promise<Row[]> {
     ...(only && { only }),
   });
   process.stderr.write(`  seeded ${documents}\n`);
-  const worker = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), 'worker'], {
+  const worker = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), 'worker', '--migration', 'bench'], {
     env: { ...process.env, ...environment },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
@@ -111,7 +114,7 @@ async function measure(documents: number): Promise<Row[]> {
     worker.once('exit', (code) => reject(new Error(`the worker ended with exit code ${code}`)));
   });
   try {
-    await migrate(servers.TEMPORAL_ADDRESS);
+    await migrate(servers);
     const peakMegabytes = peakOf(worker.pid!);
     const pool = openPool(servers.TARGET_POSTGRES_URL, 2);
     try {
@@ -141,8 +144,10 @@ async function measure(documents: number): Promise<Row[]> {
   }
 }
 
-async function migrate(address: string): Promise<void> {
-  const connection = await Connection.connect({ address });
+async function migrate(servers: StackEnvironment): Promise<void> {
+  const { temporal, addresses } = readEnvironment(servers);
+  const { owner } = await identityAt(addresses, 'bench');
+  const connection = await Connection.connect({ address: temporal.address });
   const client = new Client({ connection });
   const read = readSettings({ quarantineBudget: 1 });
   if ('problems' in read) throw new Error(read.problems.join('; '));
@@ -150,7 +155,7 @@ async function migrate(address: string): Promise<void> {
   const settings = { ...read.settings, ...(collections && { collections }) };
   const handle = await client.workflow.start('migration', {
     workflowId: rootId('bench'),
-    taskQueue: controlQueue,
+    taskQueue: queueOf(owner),
     args: [{ name: 'bench', settings, until: 'data' }],
   });
   for (;;) {

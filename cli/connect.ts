@@ -1,5 +1,6 @@
 // Reaching Temporal and the stores from a command: the environment over the embedded stack, and clear words when there is nobody.
 import { Client, Connection, type WorkflowHandleWithSignaledRunId } from '@temporalio/client';
+import { refuseMigrationName } from '../core/owner.ts';
 import { environment as stackEnvironment, homeOf } from '../stack/index.ts';
 import { readEnvironment, type Environment } from '../workers/environment.ts';
 import { rootId, statusQuery } from '../workflows/contract.ts';
@@ -106,12 +107,8 @@ const noAnswer = 4;
 
 export const home = (): string => homeOf().folder;
 
-const migrationName = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$/;
-
 export function checkName(name: string): string {
-  if (!migrationName.test(name))
-    throw new UsageError(
-      `"${name}" cannot be a migration's name: letters, digits, dots, dashes and underscores, beginning with a letter or digit.`,
-    );
+  const refusal = refuseMigrationName(name);
+  if (refusal !== undefined) throw new UsageError(refusal);
   return name;
 }

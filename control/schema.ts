@@ -6,8 +6,12 @@ import { inTransaction, query } from '../stores/postgres/connection.ts';
 
 const folder = new URL('./sql/', import.meta.url);
 
-/** Brings `migration_control` up to date and claims the database for `migration`. Returns the names of the files applied now. */
-export async function makeControlSchema(pool: pg.Pool, migration: string): Promise<string[]> {
+/** Brings `migration_control` up to date and claims the database for `migration`. Returns the names of the files applied now. `also` is done in its transaction. */
+export async function makeControlSchema(
+  pool: pg.Pool,
+  migration: string,
+  also: (client: pg.ClientBase) => Promise<void> = async () => undefined,
+): Promise<string[]> {
   return inTransaction(pool, 'making the control schema', async (client) => {
     await client.query(lockSchema);
     await client.query('create schema if not exists migration_control');
@@ -16,6 +20,7 @@ export async function makeControlSchema(pool: pg.Pool, migration: string): Promi
     );
     const applied = await applyMissing(client);
     await claim(client, migration);
+    await also(client);
     return applied;
   });
 }
@@ -81,5 +86,9 @@ export async function controlSchemaOf(
 /** Removes the control schema with everything in it. Only preparation's compensation calls this, last of all. */
 export async function dropControlSchema(pool: pg.Pool, migration: string): Promise<void> {
   if ((await controlSchemaOf(pool, migration)).is !== 'ours') return;
-  await query(pool, 'dropping the control schema', 'drop schema migration_control cascade');
+  await inTransaction(pool, 'dropping the control schema', async (client) => {
+    await client.query(lockSchema);
+    const { rows } = await client.query<{ name: string }>('select name from migration_control.migration');
+    if (rows[0]?.name === migration) await client.query('drop schema migration_control cascade');
+  });
 }

@@ -39,6 +39,12 @@ export const failures = {
     then: 'compensate',
     advice: 'Nothing was written. Correct what the message names, then `causeway retry`.',
   },
+  ForeignStores: {
+    retryable: false,
+    then: 'park',
+    advice:
+      'Nothing was changed. Give the worker the stores that the migration was begun with (`causeway stores` compares them), restart it, then `causeway retry`.',
+  },
   ConfigurationInvalid: {
     retryable: false,
     then: 'compensate',

@@ -2,21 +2,21 @@
 import { createHash } from 'node:crypto';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
-import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
-import { controlActivities, extractActivities, loadActivities, segmentActivities } from '../activities/index.ts';
-import { captureActivities } from '../activities/capture/index.ts';
-import { reverseActivities } from '../activities/reverse/index.ts';
-import { checkpointActivities } from '../activities/checkpoint/index.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { NativeConnection } from '@temporalio/worker';
 import { announce } from '../activities/capture/lane.ts';
 import { OpenReads } from '../activities/extract.ts';
-import { catchUpControlSchema } from '../control/schema.ts';
-import { openResources } from '../activities/resources.ts';
+import { describeIdentity, identify, type Identity } from '../activities/identity.ts';
+import { openResources, spoolFolder, type Addresses } from '../activities/resources.ts';
 import { tidySpool } from '../activities/tidy-spool.ts';
+import { catchUpControlSchema } from '../control/schema.ts';
+import { KnownFailure } from '../core/failures.ts';
+import { queueOf } from '../core/owner.ts';
 import { makeOwnFolder } from '../spool/private.ts';
-import { captureQueue, captureQueueOf, controlQueue, extractQueue, snapshotQueueOf } from '../workflows/contract.ts';
 import { workflowBundle } from './bundle.ts';
 import type { Environment } from './environment.ts';
 import { stayLean } from './memory.ts';
+import { workersFor } from './queues.ts';
 
 export interface RunningWorker {
   /** Ends when the worker has stopped, by `stop` or by itself. */
@@ -25,33 +25,34 @@ export interface RunningWorker {
   stop(): void;
 }
 
-const shared = {
-  shutdownGraceTime: '10s',
-  shutdownForceTime: '30s',
-  maxHeartbeatThrottleInterval: '1s',
-  defaultHeartbeatThrottleInterval: '1s',
-  // A workflow that a dead worker had cached is given to another this soon.
-  stickyQueueScheduleToStartTimeout: '3s',
-  // A worker that hangs still holds its polls: each takes one more attempt away, which is missed only after its heartbeat's time-out.
-  maxConcurrentActivityTaskPolls: 2,
-} satisfies Partial<WorkerOptions>;
-
 /** A host whose workers all stay up still has segments that no copy waits for, when the copy ended on another host. */
 const tidyEveryMs = 600_000;
 
-/** Starts polling and returns. `home`: where spool and bundle live; hosts with one spool folder in common share their segments' queues. */
-export async function startWorker(
-  environment: Environment,
-  home: string,
-  log: (line: string) => void = () => undefined,
-): Promise<RunningWorker> {
+export interface WorkerSettings {
+  /** The one migration that it serves. */
+  readonly migration: string;
+  /** Where spool and bundle live; hosts with one home in common share their segments' queues. */
+  readonly home: string;
+  readonly log?: (line: string) => void;
+  /** Ends the waiting for stores that do not answer. */
+  readonly signal?: AbortSignal;
+}
+
+/** Starts polling and returns. A worker that does not know whose stores it has polls nothing: it waits, and says for what. */
+export async function startWorker(environment: Environment, settings: WorkerSettings): Promise<RunningWorker> {
   stayLean();
-  const spool = resolve(home, 'spool');
+  const { migration, log = () => undefined } = settings;
+  const home = resolve(settings.home);
+  const { address, namespace } = environment.temporal;
+  const connection = await NativeConnection.connect({ address });
+  const identity = await whenKnown(environment.addresses, { ...settings, home, log });
+  const { owner } = identity;
+  const spool = spoolFolder(home, owner);
   await makeOwnFolder(spool);
   const bundle = await workflowBundle(join(home, 'bundle'));
-  const host = `causeway-host-${hostname()}-${createHash('sha256').update(spool).digest('hex').slice(0, 8)}`;
+  const host = `${queueOf(owner)}/host-${hostname()}-${createHash('sha256').update(spool).digest('hex').slice(0, 8)}`;
   const queues = { host, process: `${host}-${process.pid}` };
-  const resources = await openResources(environment.addresses, resolve(home), queues);
+  const resources = await openResources(environment.addresses, home, { ...queues, owner });
   const reads = new OpenReads();
   await catchUpControlSchema(resources.postgres).catch((error: Error) =>
     log(`the control schema is as it was: ${error.message}`),
@@ -66,64 +67,11 @@ export async function startWorker(
   tidying.unref();
   resources.sessions.watch();
   const leave = announce(resources);
-  const { address, namespace } = environment.temporal;
-  const connection = await NativeConnection.connect({ address });
 
-  const extract = extractActivities(resources, reads);
-  const options = { connection, namespace, ...shared };
-  const workers = await Promise.all([
-    Worker.create({
-      ...options,
-      taskQueue: controlQueue,
-      workflowBundle: { codePath: bundle },
-      activities: controlActivities(resources),
-      maxCachedWorkflows: 50,
-      reuseV8Context: true,
-      maxConcurrentActivityTaskExecutions: 8,
-    }),
-    Worker.create({
-      ...options,
-      taskQueue: extractQueue,
-      activities: extract,
-      maxConcurrentActivityTaskExecutions: 4,
-    }),
-    Worker.create({
-      ...options,
-      taskQueue: queues.process,
-      activities: extract,
-      maxConcurrentActivityTaskExecutions: 4,
-    }),
-    Worker.create({
-      ...options,
-      taskQueue: host,
-      activities: segmentActivities(resources),
-      maxConcurrentActivityTaskExecutions: 1,
-      maxConcurrentActivityTaskPolls: 1,
-    }),
-    Worker.create({
-      ...options,
-      taskQueue: snapshotQueueOf(host),
-      activities: checkpointActivities(resources),
-      maxConcurrentActivityTaskExecutions: 2,
-    }),
-    ...[captureQueue, captureQueueOf(queues.process)].map((taskQueue) =>
-      Worker.create({
-        ...options,
-        taskQueue,
-        activities: { ...captureActivities(resources), ...reverseActivities(resources) },
-        maxConcurrentActivityTaskExecutions: 70,
-      }),
-    ),
-    ...['mongodb', 'postgres', 'redis'].map((store) =>
-      Worker.create({
-        ...options,
-        taskQueue: `${host}-${store}`,
-        activities: loadActivities(resources),
-        maxConcurrentActivityTaskExecutions: 3,
-      }),
-    ),
-  ]);
-  log(`polling ${controlQueue}, ${extractQueue} and the queues of ${host}`);
+  const control = queueOf(identity.owner);
+  const workers = await workersFor({ connection, namespace, control, bundle, resources, reads });
+  log(`polling ${control} for migration ${migration}, and the queues of this host`);
+  for (const line of describeIdentity(identity).slice(1)) log(line);
 
   const stopped = Promise.all(workers.map((worker) => worker.run()))
     .then(() => undefined)
@@ -143,4 +91,29 @@ export async function startWorker(
       for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
     },
   };
+}
+
+const askEveryMs = 2000;
+
+/** Which stores these are. Stores that do not answer are asked again, for as long as it takes; others' are refused. */
+async function whenKnown(
+  addresses: Addresses,
+  { migration, home, log, signal }: WorkerSettings & { readonly log: (line: string) => void },
+): Promise<Identity> {
+  const resources = await openResources(addresses, home, { host: '', process: '' });
+  let said = '';
+  try {
+    for (;;) {
+      try {
+        return await identify(resources, migration);
+      } catch (error) {
+        if (!(error instanceof KnownFailure) || error.type === 'ForeignStores' || signal?.aborted) throw error;
+        if (error.message !== said) log(`no work is taken yet: ${error.message}`);
+        said = error.message;
+      }
+      await sleep(askEveryMs, undefined, { signal }).catch(() => undefined);
+    }
+  } finally {
+    await resources.close();
+  }
 }

@@ -17,12 +17,20 @@ export interface MigrationInput {
 export type MigrationOutcome = Status;
 
 export const rootId = (migration: string): string => `migration/${migration}`;
-export const controlQueue = 'causeway';
-/** Extraction of a range that no worker has open: any host may take it. */
-export const extractQueue = 'causeway-mongodb';
+/** The queues beside the one on which a migration's workflows run (`core/owner.ts`): their names begin with its name. */
+export interface Queues {
+  readonly control: string;
+  /** Extraction of a range that no worker has open: any host may take it. */
+  readonly extract: string;
+  /** Change capture: its lanes, its reader and its housekeeping, wherever there is room. */
+  readonly capture: string;
+}
+export const queuesOf = (control: string): Queues => ({
+  control,
+  extract: `${control}/mongodb`,
+  capture: `${control}/capture`,
+});
 
-/** Change capture: its lanes, its reader and its housekeeping, wherever there is room. */
-export const captureQueue = 'causeway-capture';
 /** The same in one process, to which a lane is handed over. */
 export const captureQueueOf = (processQueue: string): string => `${processQueue}-capture`;
 export const captureId = (migration: string): string => `${rootId(migration)}/capture`;

@@ -1,8 +1,10 @@
 // Activities grouped by time budget and queue. Retry policies derive from the table of failures.
-import { proxyActivities, type ActivityOptions } from '@temporalio/workflow';
+import { proxyActivities, workflowInfo, type ActivityOptions } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
 import { notRetryable } from '../core/failures.ts';
-import { captureQueue, captureQueueOf, controlQueue, extractQueue, snapshotQueueOf } from './contract.ts';
+import { captureQueueOf, queuesOf, snapshotQueueOf } from './contract.ts';
+
+// Without a queue of its own an activity goes to that of its workflow, which is the migration's (core/owner.ts).
 
 /**
  * About two minutes of trying, longer than a server takes to come back; then the migration parks and says why, instead of retrying where nobody
@@ -20,20 +22,17 @@ const retry = {
 const heartbeatTimeout = '10s';
 
 export const control = proxyActivities<Activities>({
-  taskQueue: controlQueue,
   startToCloseTimeout: '2 minutes',
   heartbeatTimeout,
   retry,
 });
 /** Scans of whole collections and DDL: they heartbeat, so a dead worker is noticed long before the time-out. */
 export const long = proxyActivities<Activities>({
-  taskQueue: controlQueue,
   startToCloseTimeout: '12 hours',
   heartbeatTimeout,
   retry,
 });
 export const ddl = proxyActivities<Activities>({
-  taskQueue: controlQueue,
   startToCloseTimeout: '1 hour',
   heartbeatTimeout,
   retry,
@@ -49,12 +48,10 @@ export const onSnapshotHost = (hostQueue: string) =>
   });
 /** What an operator waits for is tried at once and often. */
 export const routing = proxyActivities<Activities>({
-  taskQueue: controlQueue,
   startToCloseTimeout: '10s',
   retry: { ...retry, initialInterval: '100ms', maximumInterval: '1s', maximumAttempts: 20 },
 });
 export const compensation = proxyActivities<Activities>({
-  taskQueue: controlQueue,
   startToCloseTimeout: '1 hour',
   heartbeatTimeout,
   retry,
@@ -62,14 +59,12 @@ export const compensation = proxyActivities<Activities>({
 
 /** Watches a stage in slices; each sample survives a store that is down. */
 export const monitoring = proxyActivities<Activities>({
-  taskQueue: controlQueue,
   startToCloseTimeout: '20 minutes',
   heartbeatTimeout,
   retry,
 });
 /** Moves writes: while it is dead, writers wait; so it is missed soon, and tried again a few times before somebody is asked. */
 export const switching = proxyActivities<Activities>({
-  taskQueue: controlQueue,
   startToCloseTimeout: '3 minutes',
   heartbeatTimeout: '3s',
   // Whoever cancels waits for it: it may have moved the writes.
@@ -79,7 +74,8 @@ export const switching = proxyActivities<Activities>({
 
 const segment: ActivityOptions = { startToCloseTimeout: '10 minutes', heartbeatTimeout, retry };
 
-export const extractAnywhere = proxyActivities<Activities>({ ...segment, taskQueue: extractQueue });
+export const extractAnywhere = () =>
+  proxyActivities<Activities>({ ...segment, taskQueue: queuesOf(workflowInfo().taskQueue).extract });
 /** In the process that has the range open; if that is gone, any other may open it again. */
 export const extractIn = (queue: string) =>
   proxyActivities<Activities>({
@@ -105,18 +101,17 @@ const capturing: ActivityOptions = {
 };
 /** What is only to be shown is not waited for. */
 export const showing = proxyActivities<Activities>({
-  taskQueue: controlQueue,
   scheduleToCloseTimeout: '15s',
   retry: { ...retry, maximumAttempts: 2 },
 });
 /** Capture's own light steps give up as little as its long ones. */
 export const captureControl = proxyActivities<Activities>({
-  taskQueue: controlQueue,
   startToCloseTimeout: '2 minutes',
   heartbeatTimeout,
   retry: capturing.retry!,
 });
-export const capture = proxyActivities<Activities>({ ...capturing, taskQueue: captureQueue });
+export const capture = () =>
+  proxyActivities<Activities>({ ...capturing, taskQueue: queuesOf(workflowInfo().taskQueue).capture });
 /** In the process that is to take the lane; if it is gone, anywhere. */
 export const captureIn = (queue: string) =>
   proxyActivities<Activities>({

@@ -146,10 +146,10 @@ async function workersHere({ postgres }: Resources): Promise<number[]> {
     'looking for workers',
     `select holder from migration_control.capture_workers where seen_at > now() - interval '1 minute'`,
   );
-  const here = `causeway-host-${hostname()}-`;
+  const here = `/host-${hostname()}-`;
   return rows.flatMap(({ holder }) => {
     const pid = /-(\d+)$/.exec(holder)?.[1];
-    return holder.startsWith(here) && pid !== undefined ? [Number(pid)] : [];
+    return holder.includes(here) && pid !== undefined ? [Number(pid)] : [];
   });
 }
 

@@ -5,6 +5,7 @@ import { parse } from '../../core/json.ts';
 import { redact } from '../../core/redact.ts';
 import { name, query } from '../../stores/postgres/connection.ts';
 import { created } from '../../stores/postgres/created.ts';
+import { configurationFolder } from '../resources.ts';
 import { fileName } from '../../stores/files/loader.ts';
 import type { FilesTarget } from '../../stores/files/target.ts';
 import { closePiece, type Finding, type Scan, type Suspect } from '../../control/verification.ts';
@@ -26,7 +27,7 @@ export async function compareFiles(
   mapping: string,
   leaveOut: readonly ('different' | 'suspect')[],
 ): Promise<FileFinding[]> {
-  const folder = resolve(resources.home, order.configurationDirectory);
+  const folder = configurationFolder(resources, order.configurationDirectory);
   const targets = resources.mappings
     .get(mapping)!
     .targets.filter((target): target is FilesTarget => target.store === 'files');

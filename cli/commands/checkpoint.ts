@@ -12,8 +12,9 @@ import { openPool, query } from '../../stores/postgres/connection.ts';
 import { Snapshot, snapshotsIn } from '../../stores/snapshots/snapshot.ts';
 import type { restore as restoreWorkflow, Restored } from '../../workflows/children/restore.ts';
 import type { snapshot as snapshotWorkflow } from '../../workflows/children/snapshot.ts';
-import { controlQueue, restoreId, snapshotId } from '../../workflows/contract.ts';
+import { restoreId, snapshotId } from '../../workflows/contract.ts';
 import { checkName, home, readAddresses, readStatus, withTemporal, type TemporalSession } from '../connect.ts';
+import { queueFor } from '../queue.ts';
 import { UsageError } from '../errors.ts';
 import { configOption, settingsAnyhow, settingsFor } from '../migration-settings.ts';
 import { bytes, count, print, printJson, table } from '../output.ts';
@@ -62,7 +63,7 @@ async function create(given: string | undefined, options: Options): Promise<void
     const workflow = await statusThen(session, migration);
     const handle = await session.client.workflow.start<typeof snapshotWorkflow>('snapshot', {
       workflowId: snapshotId(migration, name),
-      taskQueue: controlQueue,
+      taskQueue: await queueFor(session, migration),
       args: [{ migration, name, snapshotDirectory, workflow }],
       staticSummary: `checkpoint ${name}`,
       // Asked for twice at once, it is one.
@@ -211,13 +212,14 @@ async function restore(given: string, options: Options & { dryRun?: boolean; yes
 type Input = Parameters<typeof restoreWorkflow>[0];
 
 /** A restore of the same checkpoint that runs already is followed; another is in the way. */
-async function begin({ client }: TemporalSession, input: Input): Promise<WorkflowHandle<typeof restoreWorkflow>> {
+async function begin(session: TemporalSession, input: Input): Promise<WorkflowHandle<typeof restoreWorkflow>> {
+  const { client } = session;
   const workflowId = restoreId(input.migration);
   const memo = { checkpoint: input.name, dryRun: input.dryRun };
   try {
     return await client.workflow.start<typeof restoreWorkflow>('restore', {
       workflowId,
-      taskQueue: controlQueue,
+      taskQueue: await queueFor(session, input.migration),
       args: [input],
       memo,
       staticSummary: `restore of ${input.name}`,

@@ -5,8 +5,9 @@ import { oldCollections, refuseUnready } from '../../activities/decommission/rea
 import { retiredName } from '../../activities/decommission/retire.ts';
 import { openResources } from '../../activities/resources.ts';
 import type { decommission as decommissionWorkflow } from '../../workflows/children/decommission.ts';
-import { controlQueue, rootId } from '../../workflows/contract.ts';
+import { rootId } from '../../workflows/contract.ts';
 import { checkName, home, readAddresses, readStatus, withTemporal } from '../connect.ts';
+import { queueFor } from '../queue.ts';
 import { UsageError } from '../errors.ts';
 import { configOption, settingsFor } from '../migration-settings.ts';
 import { count, print, printJson, table } from '../output.ts';
@@ -48,7 +49,7 @@ async function run(options: Options): Promise<void> {
     if (!options.yes) return plan(options);
     const done = await session.client.workflow.execute<typeof decommissionWorkflow>('decommission', {
       workflowId: `${rootId(name)}/decommission`,
-      taskQueue: controlQueue,
+      taskQueue: await queueFor(session, name),
       args: [
         { migration: name, snapshotDirectory: settings.snapshotDirectory, removeLedger: options.removeLedger === true },
       ],

@@ -9,13 +9,14 @@ import { MongoClient } from 'mongodb';
 import { seedSource } from '../../seed/index.ts';
 import { down, environment as stackEnvironment, reset, status as stackStatus, up } from '../../stack/index.ts';
 import { checkout } from '../../stack/home.ts';
-import { controlQueue, rootId, type MigrationInput } from '../../workflows/contract.ts';
+import { rootId, type MigrationInput } from '../../workflows/contract.ts';
 import type { migration } from '../../workflows/migration.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readSettings, type Settings } from '../../core/settings.ts';
 import type { Status } from '../../core/state.ts';
 import type { rollback } from '../../workflows/children/rollback.ts';
 import { home, withTemporal, type TemporalSession } from '../connect.ts';
+import { queueFor } from '../queue.ts';
 import { UsageError } from '../errors.ts';
 import { follow } from '../follow.ts';
 import { print } from '../output.ts';
@@ -122,7 +123,7 @@ async function migrate(soak: number, andBack: boolean): Promise<Status> {
     const input: MigrationInput = { name: 'default', settings: read.settings, until: 'cutover' };
     await session.client.workflow.start<typeof migration>('migration', {
       workflowId: rootId('default'),
-      taskQueue: controlQueue,
+      taskQueue: await queueFor(session, 'default'),
       args: [input],
       staticSummary: 'migration default',
     });
@@ -142,7 +143,7 @@ async function goBack(session: TemporalSession, settings: Settings): Promise<voi
   const started = Date.now();
   const { failed } = await session.client.workflow.execute<typeof rollback>('rollback', {
     workflowId: `${rootId('default')}/rollback`,
-    taskQueue: controlQueue,
+    taskQueue: await queueFor(session, 'default'),
     args: ['default', [{ undo: 'cutover' }], settings],
   });
   if (failed) process.exitCode = 1;

@@ -7,6 +7,7 @@ import * as contract from '../../workflows/contract.ts';
 import type { rollback as rollbackWorkflow } from '../../workflows/children/rollback.ts';
 import { phases } from '../../core/story.ts';
 import { answerTo, checkName, handleOf, readStatus, type TemporalSession, withTemporal } from '../connect.ts';
+import { queueFor } from '../queue.ts';
 import { UsageError } from '../errors.ts';
 import { print, printJson } from '../output.ts';
 
@@ -160,7 +161,7 @@ async function rollbackEnded(session: TemporalSession, options: Common, steps: r
   const args: Parameters<typeof rollbackWorkflow> = [options.migration, steps.map((undo) => ({ undo }) as never)];
   const result = await session.client.workflow.execute<typeof rollbackWorkflow>('rollback', {
     workflowId,
-    taskQueue: contract.controlQueue,
+    taskQueue: await queueFor(session, options.migration),
     args,
   });
   if (options.json) printJson(result);

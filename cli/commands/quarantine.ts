@@ -6,9 +6,10 @@ import { documentsOf, fingerprintsOf, hasQuarantine, type QuarantinedDocument } 
 import { ownVault } from '../../control/vault.ts';
 import { sourceIdsOf } from '../../core/identity.ts';
 import { openPool } from '../../stores/postgres/connection.ts';
-import { controlQueue, quarantineRetryId, type RetryRequest } from '../../workflows/contract.ts';
+import { quarantineRetryId, type RetryRequest } from '../../workflows/contract.ts';
 import type { quarantineRetry } from '../../workflows/children/quarantine-retry.ts';
 import { checkName, readAddresses, withTemporal } from '../connect.ts';
+import { queueFor } from '../queue.ts';
 import { UsageError } from '../errors.ts';
 import { print, printJson, table } from '../output.ts';
 import { common } from './orders.ts';
@@ -123,11 +124,11 @@ async function retry(options: Options): Promise<void> {
     ...(options.collection !== undefined && { collection: options.collection }),
     ...(settings && { policy: { zone: settings.zone, providers: settings.providers } }),
   };
-  const report = await withTemporal(({ client }) =>
-    client.workflow
+  const report = await withTemporal(async (session) =>
+    session.client.workflow
       .execute<typeof quarantineRetry>('quarantineRetry', {
         workflowId: quarantineRetryId(name),
-        taskQueue: controlQueue,
+        taskQueue: await queueFor(session, name),
         workflowIdConflictPolicy: WorkflowIdConflictPolicy.FAIL,
         args: [name, request],
         staticSummary: `quarantine retry, ${options.rule ?? 'every rule'}`,

@@ -5,16 +5,18 @@ import { openResources } from '../../activities/resources.ts';
 import { planCollections } from '../../activities/plan.ts';
 import { preflight } from '../../activities/preflight.ts';
 import { unfinishedMessage, unfinishedRestore } from '../../control/checkpoints.ts';
+import { queueOf } from '../../core/owner.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { isPhase, phases, type Phase } from '../../core/story.ts';
 import type { Settings } from '../../core/settings.ts';
 import { migrationName, migrationPhase } from '../../workflows/lib/attributes.ts';
-import { controlQueue, rootId, type MigrationInput } from '../../workflows/contract.ts';
+import { rootId, type MigrationInput } from '../../workflows/contract.ts';
 import type { migration } from '../../workflows/migration.ts';
 import { checkName, home, readAddresses, withTemporal } from '../connect.ts';
 import { UsageError } from '../errors.ts';
 import { settingsFrom } from '../migration-settings.ts';
 import { follow } from '../follow.ts';
+import { identityHere, isServed, noWorker } from '../queue.ts';
 import { print, printJson, table } from '../output.ts';
 import { common } from './orders.ts';
 
@@ -42,12 +44,13 @@ async function run(options: Options): Promise<void> {
     throw new UsageError(`--until must be one of ${phases.join(', ')}, not "${options.until}".`);
   await check(name, settings, options.until, options);
   if (options.dryRun) return;
+  const { owner } = await identityHere(name);
   await withTemporal(async (session) => {
     const input: MigrationInput = { name, settings, until: options.until as Phase };
     const handle = await session.client.workflow
       .start<typeof migration>('migration', {
         workflowId: rootId(name),
-        taskQueue: controlQueue,
+        taskQueue: queueOf(owner),
         args: [input],
         workflowIdConflictPolicy: WorkflowIdConflictPolicy.FAIL,
         staticSummary: `migration ${name}`,
@@ -63,9 +66,11 @@ async function run(options: Options): Promise<void> {
           );
         throw error;
       });
+    const queue = queueOf(owner);
+    if (!(await isServed(session, queue))) process.stderr.write(`${noWorker(name, queue)}\n`);
     if (options.wait) return follow(session, name, { json: options.json === true });
     if (options.json) printJson({ migration: name, workflowId: rootId(name), runId: handle.firstExecutionRunId });
-    else print(`Started ${rootId(name)}. Follow it with \`causeway watch\`; a \`causeway worker\` must be running.`);
+    else print(`Started ${rootId(name)}. Follow it with \`causeway watch\`; queue ${queue}.`);
   });
 }
 

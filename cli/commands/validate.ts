@@ -2,9 +2,10 @@
 import { Command } from 'commander';
 import { checkNames, type CheckName } from '../../activities/validate.ts';
 import { openPool, query } from '../../stores/postgres/connection.ts';
-import { controlQueue, rootId } from '../../workflows/contract.ts';
+import { rootId } from '../../workflows/contract.ts';
 import type { validation } from '../../workflows/children/validation.ts';
 import { checkName, readAddresses, readStatus, withTemporal } from '../connect.ts';
+import { queueFor } from '../queue.ts';
 import { UsageError } from '../errors.ts';
 import { configOption, settingsFor } from '../migration-settings.ts';
 import { print, printJson, table } from '../output.ts';
@@ -57,7 +58,7 @@ async function run(options: Options): Promise<void> {
       : [name, collections, settings];
     const handle = await session.client.workflow.start<typeof validation>('validation', {
       workflowId: `${rootId(name)}/validation`,
-      taskQueue: controlQueue,
+      taskQueue: await queueFor(session, name),
       args,
     });
     await handle.result().catch(() => undefined);

@@ -18,9 +18,10 @@ import {
 import { scopeOf } from '../../activities/verify/verifier.ts';
 import { isFailureType, KnownFailure } from '../../core/failures.ts';
 import { openPool } from '../../stores/postgres/connection.ts';
-import { controlQueue, verificationId } from '../../workflows/contract.ts';
+import { verificationId } from '../../workflows/contract.ts';
 import type { verification } from '../../workflows/children/verification.ts';
 import { checkName, readAddresses, withTemporal, type TemporalSession } from '../connect.ts';
+import { isServed, noWorker, queueFor } from '../queue.ts';
 import { UnreachableError, UsageError } from '../errors.ts';
 import { configOption, settingsFor } from '../migration-settings.ts';
 import { count, print, printJson, table } from '../output.ts';
@@ -66,11 +67,12 @@ async function run(session: TemporalSession, options: Options): Promise<void> {
     options.config,
   );
   const collections = options.collection === undefined ? undefined : [options.collection];
-  await requireWorker(session);
+  const taskQueue = await queueFor(session, name);
+  await requireWorker(session, name, taskQueue);
   const handle = await session.client.workflow
     .start<typeof verification>('verification', {
       workflowId: verificationId(name),
-      taskQueue: controlQueue,
+      taskQueue,
       workflowIdConflictPolicy: WorkflowIdConflictPolicy.FAIL,
       staticSummary: `verification of ${name}`,
       args: [
@@ -109,14 +111,8 @@ async function run(session: TemporalSession, options: Options): Promise<void> {
 }
 
 /** Whoever polls the queue: without a worker nothing would happen, and nobody would say so. */
-async function requireWorker({ client }: TemporalSession): Promise<void> {
-  const { pollers } = await client.workflowService.describeTaskQueue({
-    namespace: client.options.namespace,
-    taskQueue: { name: controlQueue },
-    taskQueueType: 1,
-  });
-  if (!pollers?.length)
-    throw new UnreachableError('No worker is running: the verification is done by one. Start `causeway worker`.');
+async function requireWorker(session: TemporalSession, name: string, queue: string): Promise<void> {
+  if (!(await isServed(session, queue))) throw new UnreachableError(noWorker(name, queue));
 }
 
 type Progress = () => Promise<VerificationProgress | undefined>;

@@ -2,19 +2,22 @@
 import { Command } from 'commander';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { startWorker } from '../../workers/worker.ts';
-import { home, readAddresses } from '../connect.ts';
+import { checkName, home, readAddresses } from '../connect.ts';
 import { UnreachableError } from '../errors.ts';
 
 export function worker(): Command {
   return new Command('worker')
     .description('run a worker: it carries out workflows and activities until it is stopped (SIGINT, SIGTERM)')
+    .option('--migration <name>', 'the migration that it serves', 'default')
     .option('--verbose', 'log what the worker does, not only warnings')
-    .action(async (options: { verbose?: boolean }) => {
+    .action(async (options: { migration: string; verbose?: boolean }) => {
       const environment = await readAddresses();
       Runtime.install({ logger: new DefaultLogger(options.verbose ? 'INFO' : 'WARN'), shutdownSignals: [] });
-      const running = await startWorker(environment, home(), (line) =>
-        process.stderr.write(`worker ${process.pid}: ${line}\n`),
-      ).catch((error: Error) => {
+      const running = await startWorker(environment, {
+        migration: checkName(options.migration),
+        home: home(),
+        log: (line) => void process.stderr.write(`worker ${process.pid}: ${line}\n`),
+      }).catch((error: Error) => {
         if (/connect|transport|Connection/i.test(error.message))
           throw new UnreachableError(
             `Temporal at ${environment.temporal.address} cannot be reached. Try \`causeway stack status\`, or check TEMPORAL_ADDRESS.`,

@@ -12,7 +12,11 @@ export interface PoolOptions {
   /** How long a statement may wait for one lock, ms. */
   readonly lockTimeoutMs?: number;
   readonly statementTimeoutMs?: number;
+  /** A statement that each of its transactions (`inTransaction`) begins with. */
+  readonly check?: string;
 }
+
+const checks = new WeakMap<pg.Pool, string>();
 
 const endpoints = new Endpoints();
 
@@ -47,6 +51,7 @@ export function openPool(url: string, connections = 12, options: PoolOptions = {
     keepAlive: true,
     onConnect: async (client) => void (await client.query(sessionSettings(options))),
   });
+  if (options.check !== undefined) checks.set(pool, options.check);
   // An idle connection that the server closed is replaced on the next use; without a listener it would end the process.
   pool.on('error', () => undefined);
   // The same for one in use: what it was doing fails, and says so where it is awaited.
@@ -67,6 +72,8 @@ const byCode: Record<string, FailureType> = {
   // Live writers race: a key or a parent row was taken or removed meanwhile; the same work succeeds when it is done again.
   '23503': 'StoreBusy',
   '3D000': 'PreflightFailed',
+  // Raised by the check of the owner (control/owner.ts).
+  CW010: 'ForeignStores',
 };
 const fileCodes = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EACCES', 'EIO', 'EEXIST']);
 const unreachable =
@@ -123,7 +130,10 @@ export async function inTransaction<T>(
   let broken: Error | undefined;
   try {
     client = await pool.connect();
-    await client.query(`${beginReadCommitted}; set local idle_in_transaction_session_timeout = '${hungAfter}'`);
+    const check = checks.get(pool);
+    await client.query(
+      `${beginReadCommitted}; set local idle_in_transaction_session_timeout = '${hungAfter}'${check === undefined ? '' : `; ${check}`}`,
+    );
     const result = await work(client);
     await client.query('commit');
     return result;

@@ -327,8 +327,8 @@ test(
     const gone = (await snapshot.keys()).find((record) => record.v !== undefined)!.k;
     await world.redis.del(gone);
     await world.redis.set('session:of-somebody-else', 'not ours');
-    await rm(join(world.home, 'configuration'), { recursive: true, maxRetries: 10 });
-    await mkdir(join(world.home, 'configuration'));
+    await rm(join(world.home, 'configuration', world.name), { recursive: true, maxRetries: 10 });
+    await mkdir(join(world.home, 'configuration', world.name));
 
     await killed(worker);
     let doomed = await world.worker({ CAUSEWAY_KILL_AT: 'restore.between-stores' });
@@ -388,7 +388,7 @@ test(
       const left = await world.redis.pttl(record.k);
       expect(Math.abs(before + left - record.e), record.k).toBeLessThan(2000);
     }
-    const files = await readdir(join(world.home, 'configuration'));
+    const files = await readdir(join(world.home, 'configuration', world.name));
     expect(files.length).toBe(snapshot.part('files', 'files').records);
     const routes = await world.rows<{ percentage: number; write_mode: string }>(
       'select distinct percentage, write_mode from migration_control.routing',

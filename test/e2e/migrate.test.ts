@@ -134,7 +134,9 @@ test('live sessions are in Redis with their expiry, expired ones only in Postgre
     }
   }
   expect(rows.some((row) => row.live)).toBe(true);
-  expect(await world.redis.dbsize()).toBe(rows.filter((row) => row.live).length);
+  // And the mark of whose Redis it is.
+  expect(await world.redis.dbsize()).toBe(rows.filter((row) => row.live).length + 1);
+  expect(await world.redis.hget('causeway:owner', 'migration')).toBe(world.name);
 });
 
 test('settings stand in one file per category, secrets redacted there and in quarantine', async () => {

@@ -15,7 +15,10 @@ import { seedSource } from '../../seed/index.ts';
 import { checkout } from '../../stack/home.ts';
 import { down, up } from '../../stack/index.ts';
 import { startTemporal } from '../support/temporal.ts';
-import { controlQueue, rootId, statusQuery } from '../../workflows/contract.ts';
+import { identityAt } from '../../cli/queue.ts';
+import { queueOf } from '../../core/owner.ts';
+import { readEnvironment } from '../../workers/environment.ts';
+import { rootId, statusQuery } from '../../workflows/contract.ts';
 
 const histories = fileURLToPath(new URL('./histories/', import.meta.url));
 const asked = process.argv.slice(2);
@@ -70,7 +73,7 @@ async function record(name: string, play: (name: string) => Promise<void>): Prom
       seed: 2,
       plantedFile: join(home, 'planted.jsonl'),
     });
-    await withWorker(() => play(name));
+    await withWorker(name, () => play(name));
     await save(name);
   } finally {
     await down(own);
@@ -87,8 +90,8 @@ async function causeway(name: string, ...args: string[]): Promise<void> {
   if (code !== 0) throw new Error(`causeway ${args.join(' ')} ended with ${code}`);
 }
 
-async function withWorker(work: () => Promise<void>): Promise<void> {
-  const worker = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), 'worker'], {
+async function withWorker(migration: string, work: () => Promise<void>): Promise<void> {
+  const worker = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), 'worker', '--migration', migration], {
     env: { ...process.env, ...environment },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
@@ -103,11 +106,12 @@ async function withWorker(work: () => Promise<void>): Promise<void> {
   }
 }
 
-function start(migration: string, more: object) {
+async function start(migration: string, more: object) {
   const { settings } = readSettings({ sampleSeconds: 1, quarantineBudget: 1, ...more }) as { settings: Settings };
+  const { owner } = await identityAt(readEnvironment(environment).addresses, migration);
   return client.workflow.start('migration', {
     workflowId: rootId(migration),
-    taskQueue: controlQueue,
+    taskQueue: queueOf(owner),
     args: [{ name: migration, settings, until: 'cutover' }],
   });
 }

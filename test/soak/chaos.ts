@@ -74,7 +74,10 @@ const values = (options: ChaosOptions) => ({
 export async function chaos(options: ChaosOptions): Promise<ChaosResult> {
   const random = randomFrom(options.seed);
   const watch = new Watch(options.environment);
-  const workers = [await startWorker(options), await startWorker(options)];
+  const workers = [
+    await startWorker({ ...options, name: options.migration }),
+    await startWorker({ ...options, name: options.migration }),
+  ];
   const writer = startWriter(options);
   try {
     await sleep(1000);
@@ -123,7 +126,7 @@ async function kill(
   if (victim === 'worker') {
     const at = Math.floor(random() * workers.length);
     await endWorker(workers[at]!);
-    workers[at] = await startWorker(options);
+    workers[at] = await startWorker({ ...options, name: options.migration });
     return;
   }
   await stopService(victim, 'SIGKILL', values(options));
@@ -132,12 +135,12 @@ async function kill(
 }
 
 export async function startWorker(
-  { environment }: Pick<ChaosOptions, 'environment'>,
+  { environment, name }: Pick<ChaosOptions, 'environment'> & { readonly name: string },
   extra: Record<string, string> = {},
 ): Promise<ChildProcess> {
   // Temporal may be on its way up again: then the worker ends, and is started once more, as a supervisor would.
   for (let tries = 1; ; tries++) {
-    const child = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), 'worker'], {
+    const child = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), 'worker', '--migration', name], {
       env: { ...process.env, ...environment, ...extra },
       stdio: ['ignore', 'ignore', 'pipe'],
     });

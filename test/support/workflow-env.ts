@@ -8,16 +8,9 @@ import { expect, inject, vi } from 'vitest';
 import { classified } from '../../activities/failing.ts';
 import { readSettings, type Settings } from '../../core/settings.ts';
 import type { Status } from '../../core/state.ts';
+import { queueOf } from '../../core/owner.ts';
 import type { Phase } from '../../core/story.ts';
-import {
-  captureQueue,
-  captureQueueOf,
-  controlQueue,
-  extractQueue,
-  rootId,
-  snapshotQueueOf,
-  statusQuery,
-} from '../../workflows/contract.ts';
+import { captureQueueOf, queuesOf, rootId, snapshotQueueOf, statusQuery } from '../../workflows/contract.ts';
 import { allGoesWell, stubQueues, type Stubs } from './stub-activities.ts';
 
 declare module 'vitest' {
@@ -27,10 +20,8 @@ declare module 'vitest' {
 }
 
 /** Every queue that a workflow gives work to, when segments lie with `stubQueues`. */
-const queues = [
-  controlQueue,
-  extractQueue,
-  captureQueue,
+const queuesFrom = (control: string): string[] => [
+  ...Object.values(queuesOf(control)),
   stubQueues.host,
   stubQueues.process,
   captureQueueOf(stubQueues.process),
@@ -94,6 +85,11 @@ export class WorkflowTest {
     this.#environment = environment;
   }
 
+  /** Of this migration alone. */
+  get queue(): string {
+    return queueOf({ migration: this.name, stores: '0'.repeat(12) });
+  }
+
   /** The root, or one of its tree by its place: `capture`, `cutover/phase_1_reads`. */
   handle(place?: string): WorkflowHandle {
     return this.client.workflow.getHandle(place === undefined ? rootId(this.name) : `${rootId(this.name)}/${place}`);
@@ -104,7 +100,7 @@ export class WorkflowTest {
     if ('problems' in read) throw new Error(read.problems.join('; '));
     await this.client.workflow.start('migration', {
       workflowId: rootId(this.name),
-      taskQueue: controlQueue,
+      taskQueue: this.queue,
       args: [{ name: this.name, settings: read.settings, until }],
     });
     return this.handle();
@@ -221,14 +217,14 @@ export async function withWorkflows(
   });
   const activities = test.activities();
   const workers = await Promise.all(
-    queues.map((taskQueue) =>
+    queuesFrom(test.queue).map((taskQueue) =>
       Worker.create({
         ...shared,
         connection: environment.nativeConnection,
         namespace,
         taskQueue,
         activities,
-        ...(taskQueue === controlQueue && { workflowBundle: { codePath: bundle } }),
+        ...(taskQueue === test.queue && { workflowBundle: { codePath: bundle } }),
       }),
     ),
   );

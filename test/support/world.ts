@@ -154,7 +154,7 @@ export class World {
 
   /** Starts a worker and waits until it polls. */
   async worker(extra: Record<string, string> = {}): Promise<ChildProcess> {
-    const child = spawn(process.execPath, [commandFor(extra), 'worker'], {
+    const child = spawn(process.execPath, [commandFor(extra), 'worker', '--migration', this.name], {
       env: { ...process.env, ...this.environment, ...extra },
       stdio: ['ignore', 'ignore', 'pipe'],
     });

@@ -28,7 +28,7 @@ export interface Plot {
 
 const optimised = 'analysis_results_optimized';
 
-export function plot(home: string): Plot {
+export function plot(configuration: string): Plot {
   const victims: Victim[] = [];
   const corruptions: Corruption[] = [];
   const pile = new Map<string, Victim[]>();
@@ -253,7 +253,7 @@ export function plot(home: string): Plot {
   setting('a setting', `value = jsonb_set(value, '{limit}', '11.5')`);
   setting('a description', `description = description || ' '`);
   for (let i = 0; i < 2; i++) next('metadata');
-  const file = (i: number) => join(home, 'configuration', `victim_${i}.json`);
+  const file = (i: number) => join(configuration, `victim_${i}.json`);
   for (let i = 4; i < 7; i++) next('metadata');
   add('a file edited', [file(4)], async () => {
     const text = await readFile(file(4), 'utf8');

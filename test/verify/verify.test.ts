@@ -21,7 +21,7 @@ let scene: Plot;
 beforeAll(
   async () => {
     world = await World.open('verify');
-    scene = plot(world.home);
+    scene = plot(join(world.home, 'configuration', world.name));
     await world.seed(documents, 0.05);
     // Not its settings: each change of one renders all files anew, which would mend them before anybody has looked.
     const collections = Object.keys(shares).filter((name) => !['metadata', 'system_config'].includes(name));

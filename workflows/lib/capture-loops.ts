@@ -28,7 +28,7 @@ const pauseAfterFailure = '5s';
 export async function readerLoop(course: Course): Promise<void> {
   while (!course.over) {
     await condition(() => !course.blocked || course.over);
-    const result = await attempt(course, 'reader', () => capture.readChanges(sliceMs));
+    const result = await attempt(course, 'reader', () => capture().readChanges(sliceMs));
     if (result?.ended === 'gap') {
       course.blocked = true;
       await course.tell();
@@ -41,7 +41,7 @@ export async function laneLoop(course: Course, lane: number, settings: LoopSetti
   while (!course.over) {
     const process = queue;
     queue = undefined;
-    const { applyLane } = process === undefined ? capture : captureIn(process);
+    const { applyLane } = process === undefined ? capture() : captureIn(process);
     const apply = () => applyLane.executeWithOptions({ summary: `lane ${lane}` }, [lane, settings, sliceMs]);
     // A process that was to take the lane over and does not is no trouble: the lane goes anywhere.
     const result =
@@ -52,16 +52,16 @@ export async function laneLoop(course: Course, lane: number, settings: LoopSetti
 }
 
 export async function tendLoop(course: Course, settings: LoopSettings): Promise<void> {
-  while (!course.over) await attempt(course, 'housekeeping', () => capture.tendTargets(settings, sliceMs));
+  while (!course.over) await attempt(course, 'housekeeping', () => capture().tendTargets(settings, sliceMs));
 }
 
 /** The way back, beside each other: what the target MongoDB changes is noted, and what is noted is brought back. */
 export async function reverseLoops(course: Course, settings: Pick<LoopSettings, 'zone' | 'providers'>): Promise<void> {
   const reading = async () => {
-    while (!course.over) await attempt(course, 'reader', () => capture.readReverseChanges(sliceMs));
+    while (!course.over) await attempt(course, 'reader', () => capture().readReverseChanges(sliceMs));
   };
   const applying = async () => {
-    while (!course.over) await attempt(course, 'applier', () => capture.applyReverse(settings, sliceMs));
+    while (!course.over) await attempt(course, 'applier', () => capture().applyReverse(settings, sliceMs));
   };
   await Promise.all([reading(), applying()]);
 }

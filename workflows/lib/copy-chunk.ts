@@ -90,7 +90,7 @@ async function extract(
       if (isCancellation(error)) throw error;
     }
   }
-  return extractAnywhere.extractSegment.executeWithOptions({ summary }, [order]);
+  return extractAnywhere().extractSegment.executeWithOptions({ summary }, [order]);
 }
 
 /** Transform, then the stores that cannot share PostgreSQL's transaction, then PostgreSQL with the ledger. */
