@@ -2,6 +2,8 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { finished } from 'node:stream/promises';
+import { requireKey } from '../control/sealing.ts';
+import { ownVault } from '../control/vault.ts';
 import { draftName, type SegmentReference } from '../spool/segment.ts';
 import { shownUpTo } from '../control/capture.ts';
 import { keyText, RangeRead, type KeyRange } from '../stores/mongodb/source.ts';
@@ -12,7 +14,7 @@ export interface ExtractOrder {
   readonly source: string;
   readonly chunk: number;
   readonly segment: number;
-  /** Key text of the last document already extracted, or where the chunk begins; null is before the first. */
+  /** Encrypted key text of the last document already extracted, or where the chunk begins; null is before the first. History keeps no `_id`. */
   readonly after: string | null;
   readonly upTo: string | null;
   readonly averageBytes: number;
@@ -24,7 +26,7 @@ export interface ExtractOrder {
 export interface Extracted {
   readonly reference: SegmentReference;
   readonly after: string | null;
-  /** Key text of the last document; equals `after` when there was none. */
+  /** Encrypted key text of the last document; equals `after` when there was none. */
   readonly lastId: string | null;
   readonly endsChunk: boolean;
   /** Cluster time of the read, decimal text. */
@@ -87,15 +89,18 @@ export async function extractSegment(
   order: ExtractOrder,
   progress: ExtractProgress,
 ): Promise<Extracted> {
+  await requireKey(resources.postgres);
   const { spool } = resources;
   const key = `${order.collection}/${order.source}/${order.chunk}`;
   // A draft of its own for every attempt: one thought dead may still be writing.
   const draft = `${key}/${draftName(order.segment)}`;
   await spool.make(draft);
   const start = await adopt(resources, draft, progress.resumeAt);
-  let lastId = start?.lastId ?? order.after;
+  const vault = ownVault();
+  const opened = (bound: string | null) => bound && vault.openText('bound', bound);
+  let lastId = opened(start?.lastId ?? order.after);
   const held = await reads.take(key, lastId);
-  const range = { after: lastId, upTo: order.upTo };
+  const range = { after: lastId, upTo: opened(order.upTo) };
   const read = held?.read ?? (await open(resources, order, range));
   // Documents already in the draft were read no later than this read began: its lower stamp holds for all.
   const version = start ? minimum(BigInt(start.version), read.version) : read.version;
@@ -123,7 +128,13 @@ export async function extractSegment(
       documents += taken.length;
       bytes += content.byteLength;
       lastId = keyText(taken.at(-1)!);
-      progress.heartbeat({ draft, bytes, documents, lastId, version: version.toString() });
+      progress.heartbeat({
+        draft,
+        bytes,
+        documents,
+        lastId: vault.sealText('bound', lastId),
+        version: version.toString(),
+      });
     }
     file.end();
     await finished(file);
@@ -140,7 +151,7 @@ export async function extractSegment(
   return {
     reference: { path, documents, bytes },
     after: order.after,
-    lastId,
+    lastId: lastId && vault.sealText('bound', lastId),
     endsChunk: ended,
     version: version.toString(),
     queues: resources.queues,

@@ -1,6 +1,7 @@
 // What must follow from PostgreSQL's decision in the stores that do not share its transaction. Called before that transaction commits.
 import { serialize } from 'bson';
 import type pg from 'pg';
+import { ownVault } from '../control/vault.ts';
 import { idFromSourceId } from '../core/identity.ts';
 import type { Version } from '../core/guard.ts';
 import type { Mapping, Outcome } from '../mappings/mapping.ts';
@@ -73,11 +74,12 @@ async function setKeys(
 }
 
 function removals(applied: Applied, earlier: ReadonlyMap<string, readonly string[]>): KeyRemoval[] {
+  const vault = ownVault();
   const of = (id: string, version: Version, keys: Iterable<string>): KeyRemoval[] =>
-    [...keys].map((key) => ({ key, sourceId: id, version }));
+    [...keys].map((key) => ({ key: vault.openText('redis key', key), sourceId: id, version }));
   return [
     ...applied.fresh.flatMap(({ id, version, keys, oldKeys }) => {
-      const gone = new Set([...oldKeys, ...(earlier.get(id) ?? [])]);
+      const gone = new Set([...oldKeys, ...(earlier.get(id) ?? []).map((key) => vault.sealText('redis key', key))]);
       for (const key of keys) gone.delete(key);
       return of(id, version, gone);
     }),

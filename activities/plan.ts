@@ -1,5 +1,7 @@
 // Planning: which source collections there are, in which order they go, and how each is cut into chunks.
 import { chunkCount } from '../core/chunks.ts';
+import { requireKey } from '../control/sealing.ts';
+import { ownVault } from '../control/vault.ts';
 import { KnownFailure } from '../core/failures.ts';
 import type { Settings } from '../core/settings.ts';
 import type { Mapping } from '../mappings/mapping.ts';
@@ -57,8 +59,9 @@ export interface ChunkPlan {
   readonly source: string;
   readonly collectionId: number;
   readonly chunk: number;
+  /** Encrypted key text. */
   readonly upTo: string | null;
-  /** Key text of the last document loaded in an unbroken line; null at the beginning of the key space. */
+  /** Encrypted key text of the last document loaded in an unbroken line; null at the beginning of the key space. */
   readonly after: string | null;
   /** Number of the next segment. */
   readonly segment: number;
@@ -86,6 +89,7 @@ export async function planChunks(
   settings: Settings,
   heartbeat: () => void,
 ): Promise<CopyPlan> {
+  await requireKey(resources.postgres);
   const chunks: ChunkPlan[] = [];
   let documents = 0;
   for (const source of sources) {
@@ -156,11 +160,18 @@ async function isPlanned(resources: Resources, collectionId: number): Promise<bo
 
 async function savePlan(resources: Resources, collectionId: number, keys: readonly string[]): Promise<void> {
   await inTransaction(resources.postgres, 'saving the plan', async (client) => {
+    const vault = ownVault();
     const ranges = tile(keys);
+    const sealed = (bound: string | null) => bound && vault.sealText('bound', bound);
     await client.query(
       `insert into migration_control.chunks (collection_id, chunk, lower_id, upper_id)
        select $1, * from unnest($2::int[], $3::text[], $4::text[]) on conflict do nothing`,
-      [collectionId, ranges.map((_, i) => i), ranges.map((range) => range.after), ranges.map((range) => range.upTo)],
+      [
+        collectionId,
+        ranges.map((_, i) => i),
+        ranges.map((range) => sealed(range.after)),
+        ranges.map((range) => sealed(range.upTo)),
+      ],
     );
   });
 }

@@ -7,6 +7,8 @@ import type { Settings } from '../core/settings.ts';
 import { hasTable } from '../control/checkpoints.ts';
 import { keysInUse } from '../control/quarantine.ts';
 import { controlSchemaOf } from '../control/schema.ts';
+import { keptKeyFile } from '../control/kept-key.ts';
+import { requireKey } from '../control/sealing.ts';
 import { keyVariable, ownVault } from '../control/vault.ts';
 import { safeAddress } from '../stores/address.ts';
 import { markOf as folderMark } from '../stores/files/owner.ts';
@@ -214,24 +216,17 @@ const checks: Record<string, Check> = {
     }
     return folder;
   },
-  'quarantine is encrypted': async ({ postgres }) => {
+  'documents are encrypted': async ({ postgres }) => {
+    await requireKey(postgres);
     const { ids } = ownVault();
-    if (ids.length === 0)
-      return {
-        warning: `${keyVariable} is not set: documents that are set aside are stored in plain text, secrets redacted. \`openssl rand -base64 32\` makes a key; give it to the workers and to this command.`,
-      };
-    const used = await keysInUse(postgres);
-    const lost = [...used].filter(([key]) => key !== null && !ids.includes(key));
+    const lost = [...(await keysInUse(postgres))].filter(([key]) => !ids.includes(key));
     if (lost.length > 0)
       return {
         warning: `${lost.map(([key, documents]) => `${documents} documents are encrypted with key ${key}`).join(', ')}, which ${keyVariable} does not hold; add it behind a comma, or \`causeway quarantine retry\` reads them again.`,
       };
-    const plain = used.get(null) ?? 0;
-    return plain > 0
-      ? {
-          warning: `${plain} documents were set aside before there was a key; \`causeway quarantine retry\` encrypts them.`,
-        }
-      : `key ${ids[0]}`;
+    return process.env[keyVariable]
+      ? `key ${ids[0]}`
+      : `key ${ids[0]}, kept in ${keptKeyFile()} of this host; workers and applications on other hosts need it in ${keyVariable}`;
   },
   'policy is the one in force': async ({ postgres }, _name, settings) => {
     const [there] = await query<{ there: boolean }>(

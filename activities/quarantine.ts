@@ -3,7 +3,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { countsOf } from '../control/quarantine.ts';
 import { readStream, shownUpTo } from '../control/capture.ts';
-import { ownVault } from '../control/vault.ts';
 import { failures, KnownFailure } from '../core/failures.ts';
 import { judgeQuarantine, type QuarantineShare } from '../core/quarantine.ts';
 import { transformDocument } from '../mappings/transform.ts';
@@ -240,7 +239,6 @@ async function writeOutcomes(
 
 /** Documents that stay are encrypted again, with the key of today: an older one can be given up, and what was damaged is whole. */
 async function sealAnew(client: pg.ClientBase, staying: readonly Judged[]): Promise<void> {
-  if (ownVault().ids.length === 0) return;
   const old = staying.filter((one) => one.change.bytes);
   if (old.length === 0) return;
   const documents = old.map(({ feed, change }) =>

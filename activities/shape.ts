@@ -3,16 +3,14 @@ import { serialize } from 'bson';
 import xxhash from 'xxhash-wasm';
 import { ownVault, type Vault } from '../control/vault.ts';
 import { decodeDocument } from '../core/bson/decode.ts';
-import { shownOf } from '../core/bson/shown.ts';
 import { typeAt } from '../core/bson-type.ts';
 import type { Version } from '../core/guard.ts';
 import { sourceIdOf } from '../core/identity.ts';
 import { Quarantined } from '../core/quarantine.ts';
-import { redact } from '../core/redact.ts';
 import type { Mapping, Outcome } from '../mappings/mapping.ts';
 import type { TransformSettings } from '../mappings/settings.ts';
 import { transformDocument } from '../mappings/transform.ts';
-import { encoderOf, nulEscapes, type Encode } from '../stores/postgres/copy.ts';
+import { encoderOf, type Encode } from '../stores/postgres/copy.ts';
 import { encodeError, ledgerEncoder, type LedgerRow } from '../stores/postgres/ledger.ts';
 import { Reference, type Row, type TableTarget } from '../stores/postgres/target.ts';
 import type { KeyRow, KeysTarget } from '../stores/redis/target.ts';
@@ -121,7 +119,7 @@ export class Shaper {
       state: 'loaded',
       digest,
       place,
-      keys: this.keysOf(outcome, version),
+      keys: this.keysOf(outcome, version).map((key) => this.#vault.sealText('redis key', key)),
       kept: reordered ? bytes : undefined,
     });
     return { id, version, state: 'loaded', ledger, error: undefined, lines, outcome };
@@ -144,10 +142,9 @@ export class Shaper {
     return { ...this.#shaped(image, 'quarantined', this.#ledger(row)), error };
   }
 
-  /** A quarantined document as JSON: the whole of it encrypted, or without a key its text with secrets redacted. */
-  aside({ id, bytes }: Image): string {
-    const sealed = this.#vault.seal({ collection: this.#mapping.collection, sourceId: id }, bytes);
-    return sealed ? JSON.stringify(sealed) : redactedDocument(bytes);
+  /** A quarantined document as JSON: the whole of it, encrypted. */
+  aside({ id, bytes }: Pick<Image, 'id' | 'bytes'>): string {
+    return JSON.stringify(this.#vault.seal({ collection: this.#mapping.collection, sourceId: id }, bytes));
   }
 
   /** Of what stands at `path`, which names fields by their first names. */
@@ -206,9 +203,4 @@ function hasReference(outcome: Outcome): boolean {
     for (const row of outcome[name]!)
       for (const column in row) if ((row as Row)[column] instanceof Reference) return true;
   return false;
-}
-
-/** Canonical Extended JSON, secrets redacted; a NUL, which jsonb refuses, stands as the six characters \u0000. */
-function redactedDocument(bytes: Uint8Array): string {
-  return JSON.stringify(redact(shownOf(bytes))).replace(nulEscapes, '$1\\\\u0000');
 }

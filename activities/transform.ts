@@ -5,6 +5,7 @@ import type { WriteStream } from 'node:fs';
 import { finished } from 'node:stream/promises';
 import { versionOfRead } from '../core/guard.ts';
 import type { TransformSettings } from '../mappings/settings.ts';
+import { requireKey } from '../control/sealing.ts';
 import type { Spool } from '../spool/segment.ts';
 import { millisecondsOf } from '../stores/mongodb/source.ts';
 import { encodeUnresolved } from '../stores/postgres/ledger.ts';
@@ -82,6 +83,7 @@ export async function transformSegment(
   order: TransformOrder,
   losers: ReadonlyMap<string, { rule: string; path: string }>,
 ): Promise<Transformation> {
+  await requireKey(resources.postgres);
   const { spool } = resources;
   const mapping = mappingOf(resources, order.collection);
   const path = order.extracted.reference.path;

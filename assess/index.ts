@@ -3,7 +3,6 @@ import { decode } from '../core/bson/decode.ts';
 import type { Db } from 'mongodb';
 import type { Resources } from '../activities/resources.ts';
 import { strategyEstimate } from '../activities/estimate.ts';
-import { keyVariable, ownVault } from '../control/vault.ts';
 import type { Mapping, Document } from '../mappings/mapping.ts';
 import { defaultSettings, type TransformSettings } from '../mappings/settings.ts';
 import { transformDocument } from '../mappings/transform.ts';
@@ -274,10 +273,6 @@ async function warningsOf(
     if (found.length === 0) warnings.push(`The source has no ${mapping.collection}, under any of its names.`);
     if (found.length > 1) warnings.push(`${found.join(' and ')} are both copied, as ${mapping.collection}.`);
   }
-  if (ownVault().ids.length === 0)
-    warnings.push(
-      `${keyVariable} is not set: documents that are set aside would be stored in plain text, secrets redacted. \`openssl rand -base64 32\` makes a key for the workers.`,
-    );
   if (mapped.length === 0) warnings.push('There are no mappings.');
   return warnings;
 }

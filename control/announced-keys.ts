@@ -1,6 +1,7 @@
 // Keys of Redis that the copy is about to set: noted before, forgotten with the batch, and looked after where the batch never came to its end.
 import type pg from 'pg';
 import { query } from '../stores/postgres/connection.ts';
+import { ownVault } from './vault.ts';
 
 export interface AnnouncedBatch {
   readonly batchId: string;
@@ -17,6 +18,8 @@ export interface AnnouncedKey {
   readonly key: string;
 }
 
+const sealed = (key: string): string => ownVault().sealText('redis key', key);
+
 /** Durable when it returns. Nothing where the batch has been loaded already. Safe to repeat. */
 export async function announceKeys(
   pool: pg.Pool,
@@ -29,7 +32,15 @@ export async function announceKeys(
     `insert into migration_control.announced_keys (batch_id, collection_id, chunk, segment, version, source_id, key)
      select $1, $2, $3, $4, $5, * from unnest($6::text[], $7::text[])
      where not exists (select 1 from migration_control.migration_batches where batch_id = $1) on conflict do nothing`,
-    [batchId, collectionId, chunk, segment, version, keys.map((one) => one.sourceId), keys.map((one) => one.key)],
+    [
+      batchId,
+      collectionId,
+      chunk,
+      segment,
+      version,
+      keys.map((one) => one.sourceId),
+      keys.map((one) => sealed(one.key)),
+    ],
   );
 }
 
@@ -60,7 +71,7 @@ export async function announceRead(
       collectionId,
       keys.map((one) => one.version.toString()),
       keys.map((one) => one.sourceId),
-      keys.map((one) => one.key),
+      keys.map((one) => sealed(one.key)),
     ],
   );
 }
@@ -101,5 +112,9 @@ export async function takeAbandoned(
   const has = new Map(held.map((row) => [`${row.collection_id}\t${row.source_id}`, row.keys ?? []]));
   return rows
     .filter((row) => has.get(`${row.collection_id}\t${row.source_id}`)?.includes(row.key) !== true)
-    .map((row) => ({ key: row.key, sourceId: row.source_id, version: BigInt(row.version) }));
+    .map((row) => ({
+      key: ownVault().openText('redis key', row.key),
+      sourceId: row.source_id,
+      version: BigInt(row.version),
+    }));
 }

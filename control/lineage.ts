@@ -1,4 +1,5 @@
 // What the control schema knows of one document: its versions, its time in quarantine, what it waits for.
+import { ownVault } from './vault.ts';
 import type pg from 'pg';
 import { readOp } from '../core/guard.ts';
 import { query } from '../stores/postgres/connection.ts';
@@ -119,7 +120,7 @@ export async function entriesOf(pool: pg.Pool, collection: string, ids: readonly
     sourceId: row.source_id,
     version: versionOf(row),
     place: row.place_text,
-    keys: row.keys ?? [],
+    keys: (row.keys ?? []).map((key) => ownVault().openText('redis key', key)),
   }));
 }
 
@@ -240,7 +241,7 @@ export async function holdersOfKey(pool: pg.Pool, collections: readonly string[]
     'looking for a key in the ledger',
     `select c.id, c.mapping, c.source, l.source_id from migration_control.collections c join migration_control.ledger l on l.collection_id = c.id
      where c.mapping = any($1) and l.keys @> array[$2] order by l.deleted limit 5`,
-    [collections, key],
+    [collections, ownVault().sealText('redis key', key)],
   );
   return rows.map((row) => ({
     collection: row.mapping,

@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import { shownOf } from '../core/bson/shown.ts';
 import type { QuarantineCount } from '../core/quarantine.ts';
-import { redact } from '../core/redact.ts';
+import { redactShown } from '../core/redact.ts';
 import { query } from '../stores/postgres/connection.ts';
 import { isSealed, VaultError, type Vault } from './vault.ts';
 
@@ -110,10 +110,15 @@ function opened(
   vault: Vault,
   row: { readonly collection: string; readonly source_id: string; readonly document: unknown },
 ): Pick<QuarantinedDocument, 'document' | 'problem' | 'encrypted'> {
-  if (!isSealed(row.document)) return { document: redact(row.document), problem: null, encrypted: false };
+  if (!isSealed(row.document))
+    return {
+      document: null,
+      problem: 'The row does not hold an encrypted document: another program has changed it.',
+      encrypted: false,
+    };
   try {
     const bytes = vault.open({ collection: row.collection, sourceId: row.source_id }, row.document);
-    return { document: redact(shownOf(bytes)), problem: null, encrypted: true };
+    return { document: redactShown(shownOf(bytes)), problem: null, encrypted: true };
   } catch (error) {
     if (!(error instanceof VaultError)) throw error;
     return { document: null, problem: error.message, encrypted: true };
@@ -138,18 +143,18 @@ export async function countsOf(pool: pg.Pool, collections: readonly string[]): P
   }));
 }
 
-/** How unresolved documents are kept: by key id, and under null those that are not encrypted. */
-export async function keysInUse(pool: pg.Pool): Promise<Map<string | null, number>> {
+/** Which keys unresolved documents are encrypted with, and how many of them. */
+export async function keysInUse(pool: pg.Pool): Promise<Map<string, number>> {
   const [there] = await query<{ there: boolean }>(
     pool,
     'looking for the quarantine',
     `select to_regclass('migration_control.migration_errors') is not null as there`,
   );
   if (!there!.there) return new Map();
-  const rows = await query<{ key: string | null; documents: string }>(
+  const rows = await query<{ key: string; documents: string }>(
     pool,
     'looking for keys in use',
-    `select case when document ->> 'encrypted' = 'v1' then document ->> 'key' end as key, count(*) as documents
+    `select document ->> 'key' as key, count(*) as documents
      from migration_control.migration_errors where resolved_at is null group by 1`,
   );
   return new Map(rows.map((row) => [row.key, Number(row.documents)]));

@@ -3,6 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import type pg from 'pg';
 import { KnownFailure } from '../core/failures.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
+import { claimKey } from './sealing.ts';
 
 const folder = new URL('./sql/', import.meta.url);
 
@@ -21,6 +22,7 @@ export async function makeControlSchema(
     const applied = await applyMissing(client);
     await claim(client, migration);
     await also(client);
+    await claimKey(client);
     return applied;
   });
 }

@@ -1,5 +1,7 @@
-// Quarantined documents encrypted at rest: AES-256-GCM with a key from the environment, bound to the document they are of.
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
+// What Causeway keeps of documents is encrypted at rest: AES-256-GCM with a key from the environment or one it makes and keeps (docs/decisions/0030-secrets-at-rest.md).
+import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync, randomBytes } from 'node:crypto';
+import { KnownFailure } from '../core/failures.ts';
+import { keptKey } from './kept-key.ts';
 
 export const keyVariable = 'CAUSEWAY_QUARANTINE_KEY';
 
@@ -16,88 +18,163 @@ export interface Place {
   readonly sourceId: string;
 }
 
-/** Says what to do; never holds a key or a document. */
-export class VaultError extends Error {
-  override readonly name = 'VaultError';
+/** What a sealed text is; additional data as well, so that one kind is not taken for another. */
+export type TextKind = 'bound' | 'redis key';
+
+/** Says what to do; never holds a key or a document. Nobody takes it for the fault of a document. */
+export class VaultError extends KnownFailure {
+  constructor(message: string) {
+    super('KeyMissing', message);
+    this.name = 'VaultError';
+  }
 }
 
-const algorithm = 'aes-256-gcm';
-const nonceBytes = 12;
-const tagBytes = 16;
+export const algorithm = 'aes-256-gcm';
+export const nonceBytes = 12;
+export const tagBytes = 16;
 
 interface Key {
   readonly id: string;
   readonly secret: Buffer;
+  /** For texts: their nonce is an HMAC of what they say, so that equal texts have equal ciphertexts. */
+  readonly text: Buffer;
+  readonly nonce: Buffer;
 }
 
 export class Vault {
-  readonly #keys: readonly Key[];
+  readonly #keys: readonly [Key, ...Key[]];
 
-  private constructor(keys: readonly Key[]) {
+  private constructor(keys: readonly [Key, ...Key[]]) {
     this.#keys = keys;
   }
 
-  /** `text`: keys of 32 bytes in hex or base64, separated by commas; the first encrypts, all decrypt. Throws VaultError without repeating it. */
-  static from(text: string | undefined): Vault {
-    const parts = (text ?? '')
+  /**
+   * `text`: keys of 32 bytes in hex or base64, separated by commas. The first encrypts documents, all decrypt; the last is the one that the
+   * migration began with, and seals texts, which are compared. Throws VaultError without repeating it.
+   */
+  static from(text: string): Vault {
+    const [first, ...more] = text
       .split(',')
       .map((part) => part.trim())
-      .filter((part) => part !== '');
-    return new Vault(parts.map(keyOf));
+      .filter((part) => part !== '')
+      .map(keyOf);
+    if (!first) throw refused();
+    return new Vault([first, ...more]);
   }
 
-  /** Ids of the keys, the one that encrypts first; empty: nothing can be encrypted. */
-  get ids(): readonly string[] {
-    return this.#keys.map((key) => key.id);
+  /** Ids of the keys, the one that encrypts first. */
+  get ids(): readonly [string, ...string[]] {
+    return this.#keys.map((key) => key.id) as [string, ...string[]];
   }
 
-  /** undefined without a key. */
-  seal(place: Place, plain: Uint8Array): Sealed | undefined {
-    const key = this.#keys[0];
-    if (!key) return undefined;
-    const nonce = randomBytes(nonceBytes);
-    const cipher = createCipheriv(algorithm, key.secret, nonce, { authTagLength: tagBytes });
-    cipher.setAAD(additional(place));
-    const text = Buffer.concat([cipher.update(plain), cipher.final()]);
-    return {
-      encrypted: 'v1',
-      key: key.id,
-      data: Buffer.concat([nonce, cipher.getAuthTag(), text]).toString('base64'),
-    };
+  /** Of the key that texts are sealed with: the same for as long as the migration lasts. */
+  get textKey(): string {
+    return this.#keys.at(-1)!.id;
+  }
+
+  seal(place: Place, plain: Uint8Array): Sealed {
+    const data = encrypt(this.#keys[0].secret, randomBytes(nonceBytes), additional(place), plain);
+    return { encrypted: 'v1', key: this.#keys[0].id, data: data.toString('base64') };
   }
 
   /** Throws VaultError where the key is not here, or the data is not what was written for this document. */
   open(place: Place, sealed: Sealed): Buffer {
-    const key = this.#keys.find((one) => one.id === sealed.key);
-    if (!key)
-      throw new VaultError(
-        `The document is encrypted with key ${sealed.key}; ${this.#keys.length === 0 ? `${keyVariable} is not set` : `${keyVariable} holds ${this.ids.join(', ')}`}. Set it to the key that was in force then, behind a comma if there is another.`,
-      );
-    const data = Buffer.from(sealed.data, 'base64');
+    const key = this.#key(sealed.key, 'The document');
     try {
-      const decipher = createDecipheriv(algorithm, key.secret, data.subarray(0, nonceBytes), {
-        authTagLength: tagBytes,
-      });
-      decipher.setAAD(additional(place));
-      decipher.setAuthTag(data.subarray(nonceBytes, nonceBytes + tagBytes));
-      return Buffer.concat([decipher.update(data.subarray(nonceBytes + tagBytes)), decipher.final()]);
+      return decrypt(key.secret, additional(place), Buffer.from(sealed.data, 'base64'));
     } catch {
       throw new VaultError(
         `The document does not decrypt with its key ${key.id}: the row was changed after it was written, or belongs to another document. The source still has the document: \`causeway quarantine retry\` reads it again.`,
       );
     }
   }
+
+  /** A short text that is compared but need not be read in SQL: the same text gives the same ciphertext, and says nothing else. */
+  sealText(kind: TextKind, text: string): string {
+    const key = this.#keys.at(-1)!;
+    const plain = Buffer.from(text, 'utf8');
+    const nonce = createHmac('sha256', key.nonce).update(kind).update('\0').update(plain).digest();
+    const data = encrypt(key.text, nonce.subarray(0, nonceBytes), Buffer.from(kind), plain);
+    return `${textMark}${key.id}.${data.toString('base64url')}`;
+  }
+
+  /** Throws VaultError where the key is not here, or the text was not sealed as this kind. */
+  openText(kind: TextKind, sealed: string): string {
+    const what = kind === 'bound' ? "A chunk's bound" : 'A Redis key';
+    const [, id, data] = /^v1\.([0-9a-f]{12})\.([A-Za-z0-9_-]+)$/.exec(sealed) ?? [];
+    if (id === undefined) throw new VaultError(`${what} was not written encrypted: another program has changed it.`);
+    const key = this.#key(id, what);
+    try {
+      return decrypt(key.text, Buffer.from(kind), Buffer.from(data!, 'base64url')).toString('utf8');
+    } catch {
+      throw new VaultError(`${what} does not decrypt with its key ${id}: it was changed after it was written.`);
+    }
+  }
+
+  /** Bytes on their way, bound to the place they are kept at. */
+  sealBytes(place: string, plain: Uint8Array): Buffer {
+    const key = this.#keys[0];
+    const sealed = encrypt(key.secret, randomBytes(nonceBytes), Buffer.from(place), plain);
+    return Buffer.concat([Buffer.from(key.id, 'hex'), sealed]);
+  }
+
+  openBytes(place: string, sealed: Buffer): Buffer {
+    const key = this.#key(sealed.subarray(0, keyIdBytes).toString('hex'), 'What was captured');
+    try {
+      return decrypt(key.secret, Buffer.from(place), sealed.subarray(keyIdBytes));
+    } catch {
+      throw new VaultError(
+        `What was captured does not decrypt with its key ${key.id}: it was changed after it was written.`,
+      );
+    }
+  }
+
+  /** For whole files: the secret of a key by its id, or of the one that encrypts. */
+  fileKey(id?: string): { readonly id: string; readonly secret: Buffer } {
+    return id === undefined ? this.#keys[0] : this.#key(id, 'The snapshot');
+  }
+
+  #key(id: string, what: string): Key {
+    const key = this.#keys.find((one) => one.id === id);
+    if (key) return key;
+    throw new VaultError(
+      `${what} is encrypted with key ${id}, and ${process.env[keyVariable] ? `${keyVariable} holds` : 'this host keeps'} ${this.ids.join(', ')}. Set ${keyVariable} to the key that was in force then, behind a comma if there is another; every host of a migration needs the same.`,
+    );
+  }
 }
+
+const textMark = 'v1.';
+const keyIdBytes = 6;
+
+/** Nonce, tag, ciphertext. */
+function encrypt(secret: Buffer, nonce: Buffer, about: Buffer, plain: Uint8Array): Buffer {
+  const cipher = createCipheriv(algorithm, secret, nonce, { authTagLength: tagBytes });
+  cipher.setAAD(about);
+  const text = Buffer.concat([cipher.update(plain), cipher.final()]);
+  return Buffer.concat([nonce, cipher.getAuthTag(), text]);
+}
+
+function decrypt(secret: Buffer, about: Buffer, data: Buffer): Buffer {
+  const decipher = createDecipheriv(algorithm, secret, data.subarray(0, nonceBytes), { authTagLength: tagBytes });
+  decipher.setAAD(about);
+  decipher.setAuthTag(data.subarray(nonceBytes, nonceBytes + tagBytes));
+  return Buffer.concat([decipher.update(data.subarray(nonceBytes + tagBytes)), decipher.final()]);
+}
+
+const refused = () =>
+  new VaultError(
+    `${keyVariable} must hold keys of 32 bytes in base64 or hex, separated by commas. \`openssl rand -base64 32\` makes one.`,
+  );
 
 function keyOf(text: string): Key {
   const secret = /^[0-9a-f]{64}$/i.test(text) ? Buffer.from(text, 'hex') : fromBase64(text);
-  if (secret?.length !== 32)
-    throw new VaultError(
-      `${keyVariable} must hold keys of 32 bytes in base64 or hex, separated by commas. \`openssl rand -base64 32\` makes one.`,
-    );
+  if (secret?.length !== 32) throw refused();
+  const derived = (use: string) => Buffer.from(hkdfSync('sha256', secret, '', `causeway ${use}`, 32));
   return {
     id: createHash('sha256').update('causeway quarantine key').update(secret).digest('hex').slice(0, 12),
     secret,
+    text: derived('texts'),
+    nonce: derived('nonces of texts'),
   };
 }
 
@@ -116,11 +193,11 @@ export function isSealed(document: unknown): document is Sealed {
   return encrypted === 'v1' && typeof key === 'string' && typeof data === 'string' && Object.keys(more).length === 0;
 }
 
-let known: { readonly text: string | undefined; readonly vault: Vault } | undefined;
+let known: { readonly text: string; readonly vault: Vault } | undefined;
 
-/** The vault of this process: its environment's key, read where it is used, so that no writer can be without it. Throws VaultError. */
+/** The vault of this process, read where it is used, so that no writer can be without it: its environment's key, else the one this host keeps. Throws VaultError. */
 export function ownVault(): Vault {
-  const text = process.env[keyVariable];
+  const text = process.env[keyVariable] || keptKey();
   if (!known || known.text !== text) known = { text, vault: Vault.from(text) };
   return known.vault;
 }

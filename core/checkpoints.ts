@@ -52,6 +52,8 @@ export const manifestSchema = z.strictObject({
   /** The run of the workflow that made it: asked again, the same run finds its work done. */
   run: z.string(),
   codec: z.enum(['gzip', 'zstd']),
+  /** Id of the key that the files are encrypted with. */
+  key: z.string().regex(/^[0-9a-f]{12}$/),
   cut: z.strictObject({
     at: z.string(),
     lsn: z.string(),

@@ -34,6 +34,13 @@ export const failures = {
     then: 'park',
     advice: 'Correct the user or password in the store URL of the workers, restart them, then `causeway retry`.',
   },
+  KeyMissing: {
+    // Another host may have it.
+    retryable: true,
+    then: 'park',
+    advice:
+      'Give every worker and application the same CAUSEWAY_QUARANTINE_KEY (docs/settings.md), restart them, then `causeway retry`.',
+  },
   PreflightFailed: {
     retryable: false,
     then: 'compensate',

@@ -4,7 +4,7 @@ import { EJSON } from 'bson';
 import type { Resources } from '../activities/resources.ts';
 import type { LedgerEntry } from '../control/lineage.ts';
 import { idsFrom } from '../core/identity.ts';
-import { redact } from '../core/redact.ts';
+import { redactShown } from '../core/redact.ts';
 import type { Mapping } from '../mappings/mapping.ts';
 import { fileName } from '../stores/files/loader.ts';
 import type { FilesTarget } from '../stores/files/target.ts';
@@ -72,9 +72,9 @@ export async function landedOf(resources: Resources, mapping: Mapping, entry: Le
 
 /** What people will read of it. */
 function cleaned(one: Landed): Landed {
-  if (one.store === 'postgres') return { ...one, row: redact(one.row) as Record<string, unknown> };
-  if (one.store === 'mongodb') return { ...one, document: redact(one.document) };
-  return one.store === 'redis' ? { ...one, value: redact(one.value) } : one;
+  if (one.store === 'postgres') return { ...one, row: redactShown(one.row) as Record<string, unknown> };
+  if (one.store === 'mongodb') return { ...one, document: redactShown(one.document) };
+  return one.store === 'redis' ? { ...one, value: redactShown(one.value) } : one;
 }
 
 async function rowsIn({ postgres }: Resources, target: TableTarget, entry: LedgerEntry): Promise<LandedRow[]> {

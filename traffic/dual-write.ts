@@ -4,6 +4,7 @@ import type { ClientSession, Collection, Db, Document, MongoClient } from 'mongo
 import type pg from 'pg';
 import { feedsOf, type ChangeSettings, type Feed } from '../activities/apply.ts';
 import type { Targets } from '../activities/outside.ts';
+import { requireKey } from '../control/sealing.ts';
 import { KnownFailure } from '../core/failures.ts';
 import { sourceId } from '../core/identity.ts';
 import type { Route } from '../core/state.ts';
@@ -64,8 +65,12 @@ export class DualWriteManager {
     this.#second = new Ledger(options);
   }
 
-  /** Reads which collections are captured; throws a KnownFailure when the control schema cannot be read. */
+  /**
+   * Reads which collections are captured; throws a KnownFailure when the control schema cannot be read, and a VaultError where this process does
+   * not have the migration's key.
+   */
   static async open(options: DualWriteOptions): Promise<DualWriteManager> {
+    await requireKey(options.targets.postgres);
     return new DualWriteManager(options, await feedsOf(options.targets));
   }
 

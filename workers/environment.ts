@@ -23,7 +23,7 @@ const url = (protocols: readonly string[], example: string) =>
 /** A key that cannot be read is refused before anything is written without it. */
 function readable(text: string | undefined, context: z.RefinementCtx): void {
   try {
-    Vault.from(text);
+    if (text) Vault.from(text);
   } catch (error) {
     context.addIssue({ code: 'custom', message: (error as Error).message.replace(`${keyVariable} `, '') });
   }

@@ -8,6 +8,8 @@ import { announce } from '../activities/capture/lane.ts';
 import { OpenReads } from '../activities/extract.ts';
 import { describeIdentity, identify, type Identity } from '../activities/identity.ts';
 import { openResources, spoolFolder, type Addresses } from '../activities/resources.ts';
+import { requireKey } from '../control/sealing.ts';
+import { VaultError } from '../control/vault.ts';
 import { tidySpool } from '../activities/tidy-spool.ts';
 import { catchUpControlSchema } from '../control/schema.ts';
 import { KnownFailure } from '../core/failures.ts';
@@ -57,6 +59,10 @@ export async function startWorker(environment: Environment, settings: WorkerSett
   await catchUpControlSchema(resources.postgres).catch((error: Error) =>
     log(`the control schema is as it was: ${error.message}`),
   );
+  await requireKey(resources.postgres).catch((error: unknown) => {
+    if (error instanceof VaultError) throw error;
+    log(`the migration's key could not be looked up yet: ${(error as Error).message}`);
+  });
   const tidy = () =>
     tidySpool(resources.spool, resources.postgres).then(
       (removed) => void (removed > 0 && log(`removed ${removed} segments of workers that have ended from the spool`)),

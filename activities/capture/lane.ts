@@ -1,4 +1,5 @@
 // A lane: its share of the keys, their changes in order, rows and position in one transaction.
+import { ownVault } from '../../control/vault.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { holdsLane, takeLane } from '../../control/capture.ts';
@@ -12,7 +13,7 @@ import { inForce } from '../policy.ts';
 import type { Resources } from '../resources.ts';
 import { applyPatiently } from './patiently.ts';
 import { SourceClock } from './read.ts';
-import { decodeChanges } from './segment.ts';
+import { decodeChanges, capturedPlace } from './segment.ts';
 import { Patience, type Slice, type SliceResult } from './slice.ts';
 
 const eventsAtOnce = 1000;
@@ -110,7 +111,9 @@ async function applyNext(
     );
     const last = rows.at(-1);
     if (!last) return { events: 0, fenced: false };
-    const changes = rows.flatMap((row) => decodeChanges(row.content, feeds));
+    const changes = rows.flatMap((row) =>
+      decodeChanges(ownVault().openBytes(capturedPlace(lane, BigInt(row.segment)), row.content), feeds),
+    );
     const totals = await applyPatiently(resources, client, changes, settings, { late: 'note', tired });
     killPoint('lane.before-position');
     // These and no others: whatever else may have come meanwhile has not been applied.

@@ -1,4 +1,5 @@
 // The stream's one reader: changes into the tables of PostgreSQL, their lanes beside them, the position in the same transaction.
+import { ownVault } from '../../control/vault.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { holdsStream, openGap, readStream, takeStream, type StreamRow } from '../../control/capture.ts';
@@ -11,7 +12,7 @@ import { inTransaction, query } from '../../stores/postgres/connection.ts';
 import { feedsOf, type Feed } from '../apply.ts';
 import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
-import { encodeChange, laneOf } from './segment.ts';
+import { encodeChange, laneOf, capturedPlace } from './segment.ts';
 import { Patience, type Slice, type SliceResult } from './slice.ts';
 
 const awaitMs = 200;
@@ -206,7 +207,7 @@ async function keep(
           there.length,
           new Date(there[0]!.wall),
           new Date(there.at(-1)!.wall),
-          content,
+          ownVault().sealBytes(capturedPlace(lane, segment), content),
         ],
       );
     }

@@ -44,3 +44,6 @@ export function decodeChanges(content: Buffer, feeds: ReadonlyMap<number, Feed>)
   }
   return changes;
 }
+
+/** Where a batch of changes is kept; its content is encrypted for this place and no other. */
+export const capturedPlace = (lane: number, segment: bigint): string => `captured/${lane}/${segment}`;

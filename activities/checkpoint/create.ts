@@ -149,6 +149,7 @@ async function fill(resources: Resources, order: CreateOrder, draft: Draft, say:
       createdAt: new Date().toISOString(),
       run: order.run,
       codec: draft.codec,
+      key: draft.key,
       cut: {
         at: cut.at,
         lsn: cut.lsn,

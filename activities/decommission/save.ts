@@ -80,7 +80,7 @@ async function savedBefore({ postgres }: Resources, run: string, any: boolean): 
 async function manifestOf(
   resources: Resources,
   order: SaveOrder,
-  { codec }: Draft,
+  { codec, key }: Draft,
   parts: ManifestPart[],
 ): Promise<Manifest> {
   const now = new Date().toISOString();
@@ -91,6 +91,7 @@ async function manifestOf(
     createdAt: now,
     run: order.run,
     codec,
+    key,
     cut: { at: now, lsn: '0/0', captured: null, mongodb: { read: 'clusterTime', clusterTime: '0' } },
     barrierMs: 0,
     controlSchema: [],

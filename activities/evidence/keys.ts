@@ -1,4 +1,5 @@
 // Keys to look at: some loaded documents of the ledger at random, others every time.
+import { ownVault } from '../../control/vault.ts';
 import type pg from 'pg';
 import { name, query } from '../../stores/postgres/connection.ts';
 
@@ -51,6 +52,6 @@ export async function randomKeys(
     source,
     id: row.source_id,
     place: row.place,
-    keys: row.keys ?? [],
+    keys: (row.keys ?? []).map((key) => ownVault().openText('redis key', key)),
   }));
 }

@@ -1,4 +1,5 @@
 // Keys that Redis has forgotten, set again where the ledger holds the document just as it was read; nothing else of it is touched.
+import { ownVault } from '../../control/vault.ts';
 import { enterStores } from '../../control/checkpoints.ts';
 import { movedOf } from '../../control/reverse.ts';
 import { inTransaction } from '../../stores/postgres/connection.ts';
@@ -62,7 +63,11 @@ async function restoreSome(
     for (const [target, some] of groupBy(absent, (one) => one.target)) {
       const writes = some.flatMap(({ id, row }) => {
         const own = held.get(id);
-        if (!own || BigInt(own.source_digest) !== digests.get(id) || !own.keys?.includes(target.prefix + row.key))
+        if (
+          !own ||
+          BigInt(own.source_digest) !== digests.get(id) ||
+          !own.keys?.includes(ownVault().sealText('redis key', target.prefix + row.key))
+        )
           return [];
         return [{ ...row, sourceId: id, version: { time: BigInt(own.version), op: own.op_index } }];
       });

@@ -1,4 +1,5 @@
 // Scans from the targets' side, for what the source does not explain: ledger keys, rows, documents, keys of Redis.
+import { ownVault } from '../../control/vault.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { idsFrom, sourceIdOf } from '../../core/identity.ts';
 import { parse } from '../../core/json.ts';
@@ -134,7 +135,9 @@ async function loadedAmong(
     `select source_id, keys from migration_control.ledger where collection_id = any($2) and source_id = any($1) and state = 'l' and not deleted`,
     [ids, siblings.map((one) => one.collectionId)],
   );
-  return new Map(rows.map((row) => [row.source_id, row.keys ?? []]));
+  return new Map(
+    rows.map((row) => [row.source_id, (row.keys ?? []).map((key) => ownVault().openText('redis key', key))]),
+  );
 }
 
 /** What nobody explains is asked of the source collection whose ledger knows the id, or of the mapping's first. */
@@ -205,12 +208,13 @@ async function withoutOwner(
   siblings: readonly Ground[],
   keys: readonly string[],
 ): Promise<string[]> {
+  const vault = ownVault();
   const rows = await query<{ key: string }>(
     resources.postgres,
     'looking for the owners of keys',
     `select distinct unnest(keys) as key from migration_control.ledger where collection_id = any($2) and state = 'l' and not deleted and keys && $1`,
-    [keys, siblings.map((one) => one.collectionId)],
+    [keys.map((key) => vault.sealText('redis key', key)), siblings.map((one) => one.collectionId)],
   );
   const owned = new Set(rows.map((row) => row.key));
-  return keys.filter((key) => !owned.has(key));
+  return keys.filter((key) => !owned.has(vault.sealText('redis key', key)));
 }

@@ -39,7 +39,11 @@ export const quarantine = (): Command =>
         .action((options: Options) => withPool((pool) => list(pool, options))),
     )
     .addCommand(
-      common(new Command('show').description('one document, or the first of a rule; decrypted, secrets redacted'))
+      common(
+        new Command('show').description(
+          'one document, or the first of a rule; decrypted, secrets and what belongs to people redacted',
+        ),
+      )
         .argument('<collection>', 'name of the mapping, or of the source collection')
         .argument(
           '[id]',

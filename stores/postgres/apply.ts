@@ -44,6 +44,7 @@ export interface FreshDocument {
   readonly id: string;
   readonly version: Version;
   readonly loaded: boolean;
+  /** As the ledger has them: encrypted, equal ones alike. */
   readonly keys: readonly string[];
   readonly oldKeys: readonly string[];
 }

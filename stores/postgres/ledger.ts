@@ -81,7 +81,7 @@ export interface ErrorRow {
   readonly rule: string;
   readonly path: string;
   readonly message: string;
-  /** JSON without NUL characters: sealed, or redacted canonical Extended JSON. */
+  /** JSON: the document, sealed. */
   readonly document: string;
   readonly mappingVersion: number;
   /** Of what stands at `path`. */

@@ -8,6 +8,8 @@ import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Manifest, ManifestPart } from '../../core/checkpoints.ts';
 import { makeFolder, privateFile, privateFolder } from '../../spool/private.ts';
+import { ownVault } from '../../control/vault.ts';
+import { encryption } from './cipher.ts';
 import { bestCodec, compressor, type Codec } from './codec.ts';
 import { ContentDigest, formOf, Records } from './digest.ts';
 
@@ -22,6 +24,8 @@ export type FileEntry = ManifestPart['files'][number];
 
 export class Draft {
   readonly codec: Codec = bestCodec();
+  /** Its files are encrypted with this process's key. */
+  readonly #key = ownVault().fileKey();
   readonly #target: string;
   readonly #folder: string;
 
@@ -41,8 +45,13 @@ export class Draft {
     return draft;
   }
 
+  /** Id of the key that its files are encrypted with; the manifest says it. */
+  get key(): string {
+    return this.#key.id;
+  }
+
   part(store: ManifestPart['store'], name: string): PartWriter {
-    return new PartWriter(this.#folder, this.codec, store, name);
+    return new PartWriter({ folder: this.#folder, codec: this.codec, secret: this.#key.secret }, store, name);
   }
 
   /** The last step but the rename: from then on the snapshot is whole. Returns the manifest's SHA-256. */
@@ -78,10 +87,15 @@ async function syncFolder(path: string): Promise<void> {
   await handle.sync().finally(() => handle.close());
 }
 
+interface Form {
+  readonly folder: string;
+  readonly codec: Codec;
+  readonly secret: Buffer;
+}
+
 /** One table, collection or keyspace, in files of bounded size. */
 export class PartWriter {
-  readonly #folder: string;
-  readonly #codec: Codec;
+  readonly #form: Form;
   readonly #store: ManifestPart['store'];
   readonly #name: string;
   readonly #digest = new ContentDigest();
@@ -89,9 +103,8 @@ export class PartWriter {
   readonly #files: FileEntry[] = [];
   #file: OpenFile | undefined;
 
-  constructor(folder: string, codec: Codec, store: ManifestPart['store'], name: string) {
-    this.#folder = folder;
-    this.#codec = codec;
+  constructor(form: Form, store: ManifestPart['store'], name: string) {
+    this.#form = form;
     this.#store = store;
     this.#name = name;
     this.#records = new Records(formOf(store));
@@ -103,7 +116,7 @@ export class PartWriter {
 
   async write(bytes: Buffer): Promise<void> {
     for (const record of this.#records.of(bytes)) this.#digest.add(record);
-    this.#file ??= new OpenFile(this.#folder, this.#fileName(), this.#codec);
+    this.#file ??= new OpenFile(this.#form, this.#fileName());
     await this.#file.write(bytes);
     if (this.#file.taken >= fileBytes) await this.#close();
   }
@@ -127,9 +140,9 @@ export class PartWriter {
 
   #fileName(): string {
     const number = String(this.#files.length + 1).padStart(5, '0');
-    const ending = this.#codec === 'gzip' ? 'gz' : 'zst';
+    const ending = this.#form.codec === 'gzip' ? 'gz' : 'zst';
     const safe = encodeURIComponent(this.#name).replace(/[!'()*~]/g, '_');
-    return `${this.#store}.${safe}.${number}.${ending}`;
+    return `${this.#store}.${safe}.${number}.${ending}.enc`;
   }
 }
 
@@ -141,7 +154,7 @@ class OpenFile {
   #bytes = 0;
   taken = 0;
 
-  constructor(folder: string, name: string, codec: Codec) {
+  constructor({ folder, codec, secret }: Form, name: string) {
     this.#name = name;
     this.#input = compressor(codec);
     const tap = new Transform({
@@ -152,7 +165,7 @@ class OpenFile {
       },
     });
     const out = createWriteStream(join(folder, name), { flags: 'wx', mode: privateFile, flush: true });
-    this.#written = pipeline(this.#input, tap, out);
+    this.#written = pipeline(this.#input, encryption(secret, name), tap, out);
     this.#written.catch(() => undefined);
   }
 

@@ -5,6 +5,8 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { manifestSchema, refuseName, type Manifest, type ManifestPart } from '../../core/checkpoints.ts';
 import { KnownFailure } from '../../core/failures.ts';
+import { ownVault } from '../../control/vault.ts';
+import { decryption } from './cipher.ts';
 import { decompressor } from './codec.ts';
 import { ContentDigest, formOf, Records } from './digest.ts';
 import { manifestDigestFile, manifestFile } from './draft.ts';
@@ -78,14 +80,17 @@ export class Snapshot {
     if (hash.digest('hex') !== sha256) throw damaged(this.folder, `the SHA-256 of ${name} is another`);
   }
 
-  /** A part's bytes, decompressed. */
+  /** A part's bytes, decrypted and decompressed. Throws VaultError where this process does not have the key. */
   async *read(part: ManifestPart): AsyncGenerator<Buffer> {
+    const { secret } = ownVault().fileKey(this.manifest.key);
     for (const { name } of part.files) {
       const file = createReadStream(join(this.folder, name));
+      const clear = decryption(secret, name);
       const out = decompressor(this.manifest.codec);
-      file.on('error', (error) => out.destroy(error));
+      file.on('error', (error) => clear.destroy(error));
+      clear.on('error', (error) => out.destroy(error));
       try {
-        for await (const chunk of file.pipe(out)) yield chunk as Buffer;
+        for await (const chunk of file.pipe(clear).pipe(out)) yield chunk as Buffer;
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
         if (code === 'ENOENT' || code?.startsWith('Z') || code?.startsWith('ERR_'))
@@ -93,6 +98,7 @@ export class Snapshot {
         throw error;
       } finally {
         file.destroy();
+        clear.destroy();
       }
     }
   }

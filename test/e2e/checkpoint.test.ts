@@ -12,6 +12,7 @@ import { verifySnapshot } from '../../activities/checkpoint/restore.ts';
 import type { Resources } from '../../activities/resources.ts';
 import { startLegacyWriter, type LegacyWriter } from '../../seed/legacy-writer.ts';
 import { checkEqual } from '../support/checker.ts';
+import { ownVault } from '../../control/vault.ts';
 import { contentOf, differenceOf, documentsNow, keysNow, SnapshotRead, tableNow } from '../support/snapshot.ts';
 import { World } from '../support/world.ts';
 
@@ -100,8 +101,8 @@ async function disagreements(snapshot: SnapshotRead): Promise<string[]> {
     const ledger = ledgers.get(mapping) ?? new Map<string, LedgerLine>();
     ledgers.set(mapping, ledger);
     const loaded = row['state'] === 'l' && row['deleted'] === 'f';
-    const keys = [...(row['keys'] ?? '').matchAll(/"((?:[^"\\]|\\.)*)"|([^,{}]+)/g)].map(
-      ([, quoted, plain]) => plain ?? quoted!.replace(/\\(.)/g, '$1'),
+    const keys = [...(row['keys'] ?? '').matchAll(/"((?:[^"\\]|\\.)*)"|([^,{}]+)/g)].map(([, quoted, plain]) =>
+      ownVault().openText('redis key', plain ?? quoted!.replace(/\\(.)/g, '$1')),
     );
     ledger.set(row['source_id']!, { version: `${row['version']}.${row['op_index']}`, loaded, keys });
   }

@@ -61,7 +61,7 @@ describe.each(Object.entries(feeds))('%s', (mapping, sources) => {
     expect(
       wrong.map((line) => `${line.case} ${line.variant}: ${rules.get(line.sourceId)?.rule} instead of ${line.rule}`),
     ).toEqual([]);
-    const vault = Vault.from(world.environment['CAUSEWAY_QUARANTINE_KEY']);
+    const vault = Vault.from(world.environment['CAUSEWAY_QUARANTINE_KEY']!);
     for (const { source_id: sourceId, document } of rows) {
       const bytes = vault.open({ collection: mapping, sourceId }, document);
       expect(Object.keys(deserialize(bytes))).toContain('_id');

@@ -5,13 +5,14 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { feedsOf, type Feed } from '../../activities/apply.ts';
 import { applyLane } from '../../activities/capture/lane.ts';
 import { findDue, redoDue } from '../../activities/capture/redo.ts';
-import { encodeChange } from '../../activities/capture/segment.ts';
+import { capturedPlace, encodeChange } from '../../activities/capture/segment.ts';
 import { Slice } from '../../activities/capture/slice.ts';
 import { enroll } from '../../activities/plan.ts';
 import type { Resources } from '../../activities/resources.ts';
 import { makePostgres } from '../../activities/targets.ts';
 import { captureStatus } from '../../control/capture.ts';
 import { makeControlSchema } from '../../control/schema.ts';
+import { ownVault } from '../../control/vault.ts';
 import { sourceId } from '../../core/identity.ts';
 import { World } from '../support/world.ts';
 
@@ -64,7 +65,12 @@ async function captured(...documents: (Session | Uint8Array)[]): Promise<void> {
   await world.pool.query(
     `insert into migration_control.captured (lane, segment, first_version, last_version, events, first_wall, last_wall, content)
      values (0, $1, $2, $2, $3, now(), now(), $4)`,
-    [++segment, time.toString(), documents.length, Buffer.concat(changes)],
+    [
+      ++segment,
+      time.toString(),
+      documents.length,
+      ownVault().sealBytes(capturedPlace(0, BigInt(segment)), Buffer.concat(changes)),
+    ],
   );
 }
 

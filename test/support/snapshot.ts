@@ -1,5 +1,5 @@
-// Reads a checkpoint's files with zlib, and the stores with their drivers; knows nothing of the code under test.
-import { createHash } from 'node:crypto';
+// Reads a checkpoint's files with zlib and node's own ciphers, and the stores with their drivers; knows nothing of the code under test.
+import { createDecipheriv, createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
@@ -47,8 +47,10 @@ export class SnapshotRead {
   }
 
   async bytes(store: string, name: string): Promise<Buffer> {
-    const files = this.part(store, name).files.map((file) => readFile(join(this.folder, file.name)));
-    return Buffer.concat((await Promise.all(files)).map((file) => gunzipSync(file)));
+    const files = this.part(store, name).files.map(async (file) =>
+      gunzipSync(decrypted(await readFile(join(this.folder, file.name)), file.name)),
+    );
+    return Buffer.concat(await Promise.all(files));
   }
 
   async lines(store: string, name: string): Promise<string[]> {
@@ -72,6 +74,15 @@ export class SnapshotRead {
   async keys(): Promise<KeyLine[]> {
     return (await this.lines('redis', 'session:')).map((line) => JSON.parse(line) as KeyLine);
   }
+}
+
+/** As docs/runbook/6-checkpoints.md says: nonce of 12 bytes, ciphertext, tag of 16 bytes. */
+function decrypted(file: Buffer, name: string): Buffer {
+  const secret = Buffer.from(process.env['CAUSEWAY_QUARANTINE_KEY']!.split(',')[0]!, 'base64');
+  const decipher = createDecipheriv('aes-256-gcm', secret, file.subarray(0, 12));
+  decipher.setAAD(Buffer.from(name));
+  decipher.setAuthTag(file.subarray(-16));
+  return Buffer.concat([decipher.update(file.subarray(12, -16)), decipher.final()]);
 }
 
 export interface KeyLine {

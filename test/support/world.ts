@@ -66,6 +66,8 @@ export class World {
   /** `temporal`: the address of another Temporal server than the stack's. */
   static async open(label: string, temporal?: string): Promise<World> {
     const stack = { ...servers, ...(temporal !== undefined && { TEMPORAL_ADDRESS: temporal }) };
+    // What this process seals, workers open, and the other way round.
+    process.env['CAUSEWAY_QUARANTINE_KEY'] = stack.CAUSEWAY_QUARANTINE_KEY;
     const name = `${label}-${process.pid}-${++number}`;
     const database = name.replaceAll('-', '_');
     const admin = new pg.Client({ connectionString: stack.TARGET_POSTGRES_URL });

@@ -1,9 +1,16 @@
 // The pure parts of checkpoints: names, digests, records out of chunks, and documents that keep their bytes.
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, readdir, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { BSON } from 'mongodb';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+import { keyVariable } from '../../control/vault.ts';
 import { nameAt, refuseName } from '../../core/checkpoints.ts';
 import { RawValue } from '../../core/bson/raw-value.ts';
+import { Draft } from '../../stores/snapshots/draft.ts';
+import { Snapshot } from '../../stores/snapshots/snapshot.ts';
 import { ContentDigest, Records } from '../../stores/snapshots/digest.ts';
 
 test('a name that is accepted is one step down and nowhere else', () => {
@@ -91,4 +98,28 @@ test('documents keep their bytes, also those whose fields look like numbers', ()
   expect(Buffer.from(BSON.serialize({ d: new RawValue(3, raw) })).subarray(7, -1)).toEqual(raw);
   const plain = Buffer.from(BSON.serialize({ a: new BSON.Double(1), b: [null, 'x'] }));
   expect(Buffer.from(BSON.serialize({ d: new RawValue(3, plain) })).subarray(7, -1)).toEqual(plain);
+});
+
+test('a snapshot is read back whole with its key, holds nothing in the clear, and says which key it needs', async () => {
+  const folder = join(await mkdtemp(join(tmpdir(), 'causeway-snapshot-')), 'one');
+  vi.stubEnv(keyVariable, randomBytes(32).toString('base64'));
+  const draft = await Draft.open(folder);
+  const part = draft.part('redis', 'session:');
+  const lines = Array.from({ length: 3000 }, (_, i) => `{"k":"session:bearer-${i}","e":1}\n`);
+  for (const line of lines) await part.write(Buffer.from(line));
+  const manifest = {
+    format: 1, migration: 'm', name: 'one', createdAt: '', run: 'r', codec: draft.codec, key: draft.key,
+    cut: { at: '', lsn: '', captured: null, mongodb: { read: 'transaction', clusterTime: '' } },
+    barrierMs: 0, controlSchema: [], mappings: {}, routing: {}, workflow: null, sequences: [], parts: [await part.end()],
+  } as const; // prettier-ignore
+  await draft.finish({ ...manifest, controlSchema: [], sequences: [], parts: [...manifest.parts] }, () => undefined);
+  const snapshot = (await Snapshot.open(folder))!;
+  await snapshot.verify(() => undefined);
+  const read: Buffer[] = [];
+  for await (const chunk of snapshot.read(snapshot.manifest.parts[0]!)) read.push(chunk);
+  expect(Buffer.concat(read).toString()).toBe(lines.join(''));
+  for (const name of await readdir(folder)) expect((await readFile(join(folder, name))).includes('bearer')).toBe(false);
+  vi.stubEnv(keyVariable, randomBytes(32).toString('base64'));
+  await expect(snapshot.verify(() => undefined)).rejects.toThrow(`encrypted with key ${draft.key}`);
+  vi.unstubAllEnvs();
 });

@@ -31,9 +31,16 @@ function render(): string {
 no addresses and no passwords: those come from the environment of the workers.
 
 \`zone\` and \`providers\` are in force for every writer from the moment change capture is opened; later only
-\`causeway quarantine retry --config FILE\` changes them. \`CAUSEWAY_QUARANTINE_KEY\` in the environment of workers, of applications that write
-twice and of whoever looks encrypts documents that are set aside: keys of 32 bytes in base64 or hex, separated by commas, the first encrypts
-([runbook](runbook/8-quarantine-and-lineage.md)).
+\`causeway quarantine retry --config FILE\` changes them.
+
+\`CAUSEWAY_QUARANTINE_KEY\` encrypts what Causeway keeps of documents: quarantine, captured changes, snapshots, Redis keys and chunk bounds
+([decision 0030](decisions/0030-secrets-at-rest.md)). Keys of 32 bytes in base64 or hex, separated by commas; the first encrypts documents, the
+last is the one that the migration began with ([runbook](runbook/8-quarantine-and-lineage.md)). Where it is not set, the host makes a key and
+keeps it in \`migration-key\` of its home, \`CAUSEWAY_HOME\` or \`.causeway\`. Every host of a migration needs the same key, the applications'
+hosts included: as soon as there are two, set the variable on all of them. A host with another key is refused.
+
+Files that Causeway writes (spool, snapshots, reports, configuration files, logs, planted documents, keys) are readable for the account that
+runs it and for nobody else: 0600 in folders of 0700. \`chmod\` a report before others are to read it. A folder that was there keeps its mode.
 
 | setting | type | default | meaning |
 |---|---|---|---|
