@@ -185,6 +185,10 @@ export function imageOf(bytes: Uint8Array, version: Version): Image {
   return { id: sourceIdOf(bytes), version, bytes, ...decodeDocument(bytes) };
 }
 
+/** What the ledger keeps of a document beside its digest: its bytes, where no target holds the order of its fields. */
+export const keptOf = (bytes: Uint8Array | undefined): Buffer | undefined =>
+  bytes && decodeDocument(bytes).reordered ? Buffer.from(bytes) : undefined;
+
 export const lostMessage = (path: string): string =>
   `another document of the collection has the same ${path} and is kept`;
 

@@ -19,6 +19,8 @@ export interface Put {
   readonly bytes: Uint8Array;
   /** What the targets hold and no document of this shape says, by name of column or field; the nearest value was written. */
   readonly unsaid: readonly string[];
+  /** The forward direction would not take the document with any value in its place: it is not to be written. */
+  readonly refused?: { readonly rule: string; readonly path: string } | undefined;
 }
 
 /** Nothing lies in the future of the way back: the forward direction is only asked what a value means. */
@@ -46,8 +48,15 @@ export function putDocument(
   const originals = originalsOf(mapping, content);
   const base = old ?? firstDraft(mapping, sourceId, content, originals);
   const writer = new Writer(mapping, base, wanted, settings, old ? undefined : originals);
-  const { bytes, unsaid } = writer.write();
-  return { bytes: old || bytes === base ? bytes : inOrder(mapping, bytes), unsaid };
+  const { bytes, unsaid, refused } = writer.write();
+  return { bytes: old || bytes === base ? bytes : inOrder(mapping, bytes), unsaid, refused };
+}
+
+/** What a document becomes, or under which rule it becomes nothing. */
+interface Forward {
+  readonly cells: Map<string, Cell> | undefined;
+  readonly rule: string;
+  readonly path: string;
 }
 
 /** Every cell has a list of changes that may say its new value; each is tried, together with the others', until the forward direction agrees. */
@@ -96,12 +105,13 @@ class Writer {
     return first !== undefined && first.every(({ path }) => elementAt(this.#base, path) === undefined);
   }
 
-  #forward(bytes: Uint8Array): { cells: Map<string, Cell> | undefined; path: string } {
+  #forward(bytes: Uint8Array): Forward {
     const result = transformDocument(this.#mapping, decode(bytes), { ...this.#settings, asOf: endOfTime });
-    if (result.state !== 'loaded') return { cells: undefined, path: result.state === 'quarantined' ? result.path : '' };
+    if (result.state === 'skipped') return { cells: undefined, rule: result.rule, path: '' };
+    if (result.state === 'quarantined') return { cells: undefined, rule: result.rule, path: result.path };
     const cells = cellsOf(this.#mapping, result.outcome);
     for (const [name, cell] of cells) if (!this.#given.has(name)) this.#given.set(name, cell);
-    return { cells, path: '' };
+    return { cells, rule: '', path: '' };
   }
 
   #differing(cells: ReadonlyMap<string, Cell>): string[] {
@@ -152,8 +162,10 @@ class Writer {
       else this.#taken.delete(name);
     }
     const bytes = this.#apply();
-    const { cells } = this.#forward(bytes);
-    return { bytes, unsaid: cells ? this.#differing(cells) : [...wrong] };
+    const { cells, rule, path } = this.#forward(bytes);
+    return cells
+      ? { bytes, unsaid: this.#differing(cells) }
+      : { bytes: this.#base, unsaid: [...wrong], refused: { rule, path } };
   }
 
   #changesOf(name: string): readonly Change[] {

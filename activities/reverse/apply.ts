@@ -61,7 +61,7 @@ async function setAsideFirst(
   resources: Resources,
   epoch: number,
   feeds: readonly Feed[],
-  { type }: KnownFailure,
+  { type, message }: KnownFailure,
 ): Promise<void> {
   await inTransaction(resources.postgres, 'setting a change aside', async (client) => {
     const { rows } = await client.query<{ mapping: string; source_id: string }>(
@@ -73,13 +73,13 @@ async function setAsideFirst(
     if (!first) return;
     const its = feeds.filter((feed) => feed.mapping.collection === first.mapping);
     const [feed] = (await feedsFor(client, its, [first.source_id])).keys();
-    await noteUnsaid(client, feed!, new Map([[first.source_id, [`${wholeDocument} (${type})`]]]));
+    await noteUnsaid(client, feed!, new Map([[first.source_id, [`${wholeDocument} (${type}: ${message})`]]]));
     await client.query('delete from migration_control.outbox where mapping = $1 and source_id = $2', [
       first.mapping,
       first.source_id,
     ]);
     await client.query(`insert into migration_control.audit_log (action, detail) values ('not brought back', $1)`, [
-      JSON.stringify({ collection: feed!.source, reason: type }),
+      JSON.stringify({ collection: feed!.source, key: first.source_id, reason: `${type}: ${message}` }),
     ]);
   });
 }

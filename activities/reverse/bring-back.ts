@@ -1,5 +1,6 @@
 // Documents as the new system has committed them, rebuilt and written to the old system under a guard; the ledger learns of it, so that no echo counts.
 import type pg from 'pg';
+import { wholeDocument } from '../../control/reverse.ts';
 import { idsFrom } from '../../core/identity.ts';
 import { readOp } from '../../core/guard.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
@@ -10,7 +11,7 @@ import type { TableTarget } from '../../stores/postgres/target.ts';
 import type { ChangeSettings, Feed } from '../apply.ts';
 import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
-import { digestOf } from '../shape.ts';
+import { digestOf, keptOf } from '../shape.ts';
 import { rebuildDocuments, type Rebuilt } from './rebuild.ts';
 import { keepConflicts, noteUnsaid, type Conflict } from './told.ts';
 
@@ -77,7 +78,11 @@ export async function bringBack(
     ...adopted.map((id) => [id, digestOf(old.get(id)!)] as const),
     ...writes.map((one) => [one.id, one.bytes ? one.digest : undefined] as const),
   ]);
-  await writeLedger(client, feed, partition, written, digests);
+  const kept = new Map([
+    ...adopted.map((id) => [id, old.get(id)] as const),
+    ...writes.map((one) => [one.id, one.bytes] as const),
+  ]);
+  await writeLedger(client, feed, partition, written, { digests, kept });
   await followTime(client, feed, partition, ids);
   return { documents: writes.length, unchanged: ids.length - writes.length, conflicts: conflicts.length };
 }
@@ -105,6 +110,10 @@ function judge(ids: readonly string[], { ledger, old, ours, rebuilt, leftover }:
     const one = rebuilt.get(id)!;
     const wanted = wantedOf(one, row, now !== undefined && digest === ours.get(id));
     if (wanted === 'nothing') continue;
+    if (wanted === 'refused') {
+      unsaid.set(id, [`${wholeDocument} (${reasonOf(one)})`]);
+      continue;
+    }
     unsaid.set(id, one.is === 'document' ? one.unsaid : []);
     // Somebody else has written to the old system since: not what the ledger knows, and not our own last write either.
     const expected = row.known && !row.deleted ? BigInt(row.source_digest) : 0n;
@@ -124,13 +133,21 @@ function judge(ids: readonly string[], { ledger, old, ours, rebuilt, leftover }:
  * The document's bytes, or undefined: it is to be deleted. `isOurs`: what the old system holds was written back by us; the ledger need not know
  * of it, since an applier may have died before it said so.
  */
-function wantedOf(rebuilt: Rebuilt, row: LedgerRow, isOurs: boolean): Uint8Array | undefined | 'as it is' | 'nothing' {
+function wantedOf(
+  rebuilt: Rebuilt,
+  row: LedgerRow,
+  isOurs: boolean,
+): Uint8Array | undefined | 'as it is' | 'nothing' | 'refused' {
   if (rebuilt.is === 'document') return rebuilt.bytes;
   if (rebuilt.is === 'unchanged') return 'as it is';
+  if (rebuilt.is === 'refused') return 'refused';
   if (rebuilt.is === 'aside') return 'nothing';
   // A document that was never loaded has no rows, and stays in the old system as it is.
   return isOurs || (row.state === 'l' && !row.deleted) ? undefined : 'nothing';
 }
+
+const reasonOf = (rebuilt: Rebuilt): string =>
+  rebuilt.is === 'refused' ? `the rule ${rebuilt.rule}${rebuilt.path && ` at ${rebuilt.path}`} refuses it` : rebuilt.is;
 
 /** Locks the documents' rows, so that capture waits before it judges our own writes. A document never seen gets a row older than any version. */
 async function lockLedger(
@@ -151,25 +168,32 @@ async function lockLedger(
   return new Map(rows.map((row) => [row.source_id, row]));
 }
 
+interface Written {
+  /** undefined: it was deleted. */
+  readonly digests: ReadonlyMap<string, bigint | undefined>;
+  readonly kept: ReadonlyMap<string, Uint8Array | undefined>;
+}
+
 /** The ledger's version is a time that holds our write: what capture reads of it is no news then (echo). undefined: deleted. */
 async function writeLedger(
   client: pg.ClientBase,
   feed: Feed,
   partition: string,
   version: bigint,
-  digests: ReadonlyMap<string, bigint | undefined>,
+  { digests, kept }: Written,
 ): Promise<void> {
   if (digests.size === 0) return;
   const rows = [...digests];
   await client.query(
     `update ${partition} l set version = greatest(l.version, $1), op_index = ${readOp}, deleted = s.digest is null, source_digest = coalesce(s.digest, 0),
-       state = case when s.digest is null then 's'::"char" else 'l' end, rule = null, mapping_version = $2, origin = '${originCode['way back']}'
-     from unnest($3::text[], $4::bigint[]) s(source_id, digest) where l.source_id = s.source_id`,
+       state = case when s.digest is null then 's'::"char" else 'l' end, rule = null, kept = s.kept, mapping_version = $2, origin = '${originCode['way back']}'
+     from unnest($3::text[], $4::bigint[], $5::bytea[]) s(source_id, digest, kept) where l.source_id = s.source_id`,
     [
       version.toString(),
       feed.mapping.version,
       rows.map(([id]) => id),
       rows.map(([, digest]) => digest?.toString() ?? null),
+      rows.map(([id]) => keptOf(kept.get(id)) ?? null),
     ],
   );
 }

@@ -23,6 +23,8 @@ const documentsAtOnce = 500;
 export type Rebuilt =
   | { readonly is: 'unchanged'; readonly unsaid: readonly string[] }
   | { readonly is: 'document'; readonly bytes: Uint8Array; readonly unsaid: readonly string[] }
+  /** What it would become is what the forward direction sets aside: it is not written. */
+  | { readonly is: 'refused'; readonly rule: string; readonly path: string }
   | { readonly is: 'aside' }
   | { readonly is: 'gone' };
 
@@ -44,11 +46,20 @@ export async function rebuildDocuments(
   const absent = ids.filter((id) => !contents.has(id));
   const aside = await setAside(client, feed, absent);
   await keepUnresolved(client, feed, contents, old, settings);
+  const kept = await keptBytes(
+    client,
+    feed,
+    [...contents.keys()].filter((id) => !old.has(id)),
+  );
   const result = new Map<string, Rebuilt>();
   for (const id of absent) result.set(id, { is: aside.has(id) ? 'aside' : 'gone' });
   for (const [id, content] of contents) {
     const given = old.get(id);
-    const put = putDocument(mapping, id, given, content, settings);
+    const put = putDocument(mapping, id, given ?? kept.get(id), content, settings);
+    if (put.refused) {
+      result.set(id, { is: 'refused', ...put.refused });
+      continue;
+    }
     const unsaid = [...put.unsaid, ...twice(mapping, content)];
     const same = given !== undefined && Buffer.compare(put.bytes, given) === 0;
     result.set(id, same ? { is: 'unchanged', unsaid } : { is: 'document', bytes: put.bytes, unsaid });
@@ -91,6 +102,22 @@ const twice = (mapping: Mapping, content: Outcome): string[] =>
     .filter((target) => target.store === 'postgres' && !(target as TableTarget).child)
     .filter((target) => (content[target.name]?.length ?? 0) > 1)
     .map((target) => `${target.name} (${content[target.name]!.length} rows)`);
+
+/** Documents as they were when they were loaded, of those whose fields stand in an order that no target keeps. */
+async function keptBytes(
+  client: pg.ClientBase,
+  { collectionId }: Feed,
+  ids: readonly string[],
+): Promise<Map<string, Uint8Array>> {
+  if (ids.length === 0) return new Map();
+  const rows = await query<{ source_id: string; kept: Uint8Array }>(
+    client,
+    'reading the ledger',
+    'select source_id, kept from migration_control.ledger where collection_id = $1 and source_id = any($2::text[]) and kept is not null',
+    [collectionId, ids],
+  );
+  return new Map(rows.map((row) => [row.source_id, row.kept]));
+}
 
 /** Documents whose rows come from another source collection of the mapping, which has a document of the same id. */
 async function ofSiblings(

@@ -26,10 +26,12 @@ export interface LedgerItem {
   readonly digest: bigint;
   /** Microseconds; null where no table is partitioned by time, or nothing was loaded. */
   readonly place: number | null;
+  /** SHA-256 of the bytes it keeps. */
+  readonly kept?: string | null;
 }
 
 /** `false`: its version does not lie ahead of the source's own time. */
-export const ledgerItem = ({ id, state, digest, place }: LedgerItem): Item =>
+export const ledgerItem = ({ id, state, digest, place, kept = null }: LedgerItem): Item =>
   array([
     '"ledger"',
     quote(id),
@@ -37,6 +39,7 @@ export const ledgerItem = ({ id, state, digest, place }: LedgerItem): Item =>
     quote(String(digest)),
     place === null ? 'null' : quote(String(place)),
     'false',
+    kept === null ? 'null' : quote(kept),
   ]);
 
 export type Canonicalise = (id: string, row: Row, resolve: Resolve) => Item;

@@ -1,13 +1,12 @@
 // The main scan: a source collection in key order, piece by piece, each against what PostgreSQL, MongoDB and Redis hold of the same keys.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { decode } from '../../core/bson/decode.ts';
-import { sourceIdOf } from '../../core/identity.ts';
 import { closePiece, type Scan, type Suspect } from '../../control/verification.ts';
 import { weigh } from '../../stores/mongodb/ranges.ts';
 import { collectionNames } from '../../stores/mongodb/schema.ts';
 import { keyText } from '../../stores/mongodb/source.ts';
 import { restoreKeys } from './absent.ts';
 import { add, bucketCount, bucketOf, isEqual, merge, noDigest, type Digest } from './canonical.ts';
+import { readId } from './bytes.ts';
 import { Expectation, type Expected } from './expected.ts';
 import { compareOutside } from './outside.ts';
 import { analyse, bucketDigests, keyDigests, type Ground, type Keys } from './read-back.ts';
@@ -105,7 +104,7 @@ const objectIdType = 7;
 /** Whether a document's `_id` is an ObjectId. Most servers keep it first; one that does not is decoded. */
 function hasObjectId(raw: Buffer): boolean {
   if (raw.subarray(5, 9).equals(idFirst)) return raw[4] === objectIdType;
-  return (decode(raw)['_id'] as { _bsontype?: string } | null)?._bsontype === 'ObjectId';
+  return readId(raw).isObjectId;
 }
 
 /** A range read in pieces, limited in number and bytes of documents; an empty one at the end. */
@@ -192,4 +191,4 @@ async function comparePart(
   return { suspects: [...suspects], evicted: outside.absent.length - restored, restored };
 }
 
-const textOfId = sourceIdOf;
+const textOfId = (raw: Uint8Array): string => readId(raw).id;

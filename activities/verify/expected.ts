@@ -1,13 +1,13 @@
 // What the targets should hold of a document, from the document alone: read, transformed by its mapping, brought into the canonical form.
+import { hash } from 'node:crypto';
 import type { Outcome } from '../../mappings/mapping.ts';
 import { transformDocument } from '../../mappings/transform.ts';
 import type { Row } from '../../stores/postgres/target.ts';
 import type { KeyRow, KeysTarget } from '../../stores/redis/target.ts';
 import type { TransformSettings } from '../../mappings/settings.ts';
-import { decode } from '../../core/bson/decode.ts';
 import { digestOf } from '../shape.ts';
-import { sourceIdOf } from '../../core/identity.ts';
 import { canonicaliserOf, ledgerItem, Unfit, type Canonicalise, type Item, type Resolve } from './canonical.ts';
+import { readDocument } from './bytes.ts';
 import { tablesOf, type Ground } from './read-back.ts';
 import { referencesIn } from './references.ts';
 
@@ -16,6 +16,8 @@ export interface Read {
   readonly id: string;
   readonly digest: bigint;
   readonly state: 'l' | 'q' | 's';
+  /** SHA-256 of the bytes that the ledger is to keep, as no target holds the order of the fields. */
+  readonly kept: string | null;
   readonly outcome: Outcome;
 }
 
@@ -43,14 +45,14 @@ export class Expectation {
   }
 
   read(raw: Uint8Array, settings: TransformSettings): Read {
-    const document = decode(raw);
+    const { id, document, aside, reordered } = readDocument(raw);
+    const digest = digestOf(raw);
+    if (aside) return { id, digest, state: 'q', kept: null, outcome: {} };
     const result = transformDocument(this.ground.mapping, document, settings);
-    return {
-      id: sourceIdOf(raw),
-      digest: digestOf(raw),
-      state: states[result.state],
-      outcome: result.state === 'loaded' ? result.outcome : {},
-    };
+    const state = states[result.state];
+    if (result.state !== 'loaded') return { id, digest, state, kept: null, outcome: {} };
+    const kept = reordered ? hash('sha256', raw, 'hex') : null;
+    return { id, digest, state, kept, outcome: result.outcome };
   }
 
   *rowsOf({ outcome }: Read): Generator<Row> {
@@ -61,10 +63,10 @@ export class Expectation {
 
   /** A value that does not fit its column is known only now: the document is then expected to be set aside. */
   image(read: Read, resolve: Resolve): Expected {
-    const { id, digest, state, outcome } = read;
+    const { id, digest, state, kept, outcome } = read;
     if (state !== 'l') return { id, state, items: [ledgerItem({ id, state, digest, place: null })], outcome: {} };
     try {
-      const items = [ledgerItem({ id, state, digest, place: this.#placeOf(outcome) })];
+      const items = [ledgerItem({ id, state, digest, place: this.#placeOf(outcome), kept })];
       for (const [table, canonicalise] of this.#canonicalise)
         for (const row of outcome[table] ?? []) items.push(canonicalise(id, row as Row, resolve));
       return { id, state, items, outcome };

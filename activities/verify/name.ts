@@ -68,7 +68,7 @@ function identity(target: TableTarget | undefined, item: Item): string {
   return JSON.stringify(placesOf(target).flatMap(({ column, at }) => (unique.includes(column) ? [values[at]] : [])));
 }
 
-const ledgerColumns = ['', '', 'state', 'source_digest', 'place', 'version'];
+const ledgerColumns = ['', '', 'state', 'source_digest', 'place', 'version', 'kept'];
 
 function nameColumns(kind: string, target: TableTarget | undefined, expected: Item, actual: Item): Naming {
   const [ours, theirs] = [JSON.parse(expected) as Parsed, JSON.parse(actual) as Parsed];

@@ -1,6 +1,6 @@
 // What stands outside PostgreSQL, read back in bounded batches: documents of the optimised MongoDB, keys of Redis.
-import { decode } from '../../core/bson/decode.ts';
-import { idsFrom, sourceIdOf } from '../../core/identity.ts';
+import { serialize } from 'bson';
+import { idsFrom } from '../../core/identity.ts';
 import { parse } from '../../core/json.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import type { CollectionTarget } from '../../stores/mongodb/target.ts';
@@ -9,6 +9,7 @@ import { guardField } from '../../stores/redis/script.ts';
 import type { KeyRow, KeysTarget } from '../../stores/redis/target.ts';
 import { textOf } from '../../stores/redis/value.ts';
 import type { AbsentKey } from './absent.ts';
+import { differencesInBytes, readId } from './bytes.ts';
 import { differences } from './differ.ts';
 import { documentOf, keysOf, type Expected } from './expected.ts';
 import type { Ground } from './read-back.ts';
@@ -70,16 +71,12 @@ async function compareDocuments(
     return document ? [{ id, document }] : [];
   });
   if (wanted.length === 0) return;
-  const found = await readBack(
-    resources,
-    target.name,
-    wanted.map(({ document }) => document['_id']),
-  );
+  const found = await readBack(resources, target.name, idsFrom(wanted.map(({ id }) => id)));
   for (const { id, document } of wanted) {
     const actual = found.get(id);
     if (!actual) findings.set(id, { finding: 'missing', differs: [target.name] });
     else {
-      const differs = differences(document, actual, target.name);
+      const differs = differencesInBytes(serialize(document, { ignoreUndefined: true }), actual, target.name);
       if (differs.length > 0) findings.set(id, { finding: 'different', differs });
     }
   }
@@ -89,14 +86,14 @@ async function readBack(
   resources: Verifier['resources'],
   collection: string,
   ids: readonly unknown[],
-): Promise<Map<string, Record<string, unknown>>> {
+): Promise<Map<string, Uint8Array>> {
   const raws = await mongo(`reading back ${collection}`, () =>
     resources.mongodb.db
       .collection(collection)
       .find({ _id: { $in: ids } } as never, { raw: true, readConcern: { level: 'majority' } })
       .toArray(),
   );
-  return new Map((raws as unknown as Uint8Array[]).map((raw) => [sourceIdOf(raw), decode(raw)]));
+  return new Map((raws as unknown as Uint8Array[]).map((raw) => [readId(raw).id, raw]));
 }
 
 /** Documents that nothing explains. */

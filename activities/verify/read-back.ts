@@ -35,14 +35,16 @@ const valuesOf = (keys: Keys): unknown[] =>
 function itemsSql(ground: Ground, keys: Keys, now: string): string {
   const ledger = `migration_control.${name(`ledger_${ground.collectionId}`)}`;
   const parts = [
-    `select source_id, json_build_array('ledger', source_id, state::text, source_digest::text, ${micros('place')}, version > ${now})::text as item from held`,
+    `select source_id, json_build_array('ledger', source_id, state::text, source_digest::text, ${micros('place')}, version > ${now}, ${keptHash})::text as item from held`,
     ...tablesOf(ground.mapping).map((target) =>
       rowsSql(target, keys, `join held k on k.source_id = p.source_id and k.state = 'l'`),
     ),
   ];
-  return `with held as materialized (select source_id, state, source_digest, place, version from ${ledger} where not deleted and ${within(keys, 'source_id')}),
+  return `with held as materialized (select source_id, state, source_digest, place, version, kept from ${ledger} where not deleted and ${within(keys, 'source_id')}),
     items as (${parts.join(' union all ')})`;
 }
+
+const keptHash = `encode(sha256(kept), 'hex')`;
 
 /** A table's rows as items; `p` is the row that carries the source id: the row itself, or its parent. */
 function rowsSql(target: TableTarget, keys: Keys, join: string): string {
@@ -154,7 +156,7 @@ export async function ledgerRows(
     client,
     'reading the ledger',
     `select collection_id, source_id, version, deleted, state, rule,
-       json_build_array('ledger', source_id, state::text, source_digest::text, ${micros('place')}, version > ${now})::text as item
+       json_build_array('ledger', source_id, state::text, source_digest::text, ${micros('place')}, version > ${now}, ${keptHash})::text as item
      from migration_control.ledger where collection_id = any($2) and source_id = any($1)`,
     [ids, collectionIds],
   );

@@ -1,11 +1,11 @@
 // Which row a reference should name, as its source id: told by the ledger and the parents' own documents, not by the row that refers.
-import { decode } from '../../core/bson/decode.ts';
 import { idsFrom } from '../../core/identity.ts';
 import type { Mapping } from '../../mappings/mapping.ts';
 import { transformDocument } from '../../mappings/transform.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
 import { name, query } from '../../stores/postgres/connection.ts';
 import { Reference, type Row } from '../../stores/postgres/target.ts';
+import { readDocument } from './bytes.ts';
 import type { Resolve } from './canonical.ts';
 import { tablesOf } from './read-back.ts';
 import type { Verifier } from './verifier.ts';
@@ -80,7 +80,8 @@ export async function isMeant(verifier: Verifier, reference: Reference, parentId
     const { version, documents } = await readDocuments(client, db, source, idsFrom([parentId]));
     const bytes = documents.get(parentId);
     if (!bytes) continue;
-    const document = decode(bytes);
+    const { document, aside } = readDocument(bytes);
+    if (aside) continue;
     const result = transformDocument(parent.mapping, document, verifier.transformAt(version));
     const row = result.state === 'loaded' ? (result.outcome[reference.table]?.[0] as Row | undefined) : undefined;
     const means = ([by, key]: readonly [string, string]) => (by === 'source_id' ? parentId : row?.[by]) === key;

@@ -1,7 +1,7 @@
 // Scans from the targets' side, for what the source does not explain: ledger keys, rows, documents, keys of Redis.
 import { ownVault } from '../../control/vault.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { idsFrom, sourceIdOf } from '../../core/identity.ts';
+import { idsFrom } from '../../core/identity.ts';
 import { parse } from '../../core/json.ts';
 import { closePiece, type Scan, type Suspect } from '../../control/verification.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
@@ -13,6 +13,7 @@ import { scanKeys } from '../../stores/redis/loader.ts';
 import { guardField } from '../../stores/redis/script.ts';
 import { isTombstone } from '../../stores/redis/tombstone.ts';
 import type { KeysTarget } from '../../stores/redis/target.ts';
+import { readId } from './bytes.ts';
 import { suspectOf } from './documents.ts';
 import type { Ground } from './read-back.ts';
 import { Throttle, type Verifier } from './verifier.ts';
@@ -109,7 +110,7 @@ export function scanCopies(verifier: Verifier, scan: Scan): Promise<boolean> {
         .toArray(),
     );
     const raws = found as unknown as Uint8Array[];
-    const ids = raws.map(sourceIdOf);
+    const ids = raws.map((raw) => readId(raw).id);
     const loaded = await loadedAmong(verifier, siblings, ids);
     const last = raws.at(-1);
     return {

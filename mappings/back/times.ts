@@ -8,13 +8,17 @@ const iso =
 /** The form a time has where nothing says how it was written. `date`: a BSON date; `text`: what Python's isoformat() writes in UTC+8. */
 export type TimeForm = 'date' | 'text';
 
+/** No BSON date that JavaScript knows lies beyond it, us; nor do infinities. */
+const farthest = 8.64e18;
+
 /** Values that stand for the time, best first. Not every one of them must: the forward mapping decides which does. `zone`: of text without one. */
 export function timesLike(micros: number, old: unknown, zone: string, natural: TimeForm): unknown[] {
-  if (!Number.isFinite(micros)) return [];
-  const date = micros % 1000 === 0 ? [new Date(micros / 1000)] : [];
+  if (Math.abs(micros) > farthest) return [];
+  // A date stays a date, whatever the digits: what is beyond a millisecond stays in the new system, and is told of.
+  const date = [new Date(Math.round(micros / 1000))];
+  if (old instanceof Date) return date;
   const text = [isoAt(micros, 480, { digits: 6 })];
-  const faithful = natural === 'date' ? [...date, ...text] : [...text, ...date];
-  if (old instanceof Date) return [...date, ...text];
+  const faithful = natural === 'date' ? date : [...text, ...date];
   if (typeof old === 'string') return [...textsLike(micros, old, zone), ...text];
   return [...epochsLike(micros, old), ...faithful];
 }

@@ -16,11 +16,19 @@ export function unarchived(value: unknown): unknown {
   return value.map(unarchived);
 }
 
+const isUnaddressable = (key: string): boolean => key.includes('.') || key.startsWith('$');
+
 /** Names with dots or dollars cannot be addressed by a path: their object becomes a list of `{ k, v }`, in the same order. */
 export function archived(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(archived);
   if (value === null || typeof value !== 'object' || isBsonScalar(value)) return value;
+  if (Array.isArray(value)) {
+    const items = value.map(archived);
+    return items.every((item, i) => item === value[i]) ? value : items;
+  }
   const entries = Object.entries(value).map(([key, inner]) => [key, archived(inner)] as const);
-  if (entries.some(([key]) => key.includes('.') || key.startsWith('$'))) return entries.map(([k, v]) => ({ k, v }));
+  // What needs no list stays the object it is, and is written with its fields in their order.
+  const has = ([key, inner]: readonly [string, unknown]) => inner === (value as Record<string, unknown>)[key];
+  if (entries.every((entry) => has(entry) && !isUnaddressable(entry[0]))) return value;
+  if (entries.some(([key]) => isUnaddressable(key))) return entries.map(([k, v]) => ({ k, v }));
   return Object.fromEntries(entries);
 }
