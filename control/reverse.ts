@@ -1,6 +1,7 @@
 // The way back, in SQL: the anchor, what the new system has changed and the old one does not have yet, and what came to the old one too late.
 import type pg from 'pg';
 import { holdRoutes } from './routing.ts';
+import { KnownFailure } from '../core/failures.ts';
 import { query } from '../stores/postgres/connection.ts';
 import { tokenOf } from '../stores/mongodb/token.ts';
 
@@ -44,6 +45,27 @@ export async function readReverse(on: pg.Pool | pg.ClientBase): Promise<ReverseR
   if (!there!.there) return undefined;
   return rowOf((await query<Raw>(on, 'reading the way back', 'select * from migration_control.reverse_position'))[0]);
 }
+
+/** The anchor under which is written. In a transaction that has locked its row. */
+export async function anchorOf(client: pg.ClientBase): Promise<bigint> {
+  const [row] = await query<{ anchor: string }>(
+    client,
+    'reading the anchor',
+    'select anchor from migration_control.reverse_position',
+  );
+  if (!row) throw new KnownFailure('StoreBusy', 'The reverse replication was taken down meanwhile.');
+  return BigInt(row.anchor);
+}
+
+/** Stores whose guards are still to be removed. The rows are locked: nobody anchors anew before the transaction ends. */
+export const storesToClear = async (client: pg.ClientBase): Promise<('source' | 'target')[]> =>
+  (
+    await query<{ store: 'source' | 'target' }>(
+      client,
+      'looking what guarded the reverse replication',
+      `select store from migration_control.guards_to_drop where not exists (select 1 from migration_control.reverse_position) order by store for update`,
+    )
+  ).map((row) => row.store);
 
 /** Becomes the only applier, or the only reader of the target MongoDB: whoever was before is refused from now on. */
 export async function takeReverse(

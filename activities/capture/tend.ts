@@ -14,6 +14,7 @@ import { feedsOf, type ChangeSettings } from '../apply.ts';
 import { inForce } from '../policy.ts';
 import type { Resources } from '../resources.ts';
 import { renderCollection } from '../targets.ts';
+import { clearGuards } from '../reverse/arm.ts';
 import { settleClosings } from '../reverse/closing.ts';
 import { atOnce, findDue, parentsOf, redoDue } from './redo.ts';
 import { Patience, type Slice, type SliceResult } from './slice.ts';
@@ -36,6 +37,7 @@ export async function tendTargets(resources: Resources, settings: TendSettings, 
       if (slice.every('due', 1000)) await findDue(resources.postgres, feeds, parentsOf(resources, feeds));
       if (slice.every('abandoned', 2000)) await removeAbandoned(resources);
       if (slice.every('closed', 500)) await settleClosings(resources);
+      if (slice.every('guards', 30_000)) await clearGuards(resources);
       // Writers wait for it when writes move.
       if (slice.every('files', 200)) await renderStale(resources, settings.configurationDirectory);
       if (slice.every('prune', 60_000)) await prune(resources);

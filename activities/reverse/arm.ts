@@ -2,12 +2,14 @@
 import type pg from 'pg';
 import { KnownFailure } from '../../core/failures.ts';
 import type { Mapping } from '../../mappings/mapping.ts';
-import { readReverse } from '../../control/reverse.ts';
+import { hasTable } from '../../control/checkpoints.ts';
+import { readReverse, storesToClear } from '../../control/reverse.ts';
 import { takeRoutes } from '../../control/routing.ts';
 import { ChangeStream } from '../../stores/mongodb/changes.ts';
 import { StreamLost, type Token, tokenText } from '../../stores/mongodb/token.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
-import { writeBackGuard } from '../../stores/mongodb/write-back.ts';
+import { clusterTimeOf } from '../../stores/mongodb/source.ts';
+import { dropGuards } from '../../stores/mongodb/write-back.ts';
 import { inTransaction, literal, name, query, ownWrites } from '../../stores/postgres/connection.ts';
 import type { TableTarget } from '../../stores/postgres/target.ts';
 import type { Resources } from '../resources.ts';
@@ -30,9 +32,13 @@ export interface ReverseSettings {
 export async function armReverse(resources: Resources, settings: ReverseSettings): Promise<ReverseSettings> {
   const known = await readReverse(resources.postgres);
   if (known) return known.settings;
+  await clearGuards(resources);
   const position = await targetPosition(resources);
+  const anchor = await clusterTimeOf(resources.source.db);
   await inTransaction(resources.postgres, 'anchoring the way back', async (client) => {
     await client.query(`set local lock_timeout = ${patienceMs}`);
+    // Whoever is removing guards of an earlier anchor has come to the end.
+    await client.query('lock table migration_control.guards_to_drop in exclusive mode');
     for (const { mapping, target } of await tablesOf(client, resources)) {
       const table = name(target.name);
       const call = target.child
@@ -48,11 +54,12 @@ export async function armReverse(resources: Resources, settings: ReverseSettings
         await client.query(`alter table ${table} alter column source_id set default migration_control.object_id()`);
     }
     await client.query(
-      'insert into migration_control.reverse_position (token, stream_version, settings) values ($1, $2, $3) on conflict do nothing',
+      'insert into migration_control.reverse_position (token, stream_version, settings, anchor) values ($1, $2, $3, $4) on conflict do nothing',
       [
         position && tokenText(position.token),
         position?.version.toString() ?? '0',
         JSON.stringify({ zone: settings.zone, providers: settings.providers }),
+        anchor.toString(),
       ],
     );
     await client.query(`insert into migration_control.audit_log (action, detail) values ('way back anchored', '{}')`);
@@ -84,7 +91,11 @@ export async function targetPosition({
  * has writes that would have no other way back, unless it is to keep them (`ofNewSystem`).
  */
 export async function disarmReverse(resources: Resources, { ofNewSystem = false } = {}): Promise<void> {
-  if (!(await readReverse(resources.postgres))) return;
+  if (await readReverse(resources.postgres)) await takeDown(resources, ofNewSystem);
+  await clearGuards(resources);
+}
+
+async function takeDown(resources: Resources, ofNewSystem: boolean): Promise<void> {
   await inTransaction(resources.postgres, 'taking down the way back', async (client) => {
     await client.query(ownWrites);
     await takeRoutes(client, { patienceMs, as: 'StoreBusy' });
@@ -102,18 +113,22 @@ export async function disarmReverse(resources: Resources, { ofNewSystem = false 
     }
     await client.query('delete from migration_control.outbox');
     await client.query('delete from migration_control.reverse_position');
+    await client.query(
+      `insert into migration_control.guards_to_drop (store) values ('source'), ('target') on conflict do nothing`,
+    );
     await client.query(`insert into migration_control.audit_log (action, detail) values ('way back taken down', '{}')`);
   });
-  // In the target it holds nothing but the marks of fences.
-  for (const { db } of [resources.source, resources.mongodb])
-    await mongo('removing what guarded the way back', () =>
-      db
-        .collection(writeBackGuard)
-        .drop()
-        .catch((error: { codeName?: string }) => {
-          if (error.codeName !== 'NamespaceNotFound') throw error;
-        }),
-    );
+}
+
+/** What was left of an anchor that was taken down, however often that failed. Nothing where one stands, or where there is no control schema. */
+export async function clearGuards(resources: Pick<Resources, 'postgres' | 'source' | 'mongodb'>): Promise<void> {
+  if (!(await hasTable(resources.postgres, 'guards_to_drop'))) return;
+  await inTransaction(resources.postgres, 'removing what guarded the reverse replication', async (client) => {
+    for (const store of await storesToClear(client)) {
+      await dropGuards(store === 'source' ? resources.source.db : resources.mongodb.db);
+      await client.query('delete from migration_control.guards_to_drop where store = $1', [store]);
+    }
+  });
 }
 
 async function tablesOf(

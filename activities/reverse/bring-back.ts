@@ -2,6 +2,8 @@
 import type pg from 'pg';
 import { wholeDocument } from '../../control/reverse.ts';
 import { idsFrom } from '../../core/identity.ts';
+import { anchorOf } from '../../control/reverse.ts';
+import { KnownFailure } from '../../core/failures.ts';
 import { readOp } from '../../core/guard.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
 import { lastWrittenBack, writeBack, type WriteBack } from '../../stores/mongodb/write-back.ts';
@@ -61,7 +63,8 @@ export async function bringBack(
   const ledger = await lockLedger(client, feed, partition, ids);
   const { source } = resources;
   const { version: readAt, documents: old } = await readDocuments(source.client, source.db, feed.source, idsFrom(ids));
-  const ours = await lastWrittenBack(source.db, feed.source, ids);
+  const anchor = await anchorOf(client);
+  const ours = await lastWrittenBack(source.db, feed.source, ids, anchor);
   const rebuilt = await rebuildDocuments(resources, client, feed, ids, old, settings);
   const { writes, adopted, conflicts, unsaid } = judge(ids, { ledger, old, ours, rebuilt, leftover });
   if (conflicts.length > 0) await keepConflicts(client, feed, conflicts);
@@ -71,7 +74,8 @@ export async function bringBack(
     const { rows } = await client.query<{ version: string }>(
       `select nextval('migration_control.reverse_version') as version`,
     );
-    written = await writeBack(source, feed.source, BigInt(rows[0]!.version), writes, lockedAt + writeMs);
+    const order = { anchor, version: BigInt(rows[0]!.version) };
+    written = await writeBack(source, { collection: feed.source, order, until: lockedAt + writeMs }, writes);
     killPoint('reverse.after-write');
   }
   const digests = new Map([
@@ -184,7 +188,7 @@ async function writeLedger(
 ): Promise<void> {
   if (digests.size === 0) return;
   const rows = [...digests];
-  await client.query(
+  const { rowCount } = await client.query(
     `update ${partition} l set version = greatest(l.version, $1), op_index = ${readOp}, deleted = s.digest is null, source_digest = coalesce(s.digest, 0),
        state = case when s.digest is null then 's'::"char" else 'l' end, rule = null, kept = s.kept, mapping_version = $2, origin = '${originCode['way back']}'
      from unnest($3::text[], $4::bigint[], $5::bytea[]) s(source_id, digest, kept) where l.source_id = s.source_id`,
@@ -196,6 +200,11 @@ async function writeLedger(
       rows.map(([id]) => keptOf(kept.get(id)) ?? null),
     ],
   );
+  if (rowCount !== rows.length)
+    throw new KnownFailure(
+      'Defect',
+      `the ledger of ${feed.source} has no row for ${rows.length - (rowCount ?? 0)} documents that it had locked`,
+    );
 }
 
 /** Rows found by their time later on must be found where they are now. */

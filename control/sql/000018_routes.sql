@@ -58,3 +58,9 @@ $$;
 
 alter table migration_control.closed_collections add column token uuid not null;
 comment on column migration_control.closed_collections.token is 'of the switch that closed it; stands in the closing itself too, and only who finds the same there opens the collection';
+
+alter table migration_control.reverse_position add column anchor bigint not null default 0;
+comment on column migration_control.reverse_position.anchor is 'the old system''s cluster time when this was anchored; guards in the old system carry it, and those of earlier anchors count for nothing';
+
+create table migration_control.guards_to_drop (store text primary key check (store in ('source', 'target')));
+comment on table migration_control.guards_to_drop is 'the reverse replication was taken down, and what guarded it (causeway_reverse) is still to be removed';

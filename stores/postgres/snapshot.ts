@@ -27,6 +27,7 @@ const notState = [
   'routers',
   'outbox',
   'reverse_position',
+  'guards_to_drop',
   'late_writes',
   'reverse_conflicts',
   'reverse_unsaid',

@@ -14,7 +14,7 @@ import { close, reopen } from '../../activities/reverse/closing.ts';
 import { readReverseChanges } from '../../activities/reverse/read.ts';
 import { rebuildDocuments } from '../../activities/reverse/rebuild.ts';
 import { validateRollback } from '../../activities/reverse/validate.ts';
-import { bringingBack, reverseStatus } from '../../control/reverse.ts';
+import { anchorOf, bringingBack, reverseStatus } from '../../control/reverse.ts';
 import { writeBack } from '../../stores/mongodb/write-back.ts';
 import { digestOf } from '../../activities/shape.ts';
 import { World } from '../support/world.ts';
@@ -64,13 +64,10 @@ async function dieAfterWriting(id: string): Promise<void> {
     const known = new Map(old ? [[id, old as unknown as Uint8Array]] : []);
     const rebuilt = (await rebuildDocuments(resources, client, feed, [id], known, settings)).get(id)!;
     const bytes = rebuilt.is === 'document' ? rebuilt.bytes : undefined;
-    await writeBack(
-      resources.source,
-      'token_usage',
-      BigInt(row!.v),
-      [{ id, bytes, digest: bytes ? digestOf(bytes) : 0n }],
-      performance.now() + 10_000,
-    );
+    const order = { anchor: await anchorOf(client), version: BigInt(row!.v) };
+    await writeBack(resources.source, { collection: 'token_usage', order, until: performance.now() + 10_000 }, [
+      { id, bytes, digest: bytes ? digestOf(bytes) : 0n },
+    ]);
   } finally {
     await client.query('rollback');
     client.release();
@@ -170,10 +167,8 @@ test('one who hung before writing writes nothing any more', async () => {
   await expect(
     writeBack(
       resources.source,
-      'token_usage',
-      1n << 40n,
+      { collection: 'token_usage', order: { anchor: 1n << 62n, version: 1n << 40n }, until: performance.now() - 1 },
       [{ id, bytes: serialize({ _id: new ObjectId(id) }), digest: 1n }],
-      performance.now() - 1,
     ),
   ).rejects.toMatchObject({ type: 'StoreBusy' });
   expect(await inOld(id)).toBeNull();
