@@ -14,6 +14,7 @@ import { openPool, query } from '../stores/postgres/connection.ts';
 import { check, unchecked, type Validation } from './evidence/checks.ts';
 import { randomKeys, type Enrolled, type LedgerKey } from './evidence/keys.ts';
 import { probe } from './evidence/probes.ts';
+import { inForce } from './policy.ts';
 import { mappingOf, type Resources } from './resources.ts';
 
 export interface EvidenceOrder {
@@ -50,6 +51,8 @@ export async function sampleEvidence(
   try {
     const known = await orElse(background(resources, order), nothingKnown);
     const { traffic, enrolled } = known;
+    // Rows are what the settings in force make of documents, not what the stage was started with.
+    const settings = await orElse(inForce(resources.postgres, order.settings), order.settings);
     const asOf = await orElse(sourceTime(resources), to.getTime());
     const subjects: Subject[] = [];
     for (const collection of order.collections)
@@ -60,7 +63,7 @@ export async function sampleEvidence(
       return probe(resources, mapping, keys, { role: order.probeRole, timeoutMs: probeTimeoutMs });
     });
     const validations = await inTurn(subjects, (subject) =>
-      validate(resources, subject, { ...order.settings, asOf }, heartbeat),
+      validate(resources, subject, { ...settings, asOf }, heartbeat),
     );
     const collections = subjects.map(({ mapping: { collection }, route }, i): [string, CollectionEvidence] => [
       collection,

@@ -82,7 +82,7 @@ export function controlActivities(resources: Resources) {
     runPerformanceTests: async (
       order: Omit<PerformanceOrder, 'transform'> & { transform: Pick<Settings, 'zone' | 'providers'> },
     ) => {
-      const transform = { ...order.transform, asOf: await sourceTime(resources) };
+      const transform = { ...(await inForce(resources.postgres, order.transform)), asOf: await sourceTime(resources) };
       const report = await runPerformanceTests(resources, { ...order, transform }, beat);
       // Plans and figures stand in performance_results; history keeps the verdict.
       const { id, overall_status, against_old, regressions } = report;

@@ -4,6 +4,10 @@ import { commandsFor } from './commands/index.ts';
 import { explain } from './errors.ts';
 
 export async function main(argv: readonly string[]): Promise<void> {
+  // `causeway ... | head`: who reads has seen enough. What the command has done, it has done; there is nobody to tell.
+  onLostReader(process.stdout, () => process.exit(process.exitCode ?? 0));
+  // A worker goes on without a reader of its log.
+  onLostReader(process.stderr, () => undefined);
   const program = new Command('causeway')
     .description(
       'Moves a live MongoDB application onto PostgreSQL/TimescaleDB, an optimised MongoDB schema and Redis,\nas durable Temporal workflows that can be paused, replayed and undone.',
@@ -40,6 +44,13 @@ TARGET_MONGODB_URL, TARGET_REDIS_URL. Those not set come from the embedded stack
       process.exitCode = code;
     }
   }
+}
+
+function onLostReader(stream: NodeJS.WriteStream, then: () => void): void {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    then();
+  });
 }
 
 function inherit(command: Command): Command {

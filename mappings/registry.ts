@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { delimiter, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { problemsBetween, problemsOf } from './check.ts';
 import type { Mapping } from './mapping.ts';
 
 export class MappingError extends Error {
@@ -36,6 +37,9 @@ export async function readFolders(folders: readonly string[]): Promise<ReadonlyM
       if (!mapping?.collection || !mapping.transform) {
         throw new MappingError(`${path} has no mapping as its default export; see docs/write-a-mapping.md.`);
       }
+      const problems = problemsOf(mapping);
+      if (problems.length > 0)
+        throw new MappingError(`${path} is refused: ${problems.join('; ')}. See docs/write-a-mapping.md.`);
       for (const name of [mapping.collection, ...mapping.aliases]) {
         const other = claimed.get(name);
         if (other) throw new MappingError(`${path} and ${other} both claim the source collection ${name}.`);
@@ -44,5 +48,8 @@ export async function readFolders(folders: readonly string[]): Promise<ReadonlyM
       found.set(mapping.collection, mapping);
     }
   }
+  const between = problemsBetween(found);
+  if (between.length > 0)
+    throw new MappingError(`The mappings do not fit together: ${between.join('; ')}. See docs/write-a-mapping.md.`);
   return found;
 }

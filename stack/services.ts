@@ -172,7 +172,8 @@ const postgres: Service = {
       port,
       unix_socket_directories: '',
       shared_buffers: '256MB',
-      max_wal_size: '2GB',
+      // What is written ahead stays on the disk up to this size.
+      max_wal_size: '512MB',
       wal_level: 'logical',
       max_connections: 100,
       log_min_messages: 'error',

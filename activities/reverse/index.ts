@@ -1,4 +1,5 @@
 // The way back's steps as Temporal knows them.
+import { inForce } from '../policy.ts';
 import { Context, heartbeat } from '@temporalio/activity';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bringingBack, reverseStatus } from '../../control/reverse.ts';
@@ -18,7 +19,7 @@ const slice = (ms: number) => new Slice(ms, Context.current().cancellationSignal
 /** Light steps: any worker. */
 export function reverseControlActivities(resources: Resources) {
   return classified({
-    armReverse: (settings: ReverseSettings) => armReverse(resources, settings),
+    armReverse: async (settings: ReverseSettings) => armReverse(resources, await inForce(resources.postgres, settings)),
     disarmReverse: () => disarmReverse(resources),
     reverseStatus: () => reverseStatus(resources.postgres),
     writesStand: () => writesStand(resources),
@@ -39,7 +40,8 @@ export function reverseControlActivities(resources: Resources) {
 /** Long-lived work, in slices. */
 export function reverseActivities(resources: Resources) {
   return classified({
-    applyReverse: (settings: ChangeSettings, ms: number) => applyReverse(resources, settings, slice(ms)),
+    applyReverse: async (settings: ChangeSettings, ms: number) =>
+      applyReverse(resources, await inForce(resources.postgres, settings), slice(ms)),
     readReverseChanges: (ms: number) => readReverseChanges(resources, slice(ms)),
   });
 }

@@ -20,7 +20,7 @@ export async function readHeld(verifier: Verifier, ground: Ground, ids: readonly
   return inTransaction(verifier.resources.postgres, `looking at ${ground.source} again`, async (client) => {
     await client.query('set transaction isolation level repeatable read, read only');
     const ledger = await ledgerRows(client, siblings, ids, now);
-    const rows = await rowItems(client, mapping, ids);
+    const rows = await rowItems(client, ground, ids);
     const waiting = await query<{ source_id: string }>(
       client,
       'looking at what waits to be read again',

@@ -10,6 +10,8 @@ export interface Ground {
   readonly mapping: Mapping;
   readonly source: string;
   readonly collectionId: number;
+  /** Tables that its rows refer to and that are no part of this migration. */
+  readonly absent?: ReadonlySet<string>;
 }
 
 /**
@@ -21,6 +23,20 @@ export type Keys =
 
 export const tablesOf = (mapping: Mapping): TableTarget[] =>
   mapping.targets.filter((target): target is TableTarget => target.store === 'postgres');
+
+/** Tables that these mappings refer to and that are not there: `collections` named only some, and theirs was not among them. */
+export async function absentParents(on: pg.Pool, mappings: readonly Mapping[]): Promise<ReadonlySet<string>> {
+  const parents = mappings
+    .flatMap(tablesOf)
+    .flatMap((target) => Object.values(target.columns).flatMap(({ references }) => references?.table ?? []));
+  const rows = await query<{ parent: string }>(
+    on,
+    'looking for the tables that rows refer to',
+    'select distinct parent from unnest($1::text[]) parent where to_regclass(quote_ident(parent)) is null',
+    [parents],
+  );
+  return new Set(rows.map((row) => row.parent));
+}
 
 const beforeObjectIds = '/';
 const afterObjectIds = 'g';
@@ -37,7 +53,7 @@ function itemsSql(ground: Ground, keys: Keys, now: string): string {
   const parts = [
     `select source_id, json_build_array('ledger', source_id, state::text, source_digest::text, ${micros('place')}, version > ${now}, ${keptHash})::text as item from held`,
     ...tablesOf(ground.mapping).map((target) =>
-      rowsSql(target, keys, `join held k on k.source_id = p.source_id and k.state = 'l'`),
+      rowsSql(target, keys, `join held k on k.source_id = p.source_id and k.state = 'l'`, ground.absent),
     ),
   ];
   return `with held as materialized (select source_id, state, source_digest, place, version, kept from ${ledger} where not deleted and ${within(keys, 'source_id')}),
@@ -47,9 +63,13 @@ function itemsSql(ground: Ground, keys: Keys, now: string): string {
 const keptHash = `encode(sha256(kept), 'hex')`;
 
 /** A table's rows as items; `p` is the row that carries the source id: the row itself, or its parent. */
-function rowsSql(target: TableTarget, keys: Keys, join: string): string {
+function rowsSql(target: TableTarget, keys: Keys, join: string, absent?: ReadonlySet<string>): string {
   const row = target.child ? 't' : 'p';
-  const columns = Object.entries(target.columns);
+  // Where there is no row to refer to, the column itself is what is compared: nothing.
+  const columns = Object.entries(target.columns).map(([column, { references, ...its }]): [string, Column] => [
+    column,
+    references && !absent?.has(references.table) ? { ...its, references } : its,
+  ]);
   const values = columns.flatMap(([column, its], i) => valueSql(`${row}.${name(column)}`, its, `r${i}.source_id`));
   const parents = columns.flatMap(([column, { references }], i) =>
     references ? [`left join ${name(references.table)} r${i} on r${i}.id = ${row}.${name(column)}`] : [],
@@ -165,10 +185,10 @@ export async function ledgerRows(
 /** Every row of a mapping's tables that carries one of the ids, whatever the ledger says. */
 export async function rowItems(
   client: pg.ClientBase,
-  mapping: Mapping,
+  { mapping, absent }: Pick<Ground, 'mapping' | 'absent'>,
   ids: readonly string[],
 ): Promise<{ source_id: string; item: Item }[]> {
-  const parts = tablesOf(mapping).map((target) => rowsSql(target, { ids }, ''));
+  const parts = tablesOf(mapping).map((target) => rowsSql(target, { ids }, '', absent));
   if (parts.length === 0) return [];
   return query(client, `reading back ${mapping.collection}`, parts.join(' union all '), [ids]);
 }

@@ -5,7 +5,7 @@ import { inForce } from '../policy.ts';
 import { enrolledIn } from '../outside.ts';
 import { mappingOf, type Resources } from '../resources.ts';
 import type { Slice } from '../capture/slice.ts';
-import type { Ground } from './read-back.ts';
+import { absentParents, type Ground } from './read-back.ts';
 
 /** What a verification is asked for. Ids, names and settings only. */
 export interface VerifyOrder {
@@ -40,10 +40,16 @@ export async function verifierOf(
   slice: Slice,
 ): Promise<Verifier> {
   const order = await inForce(resources.postgres, asked);
-  const grounds = (await enrolledIn(resources.postgres)).map(({ id, mapping, source }) => ({
+  const enrolled = await enrolledIn(resources.postgres);
+  const absent = await absentParents(
+    resources.postgres,
+    enrolled.map(({ mapping }) => mappingOf(resources, mapping)),
+  );
+  const grounds = enrolled.map(({ id, mapping, source }) => ({
     mapping: mappingOf(resources, mapping),
     source,
     collectionId: id,
+    absent,
   }));
   const scope = grounds.filter((one) => order.collections?.includes(one.mapping.collection) ?? true);
   return {

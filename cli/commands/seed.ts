@@ -12,7 +12,7 @@ export function seed(): Command {
     .description(
       'fill the source MongoDB with made-up documents of the real shapes; the same seed gives the same documents',
     )
-    .option('--documents <n>', 'how many, over all collections (1000 to 10000000)', '20000')
+    .option('--documents <n>', 'how many, over all collections (100 to 10000000)', '20000')
     .option('--dirty <share>', 'share of dirty documents, 0 to 1', '0.01')
     .option('--seed <n>', 'what the documents are derived from', '1')
     .option('--only <collections>', 'source collections, separated by commas')
@@ -30,7 +30,7 @@ export function seed(): Command {
         planted?: string;
         json?: boolean;
       }) => {
-        const documents = within('--documents', options.documents, 1000, 10_000_000);
+        const documents = within('--documents', options.documents, 100, 10_000_000);
         const dirty = within('--dirty', options.dirty, 0, 1, false);
         const number = within('--seed', options.seed, 0, Number.MAX_SAFE_INTEGER);
         const { addresses } = await readAddresses();

@@ -102,7 +102,7 @@ test('every value, in both', { timeout: 120_000 }, async () => {
     fc.asyncProperty(row, async (value) => {
       await db.query('delete from things');
       await insert('x', value);
-      const [found] = await rowItems(client, mapping, ['x']);
+      const [found] = await rowItems(client, { mapping }, ['x']);
       expect(found!.item).toBe(write('x', value, () => null));
     }),
     { numRuns: 150, endOnFailure: true },
