@@ -4,8 +4,9 @@ import { applyChanges, type ChangeSettings, type Feed } from '../activities/appl
 import { inForce } from '../activities/policy.ts';
 import { digestOf } from '../activities/shape.ts';
 import { holdRoutes } from '../control/routing.ts';
+import { answered, ask, closed, type Circuit } from '../core/circuit.ts';
 import { KnownFailure, type FailureType } from '../core/failures.ts';
-import { inTransaction, query } from '../stores/postgres/connection.ts';
+import { inTransactionWithin, query, TookTooLong } from '../stores/postgres/connection.ts';
 import type { DualWriteOptions, FailureClass } from './dual-write.ts';
 
 export interface Counters {
@@ -33,6 +34,8 @@ export class Ledger {
   readonly #options: DualWriteOptions;
   readonly #timer: NodeJS.Timeout;
   #pending = new Map<string, Pending>();
+  /** By mapping: each writes to stores of its own. */
+  readonly #circuits = new Map<string, Circuit>();
   #second = 0;
   #failed: Record<FailureClass, number> = { 'in-flight': 0, expected: 0, defect: 0 };
   #repaired = 0;
@@ -51,9 +54,16 @@ export class Ledger {
   async write(feed: Feed, ids: readonly string[], epoch: number): Promise<void> {
     const { source, targets, timeoutMs = 2000, sampleRate = 0.01, metrics } = this.#options;
     const count = (failed: number) => metrics?.countWrites(feed.mapping.collection, 'new', ids.length, failed);
+    const { collection } = feed.mapping;
+    const asked = ask(this.#circuits.get(collection) ?? closed, performance.now(), awayMs);
+    this.#circuits.set(collection, asked.next);
+    if (!asked.may) {
+      count(ids.length);
+      return this.#note(feed, ids, 'in-flight', 'a store of the new system is away: left to change capture');
+    }
     try {
-      const settings = await this.#policy();
-      const totals = await inTransaction(targets.postgres, 'the second write', async (client) => {
+      const totals = await inTransactionWithin(targets.postgres, 'the second write', timeoutMs, async (client) => {
+        const settings = await this.#policy();
         await client.query(`select set_config('statement_timeout', $1, true)`, [String(timeoutMs)]);
         await client.query(holdRoutes);
         const { rowCount } = await client.query(
@@ -69,12 +79,14 @@ export class Ledger {
         return applyChanges(targets, client, changes, settings, { origin: 'second write' });
       });
       count(0);
+      this.#circuits.set(collection, closed);
       this.#second += totals.applied;
       const aside = totals.quarantined + totals.clashes.length;
       if (aside > 0) this.#note(feed, [], 'expected', 'a rule of the mapping sets the document aside', aside);
       for (const id of ids) if (Math.random() < sampleRate) this.#watch(feed, id, false);
     } catch (error) {
       count(ids.length);
+      this.#circuits.set(collection, answered(isAway(error), performance.now(), awayMs));
       this.#note(feed, ids, classOf(error), error instanceof Error ? error.message.split('\n', 1)[0]! : 'unknown');
     }
   }
@@ -161,5 +173,10 @@ export class Ledger {
 function classOf(error: unknown): FailureClass {
   return error instanceof KnownFailure && comesByCapture.has(error.type) ? 'in-flight' : 'defect';
 }
+
+/** How long a store that did not answer is left alone, ms. */
+const awayMs = 5000;
+const isAway = (error: unknown): boolean =>
+  error instanceof TookTooLong || (error instanceof KnownFailure && error.type === 'StoreUnreachable');
 
 const comesByCapture = new Set<FailureType>(['StoreUnreachable', 'StoreBusy', 'StaleEpoch']);

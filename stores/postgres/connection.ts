@@ -145,6 +145,46 @@ export async function inTransaction<T>(
   }
 }
 
+/** What was done has been undone, and whoever was asked may still be at it. */
+export class TookTooLong extends KnownFailure {
+  constructor(doing: string, ms: number) {
+    super('StoreBusy', `${doing} took longer than ${ms} ms`);
+  }
+}
+
+/**
+ * The same, and `work` has to end within `ms`: after that its connection is closed, which undoes it and lets go what it has locked. What of it still
+ * waits for another store then ends in vain. Throws TookTooLong.
+ */
+export async function inTransactionWithin<T>(
+  pool: pg.Pool,
+  doing: string,
+  ms: number,
+  work: (client: pg.PoolClient) => Promise<T>,
+): Promise<T> {
+  let held: pg.PoolClient | undefined;
+  let isLate = false;
+  const running = inTransaction(pool, doing, (client) => {
+    if (isLate) throw new TookTooLong(doing, ms);
+    held = client;
+    return work(client);
+  }).finally(() => (held = undefined));
+  running.catch(() => undefined);
+  let timer: NodeJS.Timeout | undefined;
+  const over = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      isLate = true;
+      (held as unknown as pg.Client | undefined)?.end().catch(() => undefined);
+      reject(new TookTooLong(doing, ms));
+    }, ms);
+  });
+  try {
+    return await Promise.race([running, over]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 export async function query<R extends pg.QueryResultRow>(
   on: pg.Pool | pg.ClientBase,
   doing: string,

@@ -3,11 +3,12 @@ import { once } from 'node:events';
 import { Double, ObjectId } from 'bson';
 import type { Document } from 'mongodb';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import type { Resources } from '../../activities/resources.ts';
+import { openResources, type Resources } from '../../activities/resources.ts';
 import { route } from '../../activities/route.ts';
 import type { Route } from '../../core/state.ts';
 import { DualWriteManager, type SecondWriteFailure } from '../../traffic/dual-write.ts';
 import { checkEqual } from '../support/checker.ts';
+import { cuttable } from '../support/cuttable.ts';
 import { World } from '../support/world.ts';
 
 let world: World;
@@ -209,6 +210,86 @@ test('documents and keys: MongoDB and Redis are written, and a deleted one leave
   expect(
     JSON.stringify(await world.target.collection('analysis_results_optimized').findOne({ _id: one._id })),
   ).toContain('changed by the application');
+});
+
+test('a target MongoDB that is frozen holds up one write, no longer than its time-out, and is then left to capture', async () => {
+  const line = await cuttable(world.environment['TARGET_MONGODB_URL']!);
+  const url = (name: string) => world.environment[name]!;
+  const own = await openResources(
+    {
+      source: url('SOURCE_MONGODB_URL'),
+      postgres: url('TARGET_POSTGRES_URL'),
+      mongodb: line.url,
+      redis: url('TARGET_REDIS_URL'),
+    },
+    world.home,
+    { host: 'frozen', process: 'frozen' },
+  );
+  await turn('dual_write');
+  const told: SecondWriteFailure[] = [];
+  const dual = await DualWriteManager.open({
+    source: { client: world.source.client, db: world.source },
+    targets: own,
+    routes: {
+      routeOf,
+      admit: (collection) =>
+        Promise.resolve({ route: routeOf(collection), waitedMs: 0, isUncertain: false, done: () => undefined }),
+    },
+    settings: { zone: 'Asia/Shanghai', providers: [] },
+    timeoutMs: 800,
+    onFailure: (failure) => told.push(failure),
+  });
+  const example = (await world.source.collection('analysis_results').findOne({}))!;
+  const analysis = async () => {
+    const from = performance.now();
+    await dual
+      .collection('analysis_results')
+      .insertOne({ ...example, _id: new ObjectId(), analysis_id: new ObjectId().toHexString() });
+    return performance.now() - from;
+  };
+  try {
+    await vi.waitFor(
+      async () => {
+        await analysis();
+        expect(dual.counters.second).toBeGreaterThan(0);
+      },
+      { timeout: 20_000, interval: 500 },
+    );
+    told.length = 0;
+    line.hold();
+    expect(await analysis()).toBeLessThan(1800);
+    expect(await analysis()).toBeLessThan(400);
+    expect(told).toMatchObject([
+      { class: 'in-flight', reason: 'the second write took longer than 800 ms', documents: 1 },
+      { class: 'in-flight', reason: 'a store of the new system is away: left to change capture', documents: 1 },
+    ]);
+    expect(dual.counters.failed.defect).toBe(0);
+    await vi.waitFor(async () =>
+      expect(
+        await world.rows(
+          `select 1 from pg_stat_activity where datname = current_database() and state like 'idle in transaction%'`,
+        ),
+      ).toEqual([]),
+    );
+    // A mapping that has nothing there is written as ever.
+    const before = dual.counters.second;
+    await dual.collection('token_usage').insertOne(usage());
+    expect(dual.counters.second).toBe(before + 1);
+    line.release();
+    await vi.waitFor(
+      async () => {
+        const second = dual.counters.second;
+        await analysis();
+        expect(dual.counters.second).toBe(second + 1);
+      },
+      { timeout: 30_000, interval: 500 },
+    );
+  } finally {
+    line.release();
+    dual.close();
+    await own.close();
+    line.cut();
+  }
 });
 
 test('a stale epoch is refused, a bad document is set aside, and capture brings what is missing', async () => {
