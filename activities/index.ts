@@ -2,6 +2,7 @@
 import { activityInfo, Context, heartbeat } from '@temporalio/activity';
 import { routesOf } from '../control/routing.ts';
 import type { Settings } from '../core/settings.ts';
+import type { Phase } from '../core/story.ts';
 import { versionOf, millisecondsOf } from '../stores/mongodb/source.ts';
 import { decommissionActivities } from './decommission/index.ts';
 import { checkpointActivities } from './checkpoint/index.ts';
@@ -19,7 +20,7 @@ import { planChunks, planCollections } from './plan.ts';
 import { Way } from './make-way.ts';
 import { performanceGate, type GateOrder } from './performance/gate.ts';
 import { runPerformanceTests, type PerformanceOrder } from './performance/tester.ts';
-import { preflight } from './preflight.ts';
+import { preflight } from './preflight/index.ts';
 import { prepareControl, recordAudit, recordCheckpoint, rehearseRollback, undoPreparation } from './record.ts';
 import { inForce } from './policy.ts';
 import { retryQuarantined, type RetryOrder } from './quarantine.ts';
@@ -43,7 +44,7 @@ const beat = () => heartbeat();
 /** Light work: any worker. */
 export function controlActivities(resources: Resources) {
   const own = classified({
-    preflight: (name: string, settings: Settings) => preflight(resources, name, settings),
+    preflight: (name: string, settings: Settings, until?: Phase) => preflight(resources, name, settings, until),
     estimateVolume: (settings: Settings) => estimate(resources, settings),
     prepareControl: (name: string) => prepareControl(resources, name),
     rehearseRollback: () => rehearseRollback(resources),

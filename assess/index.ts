@@ -2,6 +2,7 @@
 import { decode } from '../core/bson/decode.ts';
 import type { Db } from 'mongodb';
 import type { Resources } from '../activities/resources.ts';
+import { KnownFailure } from '../core/failures.ts';
 import { strategyEstimate } from '../activities/estimate.ts';
 import type { Mapping, Document } from '../mappings/mapping.ts';
 import { defaultSettings, type TransformSettings } from '../mappings/settings.ts';
@@ -10,9 +11,10 @@ import { safeAddress } from '../stores/address.ts';
 import { mongo } from '../stores/mongodb/connection.ts';
 import { weigh } from '../stores/mongodb/ranges.ts';
 import { collectionNames } from '../stores/mongodb/schema.ts';
+import { replicaSetOf, wrongDatabase } from '../stores/mongodb/surroundings.ts';
 import { batchesOf, batchFor, sampleOf } from '../stores/mongodb/source.ts';
 import { encoderOf } from '../stores/postgres/copy.ts';
-import { hasTimescale } from '../stores/postgres/schema.ts';
+import { timescaleOf } from '../stores/postgres/schema.ts';
 import { Reference, type Row, type TableTarget } from '../stores/postgres/target.ts';
 import { GrowthMeter, type Growth } from './growth.ts';
 import { Profiler, type Profile } from './profile.ts';
@@ -66,6 +68,8 @@ export async function assess(resources: Resources, options: AssessOptions): Prom
   const names = (await collectionNames(db)).filter(
     (name) => options.collection === undefined || name === options.collection,
   );
+  if (!names.some((name) => owners.has(name)) && options.collection === undefined)
+    throw new KnownFailure('PreflightFailed', await wrongDatabase(db, resources.source.client, new Set(owners.keys())));
   const ordered = [...names.filter((name) => owners.has(name)), ...names.filter((name) => !owners.has(name))];
   const settings: TransformSettings = { ...defaultSettings, asOf: Date.now() };
   const collections: CollectionAssessment[] = [];
@@ -218,14 +222,19 @@ function encodeOne(
   }
 }
 
+const reason = {
+  loaded: 'the server has TimescaleDB: hypertables',
+  installed:
+    'TimescaleDB is installed but the server has not loaded it (shared_preload_libraries): native partitions by month',
+  none: 'the server has no TimescaleDB: native partitions by month',
+} as const;
+
 async function targetsOf(resources: Resources): Promise<Assessment['targets']> {
   try {
-    const timescale = await hasTimescale(resources.postgres);
+    const timescale = await timescaleOf(resources.postgres);
     return {
-      timescale,
-      why: timescale
-        ? 'the server has TimescaleDB: hypertables'
-        : 'the server has no TimescaleDB: native partitions by month',
+      timescale: timescale === 'loaded',
+      why: reason[timescale],
     };
   } catch {
     return {
@@ -244,9 +253,10 @@ async function warningsOf(
   all: boolean,
 ): Promise<string[]> {
   const warnings: string[] = [];
-  const hello = await mongo('asking the source', () => resources.source.db.command({ hello: 1 }));
-  if (!hello['setName'] && hello['msg'] !== 'isdbgrid')
-    warnings.push('The source is no replica set: it has no change streams, and `causeway start` will refuse it.');
+  await replicaSetOf(resources.source.db, 'source').catch((error: Error) => {
+    if (error instanceof KnownFailure) throw error;
+    warnings.push(`${error.message} \`causeway start\` will refuse it.`);
+  });
   for (const one of collections) {
     if (one.mapping === null)
       warnings.push(`${one.collection} has no mapping and stays where it is (${one.documents} documents).`);

@@ -1,5 +1,7 @@
 // Every way an activity may fail: whether trying again helps, and what a person should do. One table; everything else derives from it.
 
+import type { Phase } from './story.ts';
+
 export interface FailureClass {
   /** Temporal tries again by itself. */
   readonly retryable: boolean;
@@ -165,6 +167,12 @@ export const failures = {
 } as const satisfies Record<string, FailureClass>;
 
 export type FailureType = keyof typeof failures;
+
+/**
+ * What the migration does in this phase. Once traffic has moved no failure takes it back by itself: only an order does, a failed stage, or an incident.
+ */
+export const consequence = (type: FailureType, phase: Phase): FailureClass['then'] =>
+  phase === 'cutover' ? 'park' : failures[type].then;
 
 export const isFailureType = (type: unknown): type is FailureType =>
   typeof type === 'string' && Object.hasOwn(failures, type);

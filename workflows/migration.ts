@@ -8,7 +8,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import { retreatFrom } from '../core/cutover.ts';
-import { failures } from '../core/failures.ts';
+import { consequence, failures } from '../core/failures.ts';
 import { begin, isOver, notCaptured, statusOf, type MigrationState } from '../core/state.ts';
 import { after, stepsBackTo, writeAhead, type Phase, type UndoStep } from '../core/story.ts';
 import { checkpoint } from './children/checkpoint.ts';
@@ -113,7 +113,7 @@ async function goOn(state: MigrationState, desk: Desk, input: MigrationInput): P
 
 /** Where trying again by hand can help, the migration waits as it is; what cannot be retried is undone first. */
 async function fail(state: MigrationState, desk: Desk, reason: Reason, input: MigrationInput): Promise<void> {
-  const { then } = failures[reason.type];
+  const then = consequence(reason.type, state.phase);
   state.lastError = { phase: state.phase, type: reason.type, message: reason.message, advice: adviceFor(reason) };
   decide(state, then === 'compensate' ? `undo ${state.phase}` : 'park', `${reason.type}: ${reason.message}`);
   if (then === 'compensate') await undo(state, desk, [{ undo: state.phase }], input);

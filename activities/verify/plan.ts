@@ -1,7 +1,9 @@
 // What a verification goes through: every source collection, then every target, for what the sources do not explain.
+import { KnownFailure } from '../../core/failures.ts';
 import type { PlannedScan } from '../../control/verification.ts';
 import { weigh } from '../../stores/mongodb/ranges.ts';
 import { collectionNames } from '../../stores/mongodb/schema.ts';
+import { wrongDatabase } from '../../stores/mongodb/surroundings.ts';
 import { query } from '../../stores/postgres/connection.ts';
 import type { Resources } from '../resources.ts';
 import { groupBy } from './group.ts';
@@ -9,6 +11,12 @@ import { tablesOf, type Ground } from './read-back.ts';
 
 export async function planScans(resources: Resources, scope: readonly Ground[]): Promise<PlannedScan[]> {
   const there = new Set(await collectionNames(resources.source.db));
+  // Against another database every row would be one too many, and a repair would remove it.
+  const known = new Set(scope.map((one) => one.source));
+  if (![...known].some((name) => there.has(name))) {
+    const { db, client } = resources.source;
+    throw new KnownFailure('PreflightFailed', await wrongDatabase(db, client, known));
+  }
   const weightOf = async (source: string) =>
     there.has(source) ? (await weigh(resources.source.db, source)).documents : 0;
   const scans: PlannedScan[] = [];

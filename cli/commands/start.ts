@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { WorkflowIdConflictPolicy } from '@temporalio/client';
 import { openResources } from '../../activities/resources.ts';
 import { planCollections } from '../../activities/plan.ts';
-import { preflight } from '../../activities/preflight.ts';
+import { preflight } from '../../activities/preflight/index.ts';
 import { unfinishedMessage, unfinishedRestore } from '../../control/checkpoints.ts';
 import { queueOf } from '../../core/owner.ts';
 import { KnownFailure } from '../../core/failures.ts';
@@ -81,7 +81,7 @@ async function check(name: string, settings: Settings, until: Phase, options: Op
     // A store that cannot be reached is named by the checks.
     const unfinished = await unfinishedRestore(resources.postgres).catch(() => undefined);
     if (unfinished) throw new KnownFailure('CheckpointRefused', unfinishedMessage(unfinished));
-    const checks = await preflight(resources, name, settings);
+    const checks = await preflight(resources, name, settings, until);
     if (!options.dryRun) return;
     const plans = await planCollections(resources, settings);
     if (options.json)
@@ -129,7 +129,7 @@ async function check(name: string, settings: Settings, until: Phase, options: Op
         ),
       );
     }
-    print('\nNothing was written. Without --dry-run it begins.');
+    print('\nNothing was kept of what the checks tried. Without --dry-run it begins.');
   } finally {
     await resources.close();
   }

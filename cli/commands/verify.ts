@@ -102,13 +102,18 @@ async function run(session: TemporalSession, options: Options): Promise<void> {
   try {
     const summary = await follow(handle, () => verificationProgress(pool, scopeOf(collections)), options.json === true);
     const differences = await differencesOf(pool, summary.run, mostShown);
-    if (summary.different > 0 || summary.open > 0) process.exitCode = 1;
+    const nothing = summary.equal + summary.different + summary.open === 0;
+    if (summary.different > 0 || summary.open > 0 || nothing) process.exitCode = 1;
     if (options.json) printJson({ ...summary, differences });
+    else if (nothing) print(nothingCompared);
     else show(summary, differences);
   } finally {
     await pool.end();
   }
 }
+
+const nothingCompared =
+  'Nothing was compared: neither the source nor the targets hold anything of these collections, so nothing is verified. See `causeway assess`: the database in SOURCE_MONGODB_URL may be another one.';
 
 /** Whoever polls the queue: without a worker nothing would happen, and nobody would say so. */
 async function requireWorker(session: TemporalSession, name: string, queue: string): Promise<void> {

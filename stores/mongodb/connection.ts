@@ -146,6 +146,8 @@ export function mongoFailure(error: unknown, doing: string): unknown {
     );
   if (error instanceof MongoServerError) {
     const code = typeof error.code === 'number' ? error.code : Number(error.code);
+    // Atlas has one code for a wrong password and for a right that is missing.
+    if (code === 8000 && error.message.includes('not allowed')) return say('PermissionDenied', 'code 8000 AtlasError');
     const again = passing.some((label) => error.hasErrorLabel(label));
     return say(
       byCode[code] ?? (again ? 'StoreBusy' : 'Defect'),

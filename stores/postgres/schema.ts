@@ -6,14 +6,19 @@ import { created, existing, forget, remember } from './created.ts';
 import type { Column, TableTarget } from './target.ts';
 import { hypertableStatements } from './timescale.ts';
 
-/** Whether TimescaleDB can be used: the server has it and this database may load it. */
-export async function hasTimescale(pool: pg.Pool): Promise<boolean> {
-  const rows = await query(
+/** Whether TimescaleDB can be used. Its files alone are not enough: a server that has not loaded it at its start refuses the extension. */
+export const hasTimescale = async (pool: pg.Pool): Promise<boolean> => (await timescaleOf(pool)) === 'loaded';
+
+export async function timescaleOf(pool: pg.Pool): Promise<'loaded' | 'installed' | 'none'> {
+  const [found] = await query<{ extension: boolean; files: boolean; loaded: boolean }>(
     pool,
     'looking for TimescaleDB',
-    `select 1 from pg_available_extensions where name = 'timescaledb'`,
+    `select exists (select from pg_extension where extname = 'timescaledb') as extension,
+       exists (select from pg_available_extensions where name = 'timescaledb') as files,
+       exists (select from pg_settings where name like 'timescaledb.%') as loaded`,
   );
-  return rows.length > 0;
+  const { extension, files, loaded } = found!;
+  return extension || (files && loaded) ? 'loaded' : files ? 'installed' : 'none';
 }
 
 /** Tables, views and partitions of `public` that this migration did not make. Extensions' own objects do not count. */

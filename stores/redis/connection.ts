@@ -83,7 +83,7 @@ export function readRedisUrl(url: string): RedisUrl {
 export function redisFailure(error: unknown, doing: string): unknown {
   if (!(error instanceof Error) || error instanceof KnownFailure) return error;
   const text = error.message;
-  if (/NOPERM/.test(text))
+  if (/NOPERM|user executing the script can't/i.test(text))
     return new KnownFailure('PermissionDenied', `Redis, ${doing}: the user may not run this command`);
   if (/NOAUTH|WRONGPASS/.test(text))
     return new KnownFailure('AuthenticationFailed', `Redis, ${doing}: the user or password is wrong`);

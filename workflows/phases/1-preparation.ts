@@ -10,7 +10,7 @@ export interface Prepared {
 
 export async function preparationPhase(input: MigrationInput): Promise<Prepared> {
   introduce(input.name, 'preparation', 'Checking sources and targets');
-  const checks = await control.preflight(input.name, input.settings);
+  const checks = await control.preflight(input.name, input.settings, input.until);
   introduce(
     input.name,
     'preparation',

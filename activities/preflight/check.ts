@@ -1,0 +1,40 @@
+// One check of the preflight, and what several of them share.
+import { KnownFailure } from '../../core/failures.ts';
+import type { Settings } from '../../core/settings.ts';
+import type { Phase } from '../../core/story.ts';
+import type { Resources } from '../resources.ts';
+
+export interface PreflightCheck {
+  readonly name: string;
+  readonly status: 'passed' | 'failed' | 'warning';
+  readonly detail: string;
+}
+
+export interface Asked {
+  readonly name: string;
+  readonly settings: Settings;
+  /** The last phase that is to run: what only a later one needs is a warning. */
+  readonly until: Phase;
+}
+
+/** Throws with a whole sentence; an unreachable store is told apart, so that it can be retried. */
+export type Check = (resources: Resources, asked: Asked) => Promise<PreflightCheck['detail'] | { warning: string }>;
+export type Checks = Readonly<Record<string, Check>>;
+
+export const chosen = (resources: Resources, settings: Settings): string[] =>
+  settings.collections ?? [...resources.mappings.keys()];
+
+export function unreachable(error: unknown, what: string, address: string, variable: string): never {
+  if (error instanceof KnownFailure && error.type === 'AuthenticationFailed')
+    throw new KnownFailure(
+      'AuthenticationFailed',
+      `${what} at ${address} refuses the user or password in ${variable}.`,
+    );
+  if (error instanceof KnownFailure && (error.type === 'PermissionDenied' || error.type === 'ConfigurationInvalid'))
+    throw error;
+  const why = error instanceof Error ? error.message : 'no answer';
+  throw new KnownFailure(
+    'StoreUnreachable',
+    `${what} at ${address} cannot be reached (${why}). Check that it runs and that ${variable} is right.`,
+  );
+}

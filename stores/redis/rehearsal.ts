@@ -1,0 +1,86 @@
+// What later steps will ask of Redis, done once on a key under each prefix: which commands or keys the user is refused, and the statement that grants them.
+import { randomUUID } from 'node:crypto';
+import { KnownFailure } from '../../core/failures.ts';
+import { redis, timeOf, type RedisConnection } from './connection.ts';
+import { loadKeys, retireKeys, scanKeys } from './loader.ts';
+import { tombstoneKey } from './script.ts';
+import { putRecords, readRecords } from './snapshot.ts';
+
+/** Everything that is sent, scripts included. */
+const commands =
+  'ping info select time get set del unlink type pttl expire pexpireat hset hget hgetall scan dbsize eval evalsha'.split(
+    ' ',
+  );
+const ofCluster = ['cluster|slots', 'cluster|nodes', 'cluster|info', 'readonly'];
+
+/** A sentence per step that the user is refused. Leaves nothing behind. */
+export async function refusedSteps(connection: RedisConnection, prefixes: readonly string[]): Promise<string[]> {
+  const refused: string[] = [];
+  const attempt = async (what: string, run: () => Promise<unknown>) => {
+    try {
+      await run();
+    } catch (error) {
+      if (!(error instanceof KnownFailure && error.type === 'PermissionDenied')) throw error;
+      refused.push(what);
+    }
+  };
+  const doing = 'rehearsing the target';
+  for (const prefix of prefixes) {
+    const own = `rehearsal-${randomUUID()}`;
+    const key = prefix + own;
+    const write = { sourceId: own, version: { time: 1n, op: 0 } };
+    try {
+      await attempt(`set keys ${prefix}* with an expiry by a script`, async () => {
+        const row = { key: own, value: {}, expiresAt: (await timeOf(connection)) + 60_000, rank: '0' };
+        await loadKeys(connection, prefix, [{ ...row, ...write }]);
+      });
+      await attempt(`read ${prefix}*`, () =>
+        redis(doing, () => Promise.all([connection.get(key), connection.pttl(key)])),
+      );
+      await attempt(`read and write ${prefix}* for a checkpoint`, async () => {
+        const records = await readRecords(connection, [key]);
+        await putRecords(
+          connection,
+          records.filter((record) => record !== undefined),
+        );
+      });
+      await attempt(`remember removals in ${tombstoneKey(`${prefix}*`)}`, () =>
+        retireKeys(connection, [{ key, sourceId: own, version: { time: 2n, op: 0 } }]),
+      );
+      await attempt('scan keys', async () => {
+        for await (const _ of scanKeys(connection, key)) break;
+      });
+      await attempt(`remove ${prefix}*`, () =>
+        redis(doing, () => Promise.all([connection.unlink(key), connection.unlink(tombstoneKey(key))])),
+      );
+    } finally {
+      await connection.del(key).catch(() => undefined);
+      await connection.del(tombstoneKey(key)).catch(() => undefined);
+    }
+  }
+  return refused;
+}
+
+/** The statement that grants all that is needed and no more. `user`: the one of the URL, where the server does not tell. */
+export async function grantFor(
+  connection: RedisConnection,
+  prefixes: readonly string[],
+  user: string | undefined,
+): Promise<string> {
+  const who = await (connection.call('ACL', 'WHOAMI') as Promise<string>).catch(() => user ?? 'default');
+  const keys = prefixes.flatMap((prefix) => [`~${prefix}*`, `~${tombstoneKey(prefix).replace(/\}?:causeway$/, '')}*`]);
+  const all = [...commands, ...(connection.isCluster ? ofCluster : [])].map((command) => `+${command}`);
+  return `ACL SETUSER ${who} ${[...new Set(keys)].join(' ')} ${all.join(' ')}`;
+}
+
+/** What the server does when its memory is full; undefined where it does not tell. */
+export async function evictionOf(connection: RedisConnection): Promise<string | undefined> {
+  const info = await connection.info('memory').catch(() => '');
+  return /maxmemory_policy:(\S+)/.exec(info)?.[1];
+}
+
+/** A replica takes no writes; it says so only when one is tried. */
+export async function isReplica(connection: RedisConnection): Promise<boolean> {
+  if (connection.isCluster) return false;
+  return /^role:slave/m.test(await connection.info('replication').catch(() => ''));
+}

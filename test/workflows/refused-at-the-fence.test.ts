@@ -1,0 +1,51 @@
+// What a store refuses once traffic has moved leaves the traffic where it is: the migration parks, and goes on when the right was granted.
+import { expect, test } from 'vitest';
+import { KnownFailure, type FailureType } from '../../core/failures.ts';
+import { withWorkflows } from '../support/workflow-env.ts';
+
+const stages = [
+  { name: 'reads', percentage: 10, writes: 'dual_write', soakSeconds: 0 },
+  { name: 'all', percentage: 100, writes: 'new_system', soakSeconds: 0 },
+];
+
+const moved = (collections: readonly string[]) => ({
+  routes: Object.fromEntries(collections.map((name) => [name, { percentage: 100, writeMode: 'new_system', epoch: 9 }])),
+  pauseMs: 10,
+  steps: {},
+  verified: 0,
+  leftover: 0,
+  closed: [],
+  notClosed: [],
+});
+
+test.each(['PermissionDenied', 'TargetConflict'] satisfies FailureType[])(
+  '%s where writes move parks and undoes nothing',
+  async (type) => {
+    let granted = false;
+    await withWorkflows(
+      {
+        stubs: {
+          switchToNew: (order) => {
+            if (!granted) throw new KnownFailure(type, 'MongoDB, closing users: code 13 Unauthorized');
+            return moved(order.collections) as never;
+          },
+        },
+      },
+      async (run) => {
+        await run.start({ settings: { stages } });
+        const parked = await run.until((status) => status.state === 'parked', 90_000);
+        expect(parked).toMatchObject({ phase: 'cutover', stage: 1, lastError: { type } });
+        expect(parked.lastError!.message).not.toContain('was removed');
+        for (const undo of ['undoCutover', 'undoData', 'undoSchema'] as const) expect(run.callsOf(undo)).toEqual([]);
+        expect(parked.routing).toMatchObject({ token_usage: { percentage: 10, writeMode: 'dual_write' } });
+        granted = true;
+        await run.order('retry');
+        expect(await run.handle().result()).toMatchObject({
+          state: 'completed',
+          routing: { token_usage: { percentage: 100, writeMode: 'new_system' } },
+        });
+      },
+    );
+  },
+  180_000,
+);
