@@ -1,4 +1,5 @@
 // One check of the preflight, and what several of them share.
+import type { MongoClient } from 'mongodb';
 import { KnownFailure } from '../../core/failures.ts';
 import type { Settings } from '../../core/settings.ts';
 import type { Phase } from '../../core/story.ts';
@@ -20,6 +21,12 @@ export interface Asked {
 /** Throws with a whole sentence; an unreachable store is told apart, so that it can be retried. */
 export type Check = (resources: Resources, asked: Asked) => Promise<PreflightCheck['detail'] | { warning: string }>;
 export type Checks = Readonly<Record<string, Check>>;
+
+/** Sessions that are noted nowhere: the table that tells of them is not made yet. */
+export const unnoted = <T extends { readonly client: MongoClient }>(store: T) => ({
+  ...store,
+  session: () => Promise.resolve(store.client.startSession()),
+});
 
 export const chosen = (resources: Resources, settings: Settings): string[] =>
   settings.collections ?? [...resources.mappings.keys()];

@@ -5,7 +5,7 @@ import { grantFor, refusedReads, refusedWrites } from '../../stores/mongodb/rehe
 import { collectionNames } from '../../stores/mongodb/schema.ts';
 import { replicaSetOf, wrongDatabase } from '../../stores/mongodb/surroundings.ts';
 import { mappingOf, type Resources } from '../resources.ts';
-import { chosen, unreachable, type Asked, type Checks } from './check.ts';
+import { chosen, unnoted, unreachable, type Asked, type Checks } from './check.ts';
 
 const namesOf = (resources: Resources, collection: string): string[] => [
   collection,
@@ -60,7 +60,7 @@ export const sourceChecks: Checks = {
   },
   'source may be written for cutover and the way back': async (resources, asked) => {
     const { source, addresses } = resources;
-    const refused = await refusedWrites(source, await present(resources, asked).catch(() => []));
+    const refused = await refusedWrites(unnoted(source), await present(resources, asked).catch(() => []));
     if (refused.length === 0) return 'guarded writes, closing and opening of collections, tried on one of our own';
     const sentence = `The user in SOURCE_MONGODB_URL ${await grantFor(source.db, refused, readAddress(addresses.source).user)}`;
     if (asked.until === 'cutover') throw new Error(sentence);

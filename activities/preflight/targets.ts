@@ -11,7 +11,7 @@ import { redis } from '../../stores/redis/connection.ts';
 import { evictionOf, grantFor, isReplica, refusedSteps as refusedByRedis } from '../../stores/redis/rehearsal.ts';
 import type { KeysTarget } from '../../stores/redis/target.ts';
 import { mappingOf, type Resources } from '../resources.ts';
-import { chosen, unreachable, type Asked, type Checks } from './check.ts';
+import { chosen, unnoted, unreachable, type Asked, type Checks } from './check.ts';
 
 const prefixesOf = (resources: Resources, { settings }: Asked): string[] => [
   ...new Set(
@@ -69,7 +69,7 @@ export const targetChecks: Checks = {
   },
   'target MongoDB is a replica set': ({ mongodb }) => replicaSetOf(mongodb.db, 'target'),
   'target MongoDB may be filled, watched and emptied': async ({ mongodb, addresses }) => {
-    const refused = await refusedTarget(mongodb);
+    const refused = await refusedTarget(unnoted(mongodb));
     if (refused.length === 0) return 'validators, indexes, transactions and the change stream, tried on one of our own';
     const { user } = readAddress(addresses.mongodb);
     throw new Error(`The user in TARGET_MONGODB_URL ${await mongoGrant(mongodb.db, refused, user)}`);

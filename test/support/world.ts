@@ -11,6 +11,7 @@ import pg from 'pg';
 import { inject, vi } from 'vitest';
 import { openResources, type Resources } from '../../activities/resources.ts';
 import type { Status } from '../../core/state.ts';
+import { openRedis } from '../../stores/redis/connection.ts';
 import { seedSource, type SeedSummary } from '../../seed/index.ts';
 import { checkout } from '../../stack/home.ts';
 import { stack as servers } from './stack.ts';
@@ -57,15 +58,16 @@ export class World {
     this.target = clients[1]!.db();
     this.pool = new pg.Pool({ connectionString: environment['TARGET_POSTGRES_URL'], max: 4 });
     this.pool.on('error', () => undefined);
-    this.redis = new Redis(environment['TARGET_REDIS_URL']!);
+    const redis = environment['TARGET_REDIS_URL']!;
+    this.redis = redis.startsWith('rediss:') ? (openRedis(redis) as Redis) : new Redis(redis);
     // A test may kill the server; what it then asks for fails where it is awaited.
     this.redis.on('error', () => undefined);
     this.temporal = new Client({ connection });
   }
 
-  /** `temporal`: the address of another Temporal server than the stack's. */
-  static async open(label: string, temporal?: string): Promise<World> {
-    const stack = { ...servers, ...(temporal !== undefined && { TEMPORAL_ADDRESS: temporal }) };
+  /** `temporal`: the address of another Temporal server than the stack's. `own`: the URLs of other stores, their database called as the stack's. */
+  static async open(label: string, temporal?: string, own: Record<string, string> = {}): Promise<World> {
+    const stack = { ...servers, ...own, ...(temporal !== undefined && { TEMPORAL_ADDRESS: temporal }) };
     // What this process seals, workers open, and the other way round.
     process.env['CAUSEWAY_QUARANTINE_KEY'] = stack.CAUSEWAY_QUARANTINE_KEY;
     const name = `${label}-${process.pid}-${++number}`;

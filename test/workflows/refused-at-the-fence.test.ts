@@ -1,6 +1,7 @@
 // What a store refuses once traffic has moved leaves the traffic where it is: the migration parks, and goes on when the right was granted.
 import { expect, test } from 'vitest';
 import { KnownFailure, type FailureType } from '../../core/failures.ts';
+import { allGoesWell } from '../support/stub-activities.ts';
 import { withWorkflows } from '../support/workflow-env.ts';
 
 const stages = [
@@ -8,26 +9,18 @@ const stages = [
   { name: 'all', percentage: 100, writes: 'new_system', soakSeconds: 0 },
 ];
 
-const moved = (collections: readonly string[]) => ({
-  routes: Object.fromEntries(collections.map((name) => [name, { percentage: 100, writeMode: 'new_system', epoch: 9 }])),
-  pauseMs: 10,
-  steps: {},
-  verified: 0,
-  leftover: 0,
-  closed: [],
-  notClosed: [],
-});
-
 test.each(['PermissionDenied', 'TargetConflict'] satisfies FailureType[])(
   '%s where writes move parks and undoes nothing',
   async (type) => {
     let granted = false;
+    const stubs = allGoesWell();
     await withWorkflows(
       {
         stubs: {
+          ...stubs,
           switchToNew: (order) => {
             if (!granted) throw new KnownFailure(type, 'MongoDB, closing users: code 13 Unauthorized');
-            return moved(order.collections) as never;
+            return stubs.switchToNew!(order);
           },
         },
       },

@@ -1,0 +1,200 @@
+// Servers as users have them: Debian's PostgreSQL, Redis and pgbouncer, where `.ci/stock-servers` has unpacked them or the machine has them.
+import { existsSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFileSync as writeNow } from 'node:fs';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { MongoClient } from 'mongodb';
+import pg from 'pg';
+import { run } from '../../stack/command.ts';
+import { checkout, homeOf } from '../../stack/home.ts';
+import { mongoBinary } from '../../stack/install.ts';
+import { unprivileged } from '../../stack/privilege.ts';
+import type { Certificates } from './certificates.ts';
+import { startServer, type Server } from './server.ts';
+
+const unpacked = join(checkout, '.causeway', 'stock');
+const libraries = { LD_LIBRARY_PATH: join(unpacked, 'usr/lib/x86_64-linux-gnu') };
+const found = (path: string) => [path, join(unpacked, path)].find((file) => file.startsWith('/') && existsSync(file));
+
+export const stockPostgres = found('/usr/lib/postgresql/15/bin');
+export const stockRedis = [join(unpacked, 'usr/bin/redis-server')].find((file) => existsSync(file));
+export const stockPgbouncer = [join(unpacked, 'usr/sbin/pgbouncer')].find((file) => existsSync(file));
+
+/** Why a test cannot run here; undefined where it can. */
+export const missing = (what: Record<string, string | undefined>): string | undefined => {
+  const names = Object.entries(what).flatMap(([name, path]) => (path === undefined ? [name] : []));
+  return names.length === 0 ? undefined : `${names.join(', ')} not on this machine: run .ci/stock-servers`;
+};
+
+export interface StockPostgres extends Server {
+  /** As the superuser. */
+  url(database: string): string;
+}
+
+/** As Debian ships it: JIT on, no settings of ours but those given. */
+export async function startPostgres(
+  password: string,
+  settings: Record<string, string> = {},
+  tls?: Certificates,
+): Promise<StockPostgres> {
+  const account = await unprivileged();
+  const env = { ...libraries, TZ: 'UTC' };
+  const [program, ...before] = [...account.prefix, join(stockPostgres!, 'postgres')];
+  const options = { unix_socket_directories: '', listen_addresses: '127.0.0.1', fsync: 'on', ...settings };
+  const secure = tls && { ssl: 'on', ssl_cert_file: tls.cert, ssl_key_file: tls.key };
+  const query = tls ? `?sslmode=verify-full&sslrootcert=${encodeURIComponent(tls.ca)}` : '';
+  const at = (port: number, database: string) =>
+    `postgres://postgres:${encodeURIComponent(password)}@localhost:${port}/${database}${query}`;
+  const server = await startServer({
+    program: program!,
+    env,
+    ids: account.ids,
+    before: async (folder) => {
+      await account.own(folder);
+      const file = join(folder, 'password');
+      await writeFile(file, password, { mode: 0o600 });
+      await account.own(file);
+      const [command, ...args] = [
+        ...account.prefix,
+        ...[join(stockPostgres!, 'initdb'), '-D', join(folder, 'data'), '-U', 'postgres', '--encoding=UTF8'],
+        ...['--locale=C', '--auth=scram-sha-256', '--no-sync', `--pwfile=${file}`],
+      ];
+      const made = await run(command!, args, { env, ...(account.ids.uid !== undefined && { ids: account.ids }) });
+      if (made.code !== 0) throw new Error(made.output);
+    },
+    args: (port, folder) => [
+      ...before,
+      '-D',
+      join(folder, 'data'),
+      ...Object.entries({ port: `${port}`, ...options, ...secure }).flatMap(([name, value]) => [
+        '-c',
+        `${name}=${value}`,
+      ]),
+    ],
+    ready: async (port) => {
+      const client = new pg.Client({ connectionString: at(port, 'postgres') });
+      client.on('error', () => undefined);
+      await client.connect();
+      await client.end();
+    },
+  });
+  return { ...server, url: (database) => at(server.port, database) };
+}
+
+/** With a password, and with the eviction that a cache has. */
+export async function startRedis(password: string, tls?: Certificates): Promise<Server> {
+  const secure = (port: number) =>
+    tls
+      ? [
+          '--port',
+          '0',
+          '--tls-port',
+          `${port}`,
+          '--tls-cert-file',
+          tls.cert,
+          '--tls-key-file',
+          tls.key,
+          '--tls-ca-cert-file',
+          tls.ca,
+          '--tls-auth-clients',
+          'no',
+        ]
+      : ['--port', `${port}`];
+  return startServer({
+    program: stockRedis!,
+    env: libraries,
+    args: (port, folder) => [
+      ...secure(port),
+      ...['--bind', '127.0.0.1', '--dir', folder, '--appendonly', 'yes', '--requirepass', password],
+      ...['--maxmemory', '256mb', '--maxmemory-policy', 'allkeys-lru'],
+    ],
+    ready: async (port) => {
+      const options = { lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0 };
+      const client = new Redis({
+        ...options,
+        host: 'localhost',
+        port,
+        password,
+        ...(tls && { tls: { rejectUnauthorized: false } }),
+      });
+      client.on('error', () => undefined);
+      await client.connect();
+      client.disconnect();
+    },
+  });
+}
+
+/** In front of one PostgreSQL, which it reaches without TLS. */
+export async function startPgbouncer(
+  behind: { port: number; user: string; password: string },
+  mode: 'session' | 'transaction' | 'statement',
+  size = 60,
+): Promise<Server> {
+  const account = await unprivileged();
+  const [program, ...before] = [...account.prefix, stockPgbouncer!];
+  return startServer({
+    program: program!,
+    env: libraries,
+    ids: account.ids,
+    before: async (folder) => {
+      await account.own(folder);
+      await mkdir(folder, { recursive: true });
+    },
+    args: (port, folder) => {
+      const file = join(folder, 'pgbouncer.ini');
+      const auth = join(folder, 'users');
+      const escaped = behind.password.replaceAll('"', '""');
+      writeNow(auth, `"${behind.user}" "${escaped}"\n`);
+      writeNow(
+        file,
+        `[databases]\n* = host=127.0.0.1 port=${behind.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = ${port}\nauth_type = scram-sha-256\nauth_file = ${auth}\npool_mode = ${mode}\ndefault_pool_size = ${size}\nmax_client_conn = 200\nunix_socket_dir =\n`,
+      );
+      return [...before, '-q', file];
+    },
+    ready: async (port) => {
+      const client = new pg.Client({
+        host: '127.0.0.1',
+        port,
+        user: behind.user,
+        password: behind.password,
+        database: 'postgres',
+      });
+      client.on('error', () => undefined);
+      await client.connect();
+      await client.end();
+    },
+  });
+}
+
+/** The embedded server with users, and TLS where certificates are given. */
+export async function startMongo(
+  password: string,
+  users: Record<string, { role: string; db: string }[]>,
+  tls?: Certificates,
+): Promise<Server & { url(user: string, database: string): string }> {
+  const { path } = await mongoBinary(homeOf(process.env), () => undefined);
+  const secure = tls ? ['--tls-cert-file', tls.cert, '--tls-key-file', tls.key] : [];
+  const query = tls ? `&tls=true&tlsCAFile=${encodeURIComponent(tls.ca)}` : '';
+  const at = (port: number, login: string, database: string) =>
+    `mongodb://${login}localhost:${port}/${database}?authSource=admin&directConnection=true${query}`;
+  const args = (port: number, folder: string) => [
+    ...['--port', `${port}`, '--storage-path', folder, '--cache-size', '128M', '--log-level', 'ERROR'],
+    ...['--oplog-retention-seconds', '86400', '--oplog-max-entries', '1000000', '--log-file-max', '128MB'],
+    ...secure,
+  ];
+  const ready = async (port: number) => {
+    const client = new MongoClient(at(port, '', 'admin'), { serverSelectionTimeoutMS: 1000 });
+    await client
+      .db('admin')
+      .command({ hello: 1 })
+      .finally(() => client.close());
+  };
+  const server = await startServer({ program: path, args, ready });
+  const open = new MongoClient(at(server.port, '', 'admin'));
+  for (const [user, roles] of Object.entries({ root: [{ role: 'root', db: 'admin' }], ...users }))
+    await open.db('admin').command({ createUser: user, pwd: password, roles });
+  await open.close();
+  await server.again((port, folder) => [...args(port, folder), '--auth'], ready);
+  return { ...server, url: (user, database) => at(server.port, `${user}:${encodeURIComponent(password)}@`, database) };
+}
