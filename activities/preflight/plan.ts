@@ -151,8 +151,7 @@ const sampled = 50;
 async function firstDocuments(resources: Resources, sources: readonly string[]): Promise<Record<string, unknown>[]> {
   const documents: Record<string, unknown>[] = [];
   for (const source of sources) {
-    for await (const raw of headOf(resources.source.db, source, sampled))
-      documents.push(decode(raw));
+    for await (const raw of headOf(resources.source.db, source, sampled)) documents.push(decode(raw));
   }
   return documents;
 }

@@ -1,5 +1,6 @@
 // What later steps will ask of MongoDB, done once on things of our own: which privileges the user lacks, and the statement that grants them.
 import { randomUUID } from 'node:crypto';
+import { serialize } from 'bson';
 import type { Db } from 'mongodb';
 import { KnownFailure } from '../../core/failures.ts';
 import { ChangeStream, imagesOf, type Source } from './changes.ts';
@@ -132,12 +133,16 @@ export async function refusedTarget(target: Source & WrittenDatabase): Promise<R
     {
       action: 'insert',
       on: '',
-      run: () => writeDocuments(target, scratch, [{ id: 1, version: { time: 1n, op: 0 }, document: { _id: 1 } }]),
+      run: () =>
+        writeDocuments(target, scratch, [{ id: 1, version: { time: 1n, op: 0 }, document: serialize({ _id: 1 }) }]),
     },
     {
       action: 'update',
       on: '',
-      run: () => writeDocuments(target, scratch, [{ id: 1, version: { time: 2n, op: 0 }, document: { _id: 1, a: 1 } }]),
+      run: () =>
+        writeDocuments(target, scratch, [
+          { id: 1, version: { time: 2n, op: 0 }, document: serialize({ _id: 1, a: 1 }) },
+        ]),
     },
     {
       action: 'remove',

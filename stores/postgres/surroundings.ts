@@ -110,7 +110,8 @@ async function poolerOf(pool: pg.Pool): Promise<'none' | 'session' | 'transactio
   let waits = false;
   try {
     const before = await pid(first);
-    await second.query('begin');
+    // Where not even transactions are kept together (statement mode) this is refused.
+    if (!(await second.query('begin').catch(() => undefined))) return 'transaction';
     const taken = await pid(second);
     let timer: NodeJS.Timeout | undefined;
     // A pool of one connection: the first client now waits for the second one's transaction.

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { KnownFailure } from '../../core/failures.ts';
 import { redis, timeOf, type RedisConnection } from './connection.ts';
 import { loadKeys, retireKeys, scanKeys } from './loader.ts';
-import { tombstoneKey } from './script.ts';
+import { beginningsOf, tombstoneKey } from './tombstone.ts';
 import { putRecords, readRecords } from './snapshot.ts';
 
 /** Everything that is sent, scripts included. */
@@ -68,7 +68,7 @@ export async function grantFor(
   user: string | undefined,
 ): Promise<string> {
   const who = await (connection.call('ACL', 'WHOAMI') as Promise<string>).catch(() => user ?? 'default');
-  const keys = prefixes.flatMap((prefix) => [`~${prefix}*`, `~${tombstoneKey(prefix).replace(/\}?:causeway$/, '')}*`]);
+  const keys = prefixes.flatMap((prefix) => [...beginningsOf(prefix)].map((beginning) => `~${beginning}*`));
   const all = [...commands, ...(connection.isCluster ? ofCluster : [])].map((command) => `+${command}`);
   return `ACL SETUSER ${who} ${[...new Set(keys)].join(' ')} ${all.join(' ')}`;
 }
