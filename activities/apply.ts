@@ -15,6 +15,7 @@ import { orNoteAgain } from '../stores/postgres/redo.ts';
 import { resolveReferences } from '../stores/postgres/references.ts';
 import type { CopyText } from '../stores/postgres/stage.ts';
 import type { Row, TableTarget } from '../stores/postgres/target.ts';
+import { saveLongKeys } from '../control/long-keys.ts';
 import { leftoversOf, movedOf } from '../control/reverse.ts';
 import { Breath } from './breath.ts';
 import { enrolledIn, kinOf, settleOutside, type Targets } from './outside.ts';
@@ -161,6 +162,7 @@ async function applyFeed(
   outside: (() => Promise<void>)[],
 ) {
   const { mapping } = feed;
+  await saveLongKeys(targets.postgres);
   const shaper = new Shaper(mapping, feed.source, feed.collectionId);
   const newest = newestPerKey(changes.map((change) => ({ ...change, key: change.id }))).sort((a, b) =>
     a.id < b.id ? -1 : 1,

@@ -2,6 +2,7 @@
 import { serialize } from 'bson';
 import type pg from 'pg';
 import { ownVault } from '../control/vault.ts';
+import { learnAllLongKeys } from '../control/long-keys.ts';
 import { idFromSourceId } from '../core/identity.ts';
 import type { Version } from '../core/guard.ts';
 import type { Mapping, Outcome } from '../mappings/mapping.ts';
@@ -93,12 +94,15 @@ interface Enrolled {
   readonly source: string;
 }
 
-export const enrolledIn = (on: pg.Pool | pg.ClientBase): Promise<Enrolled[]> =>
-  query<{ id: number; mapping: string; source: string }>(
+/** Source collections and their numbers in the ledger. Whoever asks for them is about to meet their keys. */
+export async function enrolledIn(on: pg.Pool | pg.ClientBase): Promise<Enrolled[]> {
+  await learnAllLongKeys(on);
+  return query<Enrolled & pg.QueryResultRow>(
     on,
     'reading collections',
     'select id, mapping, source from migration_control.collections order by id',
   );
+}
 
 /** The ledger ids of a mapping's source collections, and who refers to its rows. */
 export function kinOf(
@@ -114,7 +118,15 @@ export function kinOf(
       .flatMap((target) =>
         Object.entries(target.columns).flatMap(([column, its]) =>
           its.references && tables.has(its.references.table)
-            ? [{ parent: its.references.table, table: target.name, column, collectionIds: idsOf(other.collection) }]
+            ? [
+                {
+                  parent: its.references.table,
+                  table: target.name,
+                  column,
+                  child: target.child,
+                  collectionIds: idsOf(other.collection),
+                },
+              ]
             : [],
         ),
       ),

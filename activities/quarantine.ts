@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { countsOf } from '../control/quarantine.ts';
+import { learnLongKeys } from '../control/long-keys.ts';
 import { readStream, shownUpTo } from '../control/capture.ts';
 import { failures, KnownFailure } from '../core/failures.ts';
 import { judgeQuarantine, type QuarantineShare } from '../core/quarantine.ts';
@@ -137,6 +138,10 @@ interface Judged {
 
 async function judge(resources: Resources, { feeds, settings }: Work, rows: readonly Candidate[]): Promise<Judged[]> {
   const judged: Judged[] = [];
+  await learnLongKeys(
+    resources.postgres,
+    rows.map((row) => row.source_id),
+  );
   const atMost = await shownUpTo(resources.postgres);
   for (const [collectionId, feed] of feeds) {
     const own = new Map(rows.filter((row) => row.collection_id === collectionId).map((row) => [row.source_id, row]));

@@ -12,6 +12,7 @@ import { inTransaction, query, ownWrites } from '../stores/postgres/connection.t
 import { created, forget, remember } from '../stores/postgres/created.ts';
 import { orNoteAgain } from '../stores/postgres/redo.ts';
 import { dropTables, emptyTables, hasTimescale, makeTables, monthsAround } from '../stores/postgres/schema.ts';
+import { sourceIdSql } from '../stores/postgres/owner.ts';
 import type { TableTarget } from '../stores/postgres/target.ts';
 import { fileName, writeFileAtomically } from '../stores/files/loader.ts';
 import {
@@ -114,7 +115,7 @@ async function addForeignKey(
     await client.query(`lock table "${target.name}", "${parent}" in share row exclusive mode`);
     await client.query(
       `with dangling as (update "${target.name}" t set "${column}" = null where t."${column}" is not null
-         and not exists (select 1 from "${parent}" p where p.id = t."${column}") returning t.source_id)
+         and not exists (select 1 from "${parent}" p where p.id = t."${column}") returning ${sourceIdSql('t', target.child)} as source_id)
        insert into migration_control.redo (collection_id, source_id, reason)
        select l.collection_id, d.source_id, 'reference' from (select distinct source_id from dangling) d
        join migration_control.ledger l on l.source_id = d.source_id and l.state = 'l' and not l.deleted

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import type { WriteStream } from 'node:fs';
 import { finished } from 'node:stream/promises';
+import { saveLongKeys } from '../control/long-keys.ts';
 import { versionOfRead } from '../core/guard.ts';
 import type { TransformSettings } from '../mappings/settings.ts';
 import { requireKey } from '../control/sealing.ts';
@@ -157,6 +158,7 @@ export async function transformSegment(
     unresolved: missing > 0 ? unresolved.file : undefined,
     mappingVersion: mapping.version,
   };
+  await saveLongKeys(resources.postgres);
   await spool.store(path, manifestFile, JSON.stringify(manifest));
   return counts;
 }

@@ -5,6 +5,7 @@ import { valueOfText } from './bson/parse.ts';
 import { bsonType, bufferOf, elementNamed, elementsIn } from './bson/reader.ts';
 import { textOfValue } from './bson/text.ts';
 import { typeOf } from './bson-type.ts';
+import { shortened, wholeOf } from './long-keys.ts';
 
 /** 24 hex digits for an ObjectId, canonical Extended JSON in the order of the bytes for anything else (a string stands in quotes). */
 export function sourceIdOf(document: Uint8Array): string {
@@ -18,7 +19,7 @@ export function sourceIdOf(document: Uint8Array): string {
 const idName = Buffer.from('_id\u0000').readInt32LE();
 
 const textOf = (type: number, bytes: Buffer, at: number, end: number): string =>
-  type === bsonType.objectId ? bytes.toString('hex', at, end) : textOfValue(type, bytes.subarray(at, end));
+  type === bsonType.objectId ? bytes.toString('hex', at, end) : shortened(textOfValue(type, bytes.subarray(at, end)));
 
 /** The same of an `_id` as the driver takes it. */
 export function sourceId(id: unknown): string {
@@ -35,8 +36,12 @@ export function idOf(document: Uint8Array): unknown {
   return id && decodeValue(id.type, bytes.subarray(id.at, id.end));
 }
 
-/** The `_id` a source id was made from, as the driver takes it; undefined for text that none was made from, such as `legacy-42`. */
-export function idFromSourceId(text: string): unknown {
+/**
+ * The `_id` a source id was made from, as the driver takes it; undefined for text that none was made from, such as `legacy-42`, and for the digest
+ * of a long key that this process has not learnt.
+ */
+export function idFromSourceId(key: string): unknown {
+  const text = wholeOf(key) ?? key;
   if (/^[0-9a-f]{24}$/.test(text)) return new ObjectId(text);
   const value = valueOfText(text);
   if (!value || value.type === bsonType.objectId) return undefined;

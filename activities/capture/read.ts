@@ -3,6 +3,7 @@ import { ownVault } from '../../control/vault.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { holdsStream, openGap, readStream, takeStream, type StreamRow } from '../../control/capture.ts';
+import { saveLongKeys } from '../../control/long-keys.ts';
 import { TroubleNote } from '../../control/troubles.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { ChangeStream, clockOf, type Batch, type ChangeEvent, type OtherEvent } from '../../stores/mongodb/changes.ts';
@@ -122,6 +123,7 @@ async function follow(
     // Under steady writes the stream has no end: then what was read last tells how far it was read.
     const lastWall = batch.events.at(-1)?.wall;
     const seenAt = batch.atEnd ? new Date(await clock.now()) : lastWall === undefined ? undefined : new Date(lastWall);
+    await saveLongKeys(resources.postgres);
     const kept = await keep(resources.postgres, {
       epoch: position.epoch,
       lanes: position.lanes,

@@ -5,6 +5,7 @@ import { versionOfRead, type Version } from '../../core/guard.ts';
 import { idsFrom } from '../../core/identity.ts';
 import { notAppliedRule, refusedRule, sameIdRule } from '../../core/quarantine.ts';
 import { shownUpTo } from '../../control/capture.ts';
+import { learnLongKeys } from '../../control/long-keys.ts';
 import { isLeftover } from '../../control/reverse.ts';
 import { holdRoutes } from '../../control/routing.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
@@ -55,6 +56,10 @@ export async function redoDue(
     );
     if (rows.length === 0) return 0;
     const changes: Change[] = [];
+    await learnLongKeys(
+      client,
+      rows.map((row) => row.source_id),
+    );
     const atMost = await shownUpTo(client);
     for (const [feed, ids] of byFeed(rows, feeds)) {
       const read = await readAgain(resources, feed, ids, atMost);

@@ -4,6 +4,7 @@ import { wholeDocument } from '../../control/reverse.ts';
 import { idsFrom } from '../../core/identity.ts';
 import { anchorOf } from '../../control/reverse.ts';
 import { KnownFailure } from '../../core/failures.ts';
+import { learnLongKeys } from '../../control/long-keys.ts';
 import { readOp } from '../../core/guard.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
 import { lastWrittenBack, writeBack, type WriteBack } from '../../stores/mongodb/write-back.ts';
@@ -60,6 +61,7 @@ export async function bringBack(
 ) {
   const partition = `migration_control.${name(`ledger_${feed.collectionId}`)}`;
   const lockedAt = performance.now();
+  await learnLongKeys(client, ids);
   const ledger = await lockLedger(client, feed, partition, ids);
   const { source } = resources;
   const { version: readAt, documents: old } = await readDocuments(source.client, source.db, feed.source, idsFrom(ids));

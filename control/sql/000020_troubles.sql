@@ -14,3 +14,10 @@ alter table migration_control.redo add column cause text;
 comment on column migration_control.redo.cause is 'why the document could be neither applied nor set aside when it was last tried';
 alter table migration_control.redo drop constraint redo_reason_check,
   add constraint redo_reason_check check (reason in ('clash', 'reference', 'lost key', 'late write', 'waits', 'set aside'));
+
+-- Keys of documents that are too long for an index: everywhere else their digest stands for them.
+create table migration_control.long_keys (
+  source_id text collate "C" primary key,
+  whole text not null
+);
+comment on table migration_control.long_keys is 'source_id: its length and digest, which is the key as text';

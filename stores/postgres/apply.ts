@@ -8,6 +8,7 @@ import { errorColumns, ledgerColumns, originCode, unresolvedColumns, type Origin
 import { notesStatements } from './notes.ts';
 import { orNoteAgain } from './redo.ts';
 import { copy, childrenInsert, makeStage, stageName, type CopyText } from './stage.ts';
+import { sourceIdSql } from './owner.ts';
 import type { TableTarget } from './target.ts';
 
 /** Images of documents of one source collection, at most one per document, sorted by source id so that writers lock in one order. */
@@ -28,6 +29,8 @@ export interface Referrer {
   readonly parent: string;
   readonly table: string;
   readonly column: string;
+  /** Of a table whose rows belong to another's. */
+  readonly child: TableTarget['child'];
   readonly collectionIds: readonly number[];
 }
 
@@ -209,13 +212,13 @@ async function leaveReferrers(client: pg.ClientBase, images: Images, { target, s
   );
   if (rows.length === 0) return;
   const ids = rows.map((row) => row.id);
-  for (const { table, column, collectionIds } of referrers) {
+  for (const { table, column, child, collectionIds } of referrers) {
     const { rows: there } = await client.query<{ there: boolean }>('select to_regclass($1) is not null as there', [
       name(table),
     ]);
     if (!there[0]!.there) continue;
     await client.query(
-      `with orphaned as (update ${name(table)} t set ${name(column)} = null where t.${name(column)} = any($1::bigint[]) returning t.source_id)
+      `with orphaned as (update ${name(table)} t set ${name(column)} = null where t.${name(column)} = any($1::bigint[]) returning ${sourceIdSql('t', child)} as source_id)
        insert into migration_control.redo (collection_id, source_id, reason)
        select l.collection_id, o.source_id, 'reference' from (select distinct source_id from orphaned) o
        join migration_control.ledger l on l.source_id = o.source_id and l.collection_id = any($2) and l.state = 'l' and not l.deleted

@@ -195,6 +195,44 @@ test('a row that somebody holds for long lets the others pass, and its document 
   expect((await captureStatus(resources.postgres, Date.now()))!.troubles).toEqual([]);
 });
 
+test('a key of any length is loaded, read again and deleted like any other', async () => {
+  const _id = Array.from({ length: 3600 }, () => String.fromCharCode(33 + Math.floor(Math.random() * 90))).join('');
+  const long = session('long', { _id });
+  await world.source.collection('sessions').insertOne({ ...long, status: 'later' } as never);
+  await captured(session('a'), long, session('b'));
+  await untilApplied();
+  expect(await arrived()).toBe('3');
+  expect(await aside()).toEqual([]);
+  const feeds = new Map([[feed.collectionId, feed]]);
+  await world.pool.query(
+    `insert into migration_control.redo (collection_id, source_id, reason) values ($1, $2, 'waits')`,
+    [feed.collectionId, sourceId(_id)],
+  );
+  expect(await redoDue(resources, feeds, settings, 1)).toBe(1);
+  expect(await world.rows(`select source_id, status from sessions where session_id = 'long'`)).toEqual([
+    { source_id: sourceId(_id), status: 'later' },
+  ]);
+  expect(await world.rows('select whole from migration_control.long_keys')).toEqual([{ whole: JSON.stringify(_id) }]);
+
+  const undone = { ...long, _id };
+  await world.pool.query(
+    `insert into migration_control.captured (lane, segment, first_version, last_version, events, first_wall, last_wall, content)
+     values (0, $1, $2, $2, 1, now(), now(), $3)`,
+    [
+      ++segment,
+      (BigInt(Math.floor(Date.now() / 1000) + 5) << 32n).toString(),
+      encodeChange({
+        feed,
+        id: sourceId(undone._id),
+        version: { time: BigInt(Math.floor(Date.now() / 1000) + 5) << 32n, op: 0 },
+        bytes: undefined,
+      }),
+    ],
+  );
+  await untilApplied();
+  expect(await arrived()).toBe('2');
+});
+
 test('a session id with braces has its removals in the slot of its key', async () => {
   const ids = ['a}b', '{}x', '{a}b', 'a{b', '}{c}', '}'];
   await captured(...ids.map((id) => session(id)));
