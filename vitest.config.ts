@@ -32,7 +32,7 @@ export default defineConfig({
           name: 'workflows',
           include: workflows,
           globalSetup: './test/support/workflow-setup.ts',
-          testTimeout: 60_000,
+          testTimeout: 150_000,
         },
       },
       { test: { name: 'stores', include: stores, ...withStack } },

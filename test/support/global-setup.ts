@@ -1,4 +1,4 @@
-// For the suites that need servers: what an earlier run left is ended, the command is bundled, and the first place's stack is up (installed, if it is
+// For the suites that need servers: what an earlier run left is ended, command and workflows are bundled, and the first place's stack is up (installed, if it is
 // the first time). Further places start theirs when a file first runs there. The user's own stack is another; only the installed servers are shared.
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { checkout } from '../../stack/home.ts';
 import { down, reset, up } from '../../stack/index.ts';
+import { workflowBundle } from '../../workers/bundle.ts';
 import { buildCommand } from './build.ts';
 
 declare module 'vitest' {
@@ -34,6 +35,7 @@ async function begin(): Promise<string> {
   await rm(stacks, { recursive: true, force: true });
   const [command] = await Promise.all([
     buildCommand(),
+    workflowBundle(join(checkout, '.causeway', 'bundle')),
     up((message) => process.stdout.write(`  ${message}\n`), { CAUSEWAY_HOME: join(stacks, '1') }),
   ]);
   return command;

@@ -7,9 +7,9 @@ import { DefaultLogger, makeTelemetryFilterString, Runtime, Worker, type WorkerO
 import { expect, inject, vi } from 'vitest';
 import { classified } from '../../activities/failing.ts';
 import { readSettings, type Settings } from '../../core/settings.ts';
-import type { Status } from '../../core/state.ts';
+import { begin, type MigrationState, type Status } from '../../core/state.ts';
 import { queueOf } from '../../core/owner.ts';
-import type { Phase } from '../../core/story.ts';
+import { phases, type Phase } from '../../core/story.ts';
 import { captureQueueOf, queuesOf, rootId, snapshotQueueOf, statusQuery } from '../../workflows/contract.ts';
 import { allGoesWell, stubQueues, type Stubs } from './stub-activities.ts';
 
@@ -46,6 +46,8 @@ export interface Call {
 }
 
 export interface Started {
+  /** Stands at the beginning of this phase, those before it done. */
+  readonly at?: Phase;
   readonly until?: Phase;
   readonly settings?: Partial<Settings> | Record<string, unknown>;
 }
@@ -95,13 +97,16 @@ export class WorkflowTest {
     return this.client.workflow.getHandle(place === undefined ? rootId(this.name) : `${rootId(this.name)}/${place}`);
   }
 
-  async start({ until = 'cutover', settings = {} }: Started = {}): Promise<WorkflowHandle> {
+  async start({ at, until = 'cutover', settings = {} }: Started = {}): Promise<WorkflowHandle> {
     const read = readSettings({ sampleSeconds: 0.5, ...settings });
     if ('problems' in read) throw new Error(read.problems.join('; '));
     await this.client.workflow.start('migration', {
       workflowId: rootId(this.name),
       taskQueue: this.queue,
-      args: [{ name: this.name, settings: read.settings, until }],
+      args: [
+        { name: this.name, settings: read.settings, until },
+        ...(at === undefined ? [] : [standingAt(this.name, at)]),
+      ],
     });
     return this.handle();
   }
@@ -110,7 +115,7 @@ export class WorkflowTest {
     return this.handle().query(statusQuery);
   }
 
-  until(check: (status: Status) => boolean, timeout = 20_000): Promise<Status> {
+  until(check: (status: Status) => boolean, timeout = 60_000): Promise<Status> {
     return vi.waitFor(
       async () => {
         const status = await this.status();
@@ -196,6 +201,19 @@ export class WorkflowTest {
   connection() {
     return this.#environment.nativeConnection;
   }
+}
+
+/** As a migration of the stubs' collections stands when the phases before this one have passed. */
+function standingAt(name: string, phase: Phase): MigrationState {
+  const passed = phases.slice(0, phases.indexOf(phase));
+  const copied = { source: 10, loaded: 9, quarantined: 1, skipped: 0, chunksDone: 1, chunksTotal: 1 };
+  return {
+    ...begin(name),
+    phase,
+    undo: passed.map((undo) => ({ undo })),
+    checkpoints: passed.map((one) => ({ name: one, phase: one, at: new Date().toISOString() })),
+    collections: { token_usage: copied, sessions: copied },
+  };
 }
 
 /** Starts the workers, runs `body`, stops what still runs, and replays every history of the tree. */
