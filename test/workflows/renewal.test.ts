@@ -64,7 +64,8 @@ test('a copy of many segments: none is loaded twice, none is left out, unique ke
       };
       expect(outcome.state).toBe('completed');
       expect(outcome.collections['token_usage']!.loaded).toBe(segments * 9);
-      expect(loaded).toEqual(Array.from({ length: segments }, (_, n) => n));
+      // Two segments of a chunk may be on their way at once.
+      expect(loaded.sort((a, b) => a - b)).toEqual(Array.from({ length: segments }, (_, n) => n));
       expect(run.callsOf('electUnique')).toHaveLength(1);
       expect(await run.runsOf('copy/token_usage')).toBeGreaterThan(2);
     },
