@@ -119,6 +119,9 @@ const mongodb = (name: 'source-mongodb' | 'target-mongodb', variable: string): S
             '86400',
             '--oplog-max-entries',
             '5000000',
+            // By default 2 GB, all of which a server that is written to takes from the disk.
+            '--log-file-max',
+            '128MB',
             // Without it a kill -9 loses writes that were acknowledged, with any write concern.
             '--sync-on-commit',
           ];

@@ -69,6 +69,11 @@ export class TrafficMetrics {
     }
   }
 
+  /** A read that ran elsewhere. */
+  countRead(collection: string, side: Side, ms: number, failed: boolean): void {
+    this.#count({ collection, side, since: 0 }, ms, failed);
+  }
+
   countWrites(collection: string, side: Side, writes: number, failed: number): void {
     const counts = this.#of(collection, side);
     counts.writes += writes;
