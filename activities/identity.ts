@@ -55,6 +55,13 @@ async function othersOf({ source, mongodb: target, redis: keys, addresses }: Sto
   return { source: from.id, mongodb: to.id, redis: cache };
 }
 
+/** What each says it is now, with the ids of the source's collections. Throws StoreUnreachable. */
+export async function identitiesOf(stores: Stores): Promise<ClaimedStores> {
+  const postgres = await postgresIdentity(stores.postgres, stores.addresses.postgres);
+  const { collections } = await mongodb.mongoIdentity(stores.source.db, stores.addresses.source);
+  return { postgres, ...(await othersOf(stores)), collections };
+}
+
 export interface Differing {
   readonly store: StoreName;
   readonly was: string;
@@ -116,9 +123,7 @@ const otherStores = (migration: string, differing: readonly Differing[]): string
 
 /** In the transaction that makes the control schema; the marks follow it (`markTargets`). */
 export async function claim(stores: Stores, owner: Owner, client: pg.ClientBase): Promise<void> {
-  const postgres = await postgresIdentity(stores.postgres, stores.addresses.postgres);
-  const { collections } = await mongodb.mongoIdentity(stores.source.db, stores.addresses.source);
-  await claimStores(client, owner, { postgres, ...(await othersOf(stores)), collections });
+  await claimStores(client, owner, await identitiesOf(stores));
 }
 
 /** What undo looks at before it removes anything outside PostgreSQL. A store that another migration has marked is refused. */

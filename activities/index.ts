@@ -25,6 +25,7 @@ import { prepareControl, recordAudit, recordCheckpoint, rehearseRollback, undoPr
 import { inForce } from './policy.ts';
 import { retryQuarantined, type RetryOrder } from './quarantine.ts';
 import type { Resources } from './resources.ts';
+import { startedWith } from './started-with.ts';
 import { route, undoCutover, type RouteOrder } from './route.ts';
 import { makeMongo, makePostgres, prepareRedis, settleCollection, undoData, undoSchema } from './targets.ts';
 import { transformSegment, type TransformOrder } from './transform.ts';
@@ -45,8 +46,10 @@ const beat = () => heartbeat();
 export function controlActivities(resources: Resources) {
   const own = classified({
     preflight: (name: string, settings: Settings, until?: Phase) => preflight(resources, name, settings, until),
+    searchAttributesKnown: () => Promise.resolve(resources.attributes),
+    startedWith: () => startedWith(resources),
     estimateVolume: (settings: Settings) => estimate(resources, settings),
-    prepareControl: (name: string) => prepareControl(resources, name),
+    prepareControl: (name: string, settings?: Settings) => prepareControl(resources, name, settings),
     rehearseRollback: () => rehearseRollback(resources),
     recordCheckpoint: (name: string, phase: string, state: Partial<MigrationState>) =>
       recordCheckpoint(resources, name, phase, state),

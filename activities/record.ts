@@ -1,6 +1,7 @@
 // What is written down for people and for later: checkpoints, the audit log, and the rehearsal that rollback works here.
 import { randomUUID } from 'node:crypto';
 import { KnownFailure } from '../core/failures.ts';
+import type { Settings } from '../core/settings.ts';
 import type { Owner } from '../core/owner.ts';
 import type { MigrationState } from '../core/state.ts';
 import { controlSchemaOf, dropControlSchema, makeControlSchema } from '../control/schema.ts';
@@ -47,9 +48,13 @@ export async function recordAudit(
 }
 
 /** Claims the targets for the migration: PostgreSQL in the transaction that makes the control schema, then the marks in the others. */
-export async function prepareControl(resources: Resources, name: string): Promise<string[]> {
+export async function prepareControl(resources: Resources, name: string, settings?: Settings): Promise<string[]> {
   const owner = await ownerFor(resources, name);
-  const made = await makeControlSchema(resources.postgres, name, (client) => claim(resources, owner, client));
+  const made = await makeControlSchema(resources.postgres, name, async (client) => {
+    await claim(resources, owner, client);
+    if (settings)
+      await client.query('update migration_control.migration set settings = $1', [JSON.stringify(settings)]);
+  });
   await markTargets(resources, owner);
   return made;
 }

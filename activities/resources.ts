@@ -35,6 +35,7 @@ export interface Resources {
   readonly queues: { readonly host: string; readonly process: string };
   /** The migration that this worker serves, and its stores; undefined: a command that works for nobody in particular. */
   readonly owner: Owner | undefined;
+  readonly attributes: boolean;
   close(): Promise<void>;
 }
 
@@ -44,6 +45,8 @@ export interface Who {
   readonly process: string;
   /** Each transaction then begins by looking whether the database is this owner's. */
   readonly owner?: Owner;
+  /** Whether the Temporal server knows the workflows' search attributes. */
+  readonly attributes?: boolean;
 }
 
 /** Where the segments of a migration lie: those of two on one host are kept apart. */
@@ -59,7 +62,11 @@ export const configurationFolder = (
   isAbsolute(directory) || migration === undefined ? resolve(home, directory) : join(home, directory, migration);
 
 /** Opens nothing yet: every driver connects on first use, so that a store that is down is reported by the activity that needs it. */
-export async function openResources(addresses: Addresses, home: string, { owner, ...queues }: Who): Promise<Resources> {
+export async function openResources(
+  addresses: Addresses,
+  home: string,
+  { owner, attributes = false, ...queues }: Who,
+): Promise<Resources> {
   const source = openMongo(addresses.source, 'source');
   const mongodb = openMongo(addresses.mongodb, 'target');
   const id = randomUUID();
@@ -85,6 +92,7 @@ export async function openResources(addresses: Addresses, home: string, { owner,
     home,
     queues,
     owner,
+    attributes,
     async close() {
       redis.disconnect();
       await Promise.allSettled([sessions.close(), source.client.close(), mongodb.client.close(), postgres.end()]);

@@ -3,6 +3,7 @@ import { Client, Connection, type WorkflowHandleWithSignaledRunId } from '@tempo
 import { refuseMigrationName } from '../core/owner.ts';
 import { environment as stackEnvironment, homeOf } from '../stack/index.ts';
 import { readEnvironment, type Environment } from '../workers/environment.ts';
+import { reach, readTemporal, type TemporalSettings } from '../workers/temporal.ts';
 import { rootId, statusQuery } from '../workflows/contract.ts';
 import type { Status } from '../core/state.ts';
 import type { migration } from '../workflows/migration.ts';
@@ -23,26 +24,21 @@ export async function readAddresses(): Promise<Environment> {
 export interface TemporalSession {
   readonly client: Client;
   readonly connection: Connection;
+  readonly settings: TemporalSettings;
 }
 
 /** Runs `work` with a client and closes it. */
 export async function withTemporal<T>(work: (session: TemporalSession) => Promise<T>): Promise<T> {
   const values: Record<string, string | undefined> = { ...process.env, ...(await stackEnvironment()) };
-  const address = values['TEMPORAL_ADDRESS'];
-  if (!address)
+  const settings = readTemporal(values);
+  if (!settings)
     throw new UnreachableError(
       'There is no Temporal server: TEMPORAL_ADDRESS is not set and the embedded stack is not running. Try `causeway stack up`.',
     );
-  const connection = await Connection.connect({ address, connectTimeout: '5s' }).catch((error: Error) => {
-    throw new UnreachableError(
-      `Temporal at ${address} cannot be reached (${error.message.split('\n', 1)[0]}). Try \`causeway stack status\`, or check TEMPORAL_ADDRESS.`,
-    );
-  });
+  const { address, namespace, options } = settings;
+  const connection = await reach(settings, () => Connection.connect({ address, connectTimeout: '5s', ...options }));
   try {
-    return await work({
-      connection,
-      client: new Client({ connection, namespace: values['TEMPORAL_NAMESPACE'] ?? 'default' }),
-    });
+    return await work({ connection, settings, client: new Client({ connection, namespace }) });
   } finally {
     await connection.close();
   }

@@ -1,5 +1,6 @@
 // Errors as an operator reads them, and the exit code each means: 1 a check failed, 2 usage, 3 a service cannot be reached.
 import { ServiceError, WorkflowNotFoundError, WorkflowUpdateFailedError, isGrpcServiceError } from '@temporalio/client';
+import { UnreachableError } from '../workers/temporal.ts';
 import { KnownFailure } from '../core/failures.ts';
 
 /** Something only the caller can put right. */
@@ -7,9 +8,7 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-export class UnreachableError extends Error {
-  override readonly name = 'UnreachableError';
-}
+export { UnreachableError };
 
 export function explain(error: unknown): { message: string; code: 1 | 2 | 3 } {
   if (!(error instanceof Error)) return { message: String(error), code: 1 };

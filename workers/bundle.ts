@@ -43,6 +43,7 @@ async function build(path: string): Promise<void> {
   const { bundleWorkflowCode, DefaultLogger } = await import('@temporalio/worker');
   const { code } = await bundleWorkflowCode({
     workflowsPath: join(root, 'workflows', 'index.ts'),
+    workflowInterceptorModules: [join(root, 'workflows', 'interceptors.ts')],
     logger: new DefaultLogger('WARN'),
   });
   await writePrivately(path, code);

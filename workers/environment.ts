@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { keyVariable, Vault } from '../control/vault.ts';
 import { AddressError, readAddresses } from '../stores/address.ts';
+import { readTemporal, type TemporalSettings } from './temporal.ts';
 import type { Addresses } from '../activities/resources.ts';
 
 const url = (protocols: readonly string[], example: string) =>
@@ -30,8 +31,6 @@ function readable(text: string | undefined, context: z.RefinementCtx): void {
 }
 
 const schema = z.object({
-  TEMPORAL_ADDRESS: z.string().min(1),
-  TEMPORAL_NAMESPACE: z.string().min(1).default('default'),
   SOURCE_MONGODB_URL: url(['mongodb', 'mongodb+srv'], 'mongodb://host:27017/tradingagents'),
   TARGET_POSTGRES_URL: url(['postgres', 'postgresql'], 'postgres://user:password@host:5432/tradingagents'),
   TARGET_MONGODB_URL: url(['mongodb', 'mongodb+srv'], 'mongodb://host:27018/tradingagents'),
@@ -40,7 +39,7 @@ const schema = z.object({
 });
 
 export interface Environment {
-  readonly temporal: { readonly address: string; readonly namespace: string };
+  readonly temporal: TemporalSettings;
   readonly addresses: Addresses;
 }
 
@@ -51,19 +50,21 @@ export class EnvironmentError extends Error {
 /** Throws EnvironmentError with a sentence per variable that is missing or malformed; values are not repeated, they may hold passwords. */
 export function readEnvironment(values: Record<string, string | undefined>): Environment {
   const read = schema.safeParse(values);
-  if (!read.success) {
-    const problems = read.error.issues.map((issue) =>
+  const temporal = readTemporal(values);
+  if (!read.success || !temporal) {
+    const problems = (read.error?.issues ?? []).map((issue) =>
       values[String(issue.path[0])] === undefined
         ? `${String(issue.path[0])} is not set`
         : `${String(issue.path[0])} ${issue.message}`,
     );
+    if (!temporal) problems.unshift('TEMPORAL_ADDRESS is not set');
     throw new EnvironmentError(
       `${problems.join('; ')}. \`causeway stack up\` starts an embedded stack that sets them all.`,
     );
   }
   const { data } = read;
   return {
-    temporal: { address: data.TEMPORAL_ADDRESS, namespace: data.TEMPORAL_NAMESPACE },
+    temporal: temporal!,
     addresses: {
       source: data.SOURCE_MONGODB_URL,
       postgres: data.TARGET_POSTGRES_URL,

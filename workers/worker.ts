@@ -18,6 +18,7 @@ import { makeOwnFolder } from '../spool/private.ts';
 import { workflowBundle } from './bundle.ts';
 import type { Environment } from './environment.ts';
 import { stayLean } from './memory.ts';
+import { reach, registerAttributes, withoutAttributes } from './temporal.ts';
 import { workersFor } from './queues.ts';
 
 export interface RunningWorker {
@@ -46,15 +47,22 @@ export async function startWorker(environment: Environment, settings: WorkerSett
   const { migration, log = () => undefined } = settings;
   const home = resolve(settings.home);
   const { address, namespace } = environment.temporal;
-  const connection = await NativeConnection.connect({ address });
-  const identity = await whenKnown(environment.addresses, { ...settings, home, log });
+  const connection = await reach(environment.temporal, () =>
+    NativeConnection.connect({ address, ...environment.temporal.options }),
+  );
+  const missing = await registerAttributes(connection, environment.temporal);
+  if (missing) log(withoutAttributes(missing));
+  const identity = await whenKnown(environment.addresses, { ...settings, home, log }).catch(async (error: unknown) => {
+    await connection.close();
+    throw error;
+  });
   const { owner } = identity;
   const spool = spoolFolder(home, owner);
   await makeOwnFolder(spool);
   const bundle = await workflowBundle(join(home, 'bundle'));
   const host = `${queueOf(owner)}/host-${hostname()}-${createHash('sha256').update(spool).digest('hex').slice(0, 8)}`;
   const queues = { host, process: `${host}-${process.pid}` };
-  const resources = await openResources(environment.addresses, home, { ...queues, owner });
+  const resources = await openResources(environment.addresses, home, { ...queues, owner, attributes: !missing });
   const reads = new OpenReads();
   await catchUpControlSchema(resources.postgres).catch((error: Error) =>
     log(`the control schema is as it was: ${error.message}`),

@@ -1,18 +1,13 @@
 // The bundle: names every workflow.
-export { migration } from './migration.ts';
+export { decommission, migration, restore, snapshot, validation, verification } from './entrances.ts';
 export { preparationPhase } from './phases/1-preparation.ts';
 export { schemaPhase } from './phases/2-schema.ts';
 export { dataPhase } from './phases/3-data.ts';
 export { cutoverPhase } from './phases/4-cutover.ts';
 export { changeCapture } from './children/change-capture.ts';
-export { decommission } from './children/decommission.ts';
 export { reverseSync } from './children/reverse-sync.ts';
 export { copyCollection } from './children/copy-collection.ts';
 export { cutoverStage } from './children/cutover-stage.ts';
-export { validation } from './children/validation.ts';
-export { verification } from './children/verification.ts';
 export { checkpoint } from './children/checkpoint.ts';
-export { snapshot } from './children/snapshot.ts';
-export { restore } from './children/restore.ts';
 export { rollback } from './children/rollback.ts';
 export { quarantineRetry } from './children/quarantine-retry.ts';

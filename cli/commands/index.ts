@@ -9,6 +9,7 @@ const loaders: Readonly<Record<string, () => Promise<() => Command>>> = {
   assess: async () => (await import('./assess.ts')).assess,
   worker: async () => (await import('./worker.ts')).worker,
   sidecar: async () => (await import('./sidecar.ts')).sidecar,
+  stores: async () => (await import('./stores.ts')).stores,
   start: async () => (await import('./start.ts')).start,
   status: async () => (await import('./status.ts')).status,
   watch: async () => (await import('./watch.ts')).watch,

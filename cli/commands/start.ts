@@ -12,6 +12,7 @@ import type { Settings } from '../../core/settings.ts';
 import { migrationName, migrationPhase } from '../../workflows/lib/attributes.ts';
 import { rootId, type MigrationInput } from '../../workflows/contract.ts';
 import type { migration } from '../../workflows/migration.ts';
+import { registerAttributes, withoutAttributes } from '../../workers/temporal.ts';
 import { checkName, home, readAddresses, withTemporal } from '../connect.ts';
 import { UsageError } from '../errors.ts';
 import { settingsFrom } from '../migration-settings.ts';
@@ -46,6 +47,8 @@ async function run(options: Options): Promise<void> {
   if (options.dryRun) return;
   const { owner } = await identityHere(name);
   await withTemporal(async (session) => {
+    const missing = await registerAttributes(session.connection, session.settings);
+    if (missing) process.stderr.write(`${withoutAttributes(missing)}\n`);
     const input: MigrationInput = { name, settings, until: options.until as Phase };
     const handle = await session.client.workflow
       .start<typeof migration>('migration', {
@@ -54,10 +57,12 @@ async function run(options: Options): Promise<void> {
         args: [input],
         workflowIdConflictPolicy: WorkflowIdConflictPolicy.FAIL,
         staticSummary: `migration ${name}`,
-        typedSearchAttributes: [
-          { key: migrationName, value: name },
-          { key: migrationPhase, value: 'preparation' },
-        ],
+        ...(!missing && {
+          typedSearchAttributes: [
+            { key: migrationName, value: name },
+            { key: migrationPhase, value: 'preparation' as const },
+          ],
+        }),
       })
       .catch((error: Error) => {
         if (error.name === 'WorkflowExecutionAlreadyStartedError')

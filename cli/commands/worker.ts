@@ -3,7 +3,6 @@ import { Command } from 'commander';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { startWorker } from '../../workers/worker.ts';
 import { checkName, home, readAddresses } from '../connect.ts';
-import { UnreachableError } from '../errors.ts';
 
 export function worker(): Command {
   return new Command('worker')
@@ -17,12 +16,6 @@ export function worker(): Command {
         migration: checkName(options.migration),
         home: home(),
         log: (line) => void process.stderr.write(`worker ${process.pid}: ${line}\n`),
-      }).catch((error: Error) => {
-        if (/connect|transport|Connection/i.test(error.message))
-          throw new UnreachableError(
-            `Temporal at ${environment.temporal.address} cannot be reached. Try \`causeway stack status\`, or check TEMPORAL_ADDRESS.`,
-          );
-        throw error;
       });
       for (const signal of ['SIGINT', 'SIGTERM'] as const) {
         process.once(signal, () => {

@@ -2,15 +2,16 @@
 import { setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
 import { phases } from '../../core/story.ts';
 import { isOver, type MigrationState } from '../../core/state.ts';
-import { collectionName, cutoverPercentage, migrationName, migrationPhase } from './attributes.ts';
+import { collectionName, cutoverPercentage, hasAttributes, migrationName, migrationPhase } from './attributes.ts';
 
 /** Names a workflow of the tree, once. */
 export function introduce(migration: string, phase: string, story: string, collection?: string): void {
-  upsertSearchAttributes([
-    { key: migrationName, value: migration },
-    { key: migrationPhase, value: phase },
-    ...(collection === undefined ? [] : [{ key: collectionName, value: collection }]),
-  ]);
+  if (hasAttributes())
+    upsertSearchAttributes([
+      { key: migrationName, value: migration },
+      { key: migrationPhase, value: phase },
+      ...(collection === undefined ? [] : [{ key: collectionName, value: collection }]),
+    ]);
   setCurrentDetails(story);
 }
 
@@ -18,7 +19,7 @@ export function report(state: MigrationState): void {
   const percentages = Object.values(state.routing).map((route) => route.percentage);
   const percentage = percentages.length === 0 ? 0 : Math.min(...percentages);
   const attributes = `${state.phase} ${percentage}`;
-  if (attributes !== state.shown) {
+  if (hasAttributes() && attributes !== state.shown) {
     state.shown = attributes;
     upsertSearchAttributes([
       { key: migrationName, value: state.migration },

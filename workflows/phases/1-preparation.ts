@@ -21,7 +21,7 @@ export async function preparationPhase(input: MigrationInput): Promise<Prepared>
     ].join('\n'),
   );
   const estimate = await control.estimateVolume(input.settings);
-  await control.prepareControl(input.name);
+  await control.prepareControl(input.name, input.settings);
   await control.rehearseRollback();
   const { total_documents, recommended_window } = estimate;
   return {
