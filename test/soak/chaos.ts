@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MongoClient } from 'mongodb';
 import pg from 'pg';
+import { inject } from 'vitest';
 import { captureStatus } from '../../control/capture.ts';
 import { randomFrom } from './random.ts';
 import { checkout } from '../../stack/home.ts';
@@ -140,7 +141,7 @@ export async function startWorker(
 ): Promise<ChildProcess> {
   // Temporal may be on its way up again: then the worker ends, and is started once more, as a supervisor would.
   for (let tries = 1; ; tries++) {
-    const child = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), 'worker', '--migration', name], {
+    const child = spawn(process.execPath, [inject('command'), 'worker', '--migration', name], {
       env: { ...process.env, ...environment, ...extra },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
@@ -189,7 +190,7 @@ export async function causeway(
   { environment }: Pick<ChaosOptions, 'environment'>,
   args: readonly string[],
 ): Promise<string> {
-  const child = spawn(process.execPath, [join(checkout, 'bin', 'causeway.js'), ...args], {
+  const child = spawn(process.execPath, [inject('command'), ...args], {
     env: { ...process.env, ...environment },
   });
   let said = '';

@@ -1,54 +1,59 @@
-// npm run soak: a longer chaos on a stack of its own. --seed 1 --rate 1000 --seconds 180 --kills 10 --documents 100000
-import { rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+// npm run soak: what takes long. All of it, or what is named: `npm run soak -- load cutover --seeds 1,2,3`. Options say how large; `--short` is
+// what CI runs.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { seedSource } from '../../seed/index.ts';
 import { checkout } from '../../stack/home.ts';
-import { down, reset, up } from '../../stack/index.ts';
-import { chaos, victims } from './chaos.ts';
-import { randomFrom } from './random.ts';
 
-const { values } = parseArgs({
+const here = fileURLToPath(new URL('./', import.meta.url));
+const suffix = '.test.ts';
+/** Not a soak by nature, but with as many documents as one likes. */
+const verification = 'verify';
+const known = [
+  ...(await readdir(here)).filter((file) => file.endsWith(suffix)).map((file) => file.slice(0, -suffix.length)),
+  verification,
+];
+const short = { names: ['load', 'cutover'], seconds: '30', documents: '1500', rate: '60', kills: '2', cycles: '1' };
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
-    seed: { type: 'string', default: '1' },
-    rate: { type: 'string', default: '1000' },
-    seconds: { type: 'string', default: '180' },
-    kills: { type: 'string', default: '10' },
-    documents: { type: 'string', default: '100000' },
+    seeds: { type: 'string' },
+    seconds: { type: 'string' },
+    documents: { type: 'string' },
+    rate: { type: 'string' },
+    kills: { type: 'string' },
+    cycles: { type: 'string' },
+    short: { type: 'boolean', default: false },
   },
 });
-const [seed, rate, seconds, kills, documents] = [
-  values.seed,
-  values.rate,
-  values.seconds,
-  values.kills,
-  values.documents,
-].map(Number) as [number, number, number, number, number];
-const say = (line: string) => process.stdout.write(`${new Date().toISOString().slice(11, 19)} ${line}\n`);
+const unknown = positionals.filter((name) => !known.includes(name));
+if (unknown.length > 0) {
+  process.stderr.write(`soak: there is no ${unknown.join(', ')}; known are ${known.join(', ')}.\n`);
+  process.exit(2);
+}
+const names = positionals.length > 0 ? positionals : values.short ? short.names : known;
+const asked = { ...(values.short && short), ...values };
+const environment = Object.fromEntries(
+  (['seeds', 'seconds', 'documents', 'rate', 'kills', 'cycles'] as const).flatMap((option) => {
+    const value = asked[option];
+    return value === undefined ? [] : [[`SOAK_${option.toUpperCase()}`, value]];
+  }),
+);
+const soaks = names.filter((name) => name !== verification).map((name) => join(here, `${name}${suffix}`));
+if (soaks.length > 0) await run('soak', soaks);
+if (names.includes(verification)) await run('e2e', [join(checkout, 'test', 'verify', `verify${suffix}`)]);
 
-const stackHome = join(tmpdir(), `causeway-soak-${process.pid}`);
-const home = { CAUSEWAY_HOME: stackHome, CAUSEWAY_TOOLS: join(checkout, '.causeway', 'tools') };
-try {
-  const environment = { ...(await up(() => undefined, home)), ...home };
-  await seedSource({
-    url: environment.SOURCE_MONGODB_URL,
-    documents,
-    dirty: 0.02,
-    seed,
-    plantedFile: join(stackHome, 'planted.jsonl'),
+async function run(project: string, files: readonly string[]): Promise<void> {
+  const vitest = join(checkout, 'node_modules', 'vitest', 'vitest.mjs');
+  const child = spawn(process.execPath, [vitest, 'run', '--project', project, ...files], {
+    cwd: checkout,
+    env: { ...process.env, ...environment, VERIFY_DOCUMENTS: asked.documents ?? '300000' },
+    stdio: 'inherit',
   });
-  say(`seeded ${documents} documents; ${rate} writes/s for ${seconds} s, ${kills} kills, seed ${seed}`);
-  const random = randomFrom(seed);
-  const order = Array.from({ length: kills }, () => victims[Math.floor(random() * victims.length)]!);
-  const result = await chaos({ environment, stackHome, migration: 'soak', rate, seconds, seed, kills: order, say });
-  for (const difference of result.differences.slice(0, 20)) say(JSON.stringify(difference));
-  say(JSON.stringify({ ...result, differences: result.differences.length }));
-  process.exitCode = result.differences.length === 0 && result.end.state === 'completed' ? 0 : 1;
-} finally {
-  await down(home);
-  if (process.exitCode === 0) {
-    await reset(home);
-    await rm(stackHome, { recursive: true, force: true });
-  } else say(`what was left stands in ${stackHome}`);
+  const [code] = (await once(child, 'exit')) as [number | null];
+  if (code !== 0) process.exitCode = 1;
 }
