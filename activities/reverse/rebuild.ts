@@ -1,7 +1,7 @@
 // Documents of the old system as the new one has them now: read from the targets, put into what the old system still holds.
 import type pg from 'pg';
 import { decode } from '../../core/bson/decode.ts';
-import { idsFrom } from '../../core/identity.ts';
+import { idFromSourceId, idsFrom } from '../../core/identity.ts';
 import { parseJson } from '../../mappings/back/json.ts';
 import type { Document, Mapping, Outcome } from '../../mappings/mapping.ts';
 import { contentOf, putDocument, type PutSettings } from '../../mappings/way-back.ts';
@@ -55,6 +55,10 @@ export async function rebuildDocuments(
   for (const id of absent) result.set(id, { is: aside.has(id) ? 'aside' : 'gone' });
   for (const [id, content] of contents) {
     const given = old.get(id);
+    if (idFromSourceId(id) === undefined) {
+      result.set(id, { is: 'refused', rule: 'source_id_names_an_id', path: 'source_id' });
+      continue;
+    }
     const put = putDocument(mapping, id, given ?? kept.get(id), content, settings);
     if (put.refused) {
       result.set(id, { is: 'refused', ...put.refused });
