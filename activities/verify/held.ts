@@ -1,5 +1,5 @@
 // What PostgreSQL holds of single keys while they are judged: ledger, rows, and what is still to come of them.
-import { inTransaction, query } from '../../stores/postgres/connection.ts';
+import { atOneMoment, query } from '../../stores/postgres/connection.ts';
 import { groupBy } from './group.ts';
 import { ledgerRows, rowItems, type Ground, type LedgerRow } from './read-back.ts';
 import type { Verifier } from './verifier.ts';
@@ -17,8 +17,7 @@ export interface Held {
 export async function readHeld(verifier: Verifier, ground: Ground, ids: readonly string[], now: bigint): Promise<Held> {
   const { mapping } = ground;
   const siblings = verifier.grounds.filter((one) => one.mapping === mapping).map((one) => one.collectionId);
-  return inTransaction(verifier.resources.postgres, `looking at ${ground.source} again`, async (client) => {
-    await client.query('set transaction isolation level repeatable read, read only');
+  return atOneMoment(verifier.resources.postgres, `looking at ${ground.source} again`, async (client) => {
     const ledger = await ledgerRows(client, siblings, ids, now);
     const rows = await rowItems(client, ground, ids);
     const waiting = await query<{ source_id: string }>(

@@ -120,11 +120,20 @@ const hungAfter = '20s';
 /** What waits for a lock and then looks sees what was committed meanwhile: whatever a pool, a role or a database has as its default. */
 export const beginReadCommitted = 'begin isolation level read committed read write not deferrable';
 
+type Work<T> = (client: pg.PoolClient) => Promise<T>;
+
 /** Runs `work` in one transaction on one connection; a failure rolls back and is a known failure. */
-export async function inTransaction<T>(
+export const inTransaction = <T>(pool: pg.Pool, doing: string, work: Work<T>): Promise<T> =>
+  transaction(pool, doing, { begin: beginReadCommitted, work });
+
+/** The same, reading only: all of it sees one moment. */
+export const atOneMoment = <T>(pool: pg.Pool, doing: string, work: Work<T>): Promise<T> =>
+  transaction(pool, doing, { begin: 'begin isolation level repeatable read read only', work });
+
+async function transaction<T>(
   pool: pg.Pool,
   doing: string,
-  work: (client: pg.PoolClient) => Promise<T>,
+  { begin, work }: { readonly begin: string; readonly work: Work<T> },
 ): Promise<T> {
   let client: pg.PoolClient | undefined;
   let broken: Error | undefined;
@@ -132,7 +141,7 @@ export async function inTransaction<T>(
     client = await pool.connect();
     const check = checks.get(pool);
     await client.query(
-      `${beginReadCommitted}; set local idle_in_transaction_session_timeout = '${hungAfter}'${check === undefined ? '' : `; ${check}`}`,
+      `${begin}; set local idle_in_transaction_session_timeout = '${hungAfter}'${check === undefined ? '' : `; ${check}`}`,
     );
     const result = await work(client);
     await client.query('commit');
