@@ -1,6 +1,6 @@
 // A mapping is checked whole when it is loaded: what would only fail in the middle of a migration is said at once, with the mapping and the place.
 import type { TableTarget } from '../stores/postgres/target.ts';
-import type { KeysTarget } from '../stores/redis/target.ts';
+import { reservedBeginnings, type KeysTarget } from '../stores/redis/target.ts';
 import type { Mapping } from './mapping.ts';
 
 const tablesOf = (mapping: Mapping): TableTarget[] =>
@@ -42,9 +42,15 @@ export function problemsOf(mapping: Mapping): string[] {
   for (const { table, column } of mapping.values) missing('a value rule', table, [column]);
   for (const { name, table, by, localDay, sums } of mapping.invariants)
     missing(`the invariant ${name}`, table, [...by, ...sums, ...(localDay === undefined ? [] : [localDay])]);
-  for (const target of mapping.targets.filter((one): one is KeysTarget => one.store === 'redis'))
+  for (const target of mapping.targets.filter((one): one is KeysTarget => one.store === 'redis')) {
     if (!tables.some((table) => table.name === target.durable))
       problems.push(`the keys ${target.name} are durable in ${target.durable}, which is none of its tables`);
+    const own = reservedBeginnings.find((one) => one.startsWith(target.prefix) || target.prefix.startsWith(one));
+    if (own !== undefined)
+      problems.push(
+        `the prefix "${target.prefix}" of the keys ${target.name} cannot be told from ${own}, which Causeway's own keys begin with`,
+      );
+  }
   if (mapping.after.includes(mapping.collection)) problems.push('it comes after itself');
   return problems;
 }

@@ -11,7 +11,6 @@ import { name, query } from '../../stores/postgres/connection.ts';
 import { redis } from '../../stores/redis/connection.ts';
 import { scanKeys } from '../../stores/redis/loader.ts';
 import { guardField } from '../../stores/redis/script.ts';
-import { isTombstone } from '../../stores/redis/tombstone.ts';
 import type { KeysTarget } from '../../stores/redis/target.ts';
 import { readId } from './bytes.ts';
 import { suspectOf } from './documents.ts';
@@ -165,8 +164,7 @@ export async function scanRedis(verifier: Verifier, scan: Scan): Promise<boolean
   const throttle = new Throttle(verifier.order.rowsPerSecond);
   const suspects: Suspect[] = [];
   let compared = 0;
-  for await (const batch of scanKeys(resources.redis, target.prefix)) {
-    const keys = batch.filter((key) => !isTombstone(key));
+  for await (const keys of scanKeys(resources.redis, target.prefix)) {
     for (const id of await unexplained(verifier, scan.mapping, keys))
       suspects.push({ kind: 'key', collectionId: 0, mapping: scan.mapping, id });
     compared += keys.length;

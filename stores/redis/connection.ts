@@ -80,6 +80,9 @@ export function readRedisUrl(url: string): RedisUrl {
   }
 }
 
+/** What a server answers that will do the same later, by itself or by its operators. A script's error has them in the middle of its text. */
+const busyReplies = /\b(OOM|BUSY|LOADING|CLUSTERDOWN|READONLY|TRYAGAIN|MASTERDOWN|NOREPLICAS|MISCONF)\b/;
+
 export function redisFailure(error: unknown, doing: string): unknown {
   if (!(error instanceof Error) || error instanceof KnownFailure) return error;
   const text = error.message;
@@ -90,11 +93,24 @@ export function redisFailure(error: unknown, doing: string): unknown {
   if (text.startsWith('FOREIGN'))
     return new KnownFailure('TargetConflict', `Redis, ${doing}: a key of another type than a string is in the way`);
   if (/Too many Cluster redirections/i.test(text))
-    return new KnownFailure('StoreBusy', `Redis, ${doing}: the cluster is moving its slots`);
-  if (/OOM|BUSY|LOADING|CLUSTERDOWN|READONLY|TRYAGAIN/.test(text))
-    return new KnownFailure('StoreBusy', `Redis, ${doing}: ${text.split(' ', 1)[0]}`);
+    return new KnownFailure(
+      'StoreBusy',
+      `Redis, ${doing}: the cluster is moving its slots, or another node takes over`,
+    );
+  if (/^(MOVED|ASK) /.test(text))
+    return new KnownFailure(
+      'StoreBusy',
+      `Redis, ${doing}: the server is one node of a cluster, and the key is kept by another; name several nodes in TARGET_REDIS_URL, separated by commas`,
+    );
+  const busy = busyReplies.exec(text)?.[0];
+  if (busy) return new KnownFailure('StoreBusy', `Redis, ${doing}: ${busy}`);
   const reason = reasonOf((error as { lastNodeError?: unknown }).lastNodeError) ?? reasonOf(error);
-  if (reason !== undefined || /closed|max retries|timeout|refresh slots/i.test(`${text} ${error.name}`))
+  if (
+    reason !== undefined ||
+    /closed|max retries|timeout|refresh slots|startup nodes|Cluster is (ended|disconnect)|Node is disconnected/i.test(
+      `${text} ${error.name}`,
+    )
+  )
     return new KnownFailure(
       'StoreUnreachable',
       `Redis, ${doing}: ${endpoints.name()} cannot be reached or closed the connection${reason ? ` (${reason})` : ''}`,
@@ -119,6 +135,6 @@ export async function timeOf(connection: RedisConnection): Promise<number> {
 /** What lives no longer than this may be gone: a key and the server's time are not asked for in one moment, ms. */
 export const soonGoneMs = 5000;
 
-/** Every server that holds keys. */
+/** Every server that holds keys. Of a cluster as the driver knows it: who needs all of them asks `layoutOf` too. */
 export const mastersOf = (connection: RedisConnection): Redis[] =>
   connection instanceof Cluster ? connection.nodes('master') : [connection];

@@ -10,7 +10,10 @@ export async function redisIdentity(connection: RedisConnection, url: string): P
     return `redis ${plainHost(nodes[0]!.host, nodes[0]!.port)}/${database}`;
   }
   const nodes = String(await redis('asking which nodes it has', () => connection.cluster('NODES')));
-  const ids = nodes.split('\n').flatMap((line) => (/^[0-9a-f]{40} /.test(line) ? [line.slice(0, 40)] : []));
+  // A node that is being met has a passing id.
+  const ids = nodes
+    .split('\n')
+    .flatMap((line) => (/^[0-9a-f]{40} \S+ (?!\S*handshake)/.test(line) ? [line.slice(0, 40)] : []));
   return `redis-cluster ${ids.sort()[0] ?? 'without nodes'}`;
 }
 

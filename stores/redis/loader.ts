@@ -1,9 +1,10 @@
 // Writing keys: a pipelined Lua compare-and-set, so that of two writers in any order the same one wins.
 import type { DecidedBy, Version } from '../../core/guard.ts';
-import { mastersOf, redis, type RedisConnection } from './connection.ts';
+import { redis, type RedisConnection } from './connection.ts';
+import { assertUnmoved, layoutOf } from './layout.ts';
 import { guardField, tombstoneSeconds } from './script.ts';
 import type { KeyRow } from './target.ts';
-import { beginningsOf, isTombstone, tombstoneKey } from './tombstone.ts';
+import { keyOfTombstone, keysOf, patternsOf, tombstoneKey } from './tombstone.ts';
 import { textOf } from './value.ts';
 
 export interface KeyWrite extends KeyRow {
@@ -105,19 +106,29 @@ function write(connection: RedisConnection, prefix: string, row: KeyWrite, by: D
   );
 }
 
-/** Keys of a prefix, node by node, in batches; nothing is held for long. */
-export async function* scanKeys(connection: RedisConnection, prefix: string): AsyncGenerator<string[]> {
+/** Keys of a prefix, node by node, in batches; nothing is held for long. Ends only where every key was met that was there all the while; else StoreBusy. */
+export const scanKeys = (connection: RedisConnection, prefix: string): AsyncGenerator<string[]> =>
+  scan(connection, keysOf(prefix));
+
+/** Keys of a prefix and their removals. What a scan meets twice is there twice. */
+export async function* scanAll(connection: RedisConnection, prefix: string): AsyncGenerator<string[]> {
+  for (const pattern of patternsOf(prefix))
+    for await (const found of scan(connection, pattern))
+      yield found.filter((key) => (keyOfTombstone(key) ?? key).startsWith(prefix));
+}
+
+async function* scan(connection: RedisConnection, pattern: string): AsyncGenerator<string[]> {
   if (connection.status === 'wait') await redis('connecting', () => connection.connect());
-  for (const node of mastersOf(connection)) {
+  const layout = await layoutOf(connection);
+  for (const node of layout.nodes) {
     let cursor = '0';
     do {
-      const [next, found] = await redis('scanning keys', () =>
-        node.scan(cursor, 'MATCH', `${prefix.replace(/[\\*?[\]]/g, '\\$&')}*`, 'COUNT', 1000),
-      );
+      const [next, found] = await redis('scanning keys', () => node.scan(cursor, 'MATCH', pattern, 'COUNT', 1000));
       cursor = next;
       if (found.length > 0) yield found;
     } while (cursor !== '0');
   }
+  await assertUnmoved(connection, layout);
 }
 
 /** Whether this migration wrote what stands under each key: a value with its guard, or the removals of a key. Nothing is nobody's. */
@@ -126,7 +137,7 @@ export async function areOurs(connection: RedisConnection, keys: readonly string
   const values = await redis('reading keys', () => Promise.all(keys.map((key) => textOf(connection, key))));
   return keys.map((key, i) =>
     kinds[i] === 'hash'
-      ? isTombstone(key)
+      ? keyOfTombstone(key) !== undefined
       : (values[i] ?? null) === null || values[i]!.includes(`"${guardField}":{"s":`),
   );
 }
@@ -134,7 +145,9 @@ export async function areOurs(connection: RedisConnection, keys: readonly string
 /** Whether each key holds a string, as all keys of a mapping do, removals, or nothing. */
 export async function areStrings(connection: RedisConnection, keys: readonly string[]): Promise<boolean[]> {
   const kinds = await typesOf(connection, keys);
-  return kinds.map((kind, i) => kind === 'string' || kind === 'none' || (kind === 'hash' && isTombstone(keys[i]!)));
+  return kinds.map(
+    (kind, i) => kind === 'string' || kind === 'none' || (kind === 'hash' && keyOfTombstone(keys[i]!) !== undefined),
+  );
 }
 
 const typesOf = (connection: RedisConnection, keys: readonly string[]): Promise<string[]> =>
@@ -143,12 +156,11 @@ const typesOf = (connection: RedisConnection, keys: readonly string[]): Promise<
 /** Removes the keys of a prefix that this migration wrote, its tombstones, and no other. Returns how many. */
 export async function removeKeys(connection: RedisConnection, prefix: string): Promise<number> {
   let removed = 0;
-  for (const start of beginningsOf(prefix))
-    for await (const keys of scanKeys(connection, start)) {
-      const ours = await areOurs(connection, keys);
-      const mine = keys.filter((_, i) => ours[i]);
-      await redis('removing keys', () => Promise.all(mine.map((key) => connection.unlink(key))));
-      removed += mine.length;
-    }
+  for await (const keys of scanAll(connection, prefix)) {
+    const ours = await areOurs(connection, keys);
+    const mine = keys.filter((_, i) => ours[i]);
+    const gone = await redis('removing keys', () => Promise.all(mine.map((key) => connection.unlink(key))));
+    removed += gone.filter((one) => one === 1).length;
+  }
   return removed;
 }

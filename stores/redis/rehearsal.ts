@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { KnownFailure } from '../../core/failures.ts';
 import { redis, timeOf, type RedisConnection } from './connection.ts';
 import { loadKeys, retireKeys, scanKeys } from './loader.ts';
-import { beginningsOf, tombstoneKey } from './tombstone.ts';
+import { patternsOf, tombstoneKey } from './tombstone.ts';
 import { putRecords, readRecords } from './snapshot.ts';
 
 /** Everything that is sent, scripts included. */
@@ -44,7 +44,7 @@ export async function refusedSteps(connection: RedisConnection, prefixes: readon
           records.filter((record) => record !== undefined),
         );
       });
-      await attempt(`remember removals in ${tombstoneKey(`${prefix}*`)}`, () =>
+      await attempt(`remember removals in ${patternsOf(prefix)[1]}`, () =>
         retireKeys(connection, [{ key, sourceId: own, version: { time: 2n, op: 0 } }]),
       );
       await attempt('scan keys', async () => {
@@ -68,7 +68,7 @@ export async function grantFor(
   user: string | undefined,
 ): Promise<string> {
   const who = await (connection.call('ACL', 'WHOAMI') as Promise<string>).catch(() => user ?? 'default');
-  const keys = prefixes.flatMap((prefix) => [...beginningsOf(prefix)].map((beginning) => `~${beginning}*`));
+  const keys = prefixes.flatMap((prefix) => patternsOf(prefix).map((pattern) => `~${pattern}`));
   const all = [...commands, ...(connection.isCluster ? ofCluster : [])].map((command) => `+${command}`);
   return `ACL SETUSER ${who} ${[...new Set(keys)].join(' ')} ${all.join(' ')}`;
 }

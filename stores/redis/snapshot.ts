@@ -1,8 +1,8 @@
 // Keys with their expiry, as lines of JSON, taken in one look each; and put back.
 import { redis, timeOf, type RedisConnection } from './connection.ts';
-import { scanKeys } from './loader.ts';
+import { scanAll } from './loader.ts';
 import { guardField } from './script.ts';
-import { beginningsOf } from './tombstone.ts';
+import { keyOfTombstone } from './tombstone.ts';
 
 /** A value as it stands, or a hash of removals, fields sorted. `e`: expiry in ms since 1970, by the server's clock; -1 is none. */
 export type KeyRecord = { readonly k: string; readonly e: number } & (
@@ -47,12 +47,11 @@ const atOnce = 500;
 /** What this migration wrote under a prefix. A key met twice by the scan is there twice: callers know it by its name. */
 export async function* ownKeys(connection: RedisConnection, prefix: string): AsyncGenerator<KeyRecord[]> {
   const seen = new Set<string>();
-  for (const start of beginningsOf(prefix))
-    for await (const found of scanKeys(connection, start)) {
-      const fresh = found.filter((key) => !seen.has(key));
-      for (const key of fresh) seen.add(key);
-      yield (await readRecords(connection, [...new Set(fresh)])).filter((record) => record !== undefined);
-    }
+  for await (const found of scanAll(connection, prefix)) {
+    const fresh = found.filter((key) => !seen.has(key));
+    for (const key of fresh) seen.add(key);
+    yield (await readRecords(connection, [...new Set(fresh)])).filter((record) => record !== undefined);
+  }
 }
 
 /** As they stand, in the order asked for; undefined where there is no such key, or not one of ours. */
@@ -74,7 +73,8 @@ type Answer = [kind: string, expiry: string, content: string | string[] | null];
 function recordOf(k: string, kind: string, e: number, content: Answer[2]): KeyRecord | undefined {
   if (kind === 'string' && typeof content === 'string')
     return content.includes(`"${guardField}":{"s":`) ? { k, e, v: content } : undefined;
-  if (kind === 'hash' && Array.isArray(content) && k.endsWith(':causeway')) return { k, e, h: sortedPairs(content) };
+  if (kind === 'hash' && Array.isArray(content) && keyOfTombstone(k) !== undefined)
+    return { k, e, h: sortedPairs(content) };
   return undefined;
 }
 

@@ -16,6 +16,9 @@ export interface KeyRow {
   readonly rank: string;
 }
 
+/** How Causeway's own keys begin: what no prefix may begin with, nor be the beginning of. */
+export const reservedBeginnings = ['{causeway:', 'causeway:'] as const;
+
 export const keys = (name: string, options: Omit<KeysTarget, 'store' | 'name'>): KeysTarget => ({
   store: 'redis',
   name,

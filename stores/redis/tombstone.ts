@@ -1,42 +1,42 @@
-// The name of a key's removals, which must be in the key's own slot: a script of a cluster sees one slot only.
+// The name of a key's removals, which must be in the key's own slot: a script of a cluster sees one slot only. It is the key's name behind a tag of
+// ours that has this slot, whatever stands in the key: no two keys share one, and no key of a mapping is one.
+import { crc16, slotOf, slots } from './slot.ts';
+import { reservedBeginnings } from './target.ts';
 
-const suffix = ':causeway';
+const [begin] = reservedBeginnings;
+const form = /^\{causeway:(\d+)\}/;
 
-/** Begins as the key does, after a brace where the key has no tag of its own. */
-export function tombstoneKey(key: string): string {
-  if (tagOf(key) !== undefined) return `${key}${suffix}`;
-  const brace = key.indexOf('}');
-  return brace < 0 ? `{${key}}${suffix}` : `{${sameSlot(key, brace)}}${key.slice(brace + 1)}${suffix}`;
+export const tombstoneKey = (key: string): string => `${begin}${tagWith(slotOf(key))}}${key}`;
+
+/** The key whose removals stand under this name; undefined where it is no such name. */
+export function keyOfTombstone(name: string): string | undefined {
+  const tag = form.exec(name)?.[0];
+  if (tag === undefined) return undefined;
+  const key = name.slice(tag.length);
+  return tombstoneKey(key) === name ? key : undefined;
 }
 
-export const isTombstone = (key: string): boolean =>
-  key.endsWith(suffix) && tombstoneKey(key.slice(0, -suffix.length)) === key;
+/** Patterns, as SCAN and ACL read them, that the keys of a prefix and their removals match. */
+export const patternsOf = (prefix: string): string[] => [keysOf(prefix), `${begin}*}${keysOf(prefix)}`];
 
-/** How the names of a prefix's keys and of their removals begin. */
-export const beginningsOf = (prefix: string): string[] => [...new Set([prefix, `{${prefix}`])];
+export const keysOf = (prefix: string): string => `${prefix.replace(/[\\*?[\]]/g, '\\$&')}*`;
 
-/** Redis's rule: what stands between the first `{` and the first `}` after it, if not empty; without one the whole key. */
-function tagOf(key: string): string | undefined {
-  const open = key.indexOf('{');
-  const close = open < 0 ? -1 : key.indexOf('}', open + 1);
-  return close > open + 1 ? key.slice(open + 1, close) : undefined;
+/** For each slot the smallest number that makes a tag of it: found once, in some milliseconds. */
+let tags: Uint32Array | undefined;
+
+function tagWith(slot: number): number {
+  tags ??= findTags();
+  return tags[slot]!;
 }
 
-const slots = 16384;
-
-/** No tag can hold a brace: one is looked for that has the slot of the whole key. A few milliseconds, for a key that hardly anybody has. */
-function sameSlot(key: string, brace: number): string {
-  const wanted = crc16(Buffer.from(key)) % slots;
-  const start = key.slice(0, brace);
-  for (let n = 0; ; n++) if (crc16(Buffer.from(`${start}#${n}`)) % slots === wanted) return `${start}#${n}`;
-}
-
-/** CRC-16/XMODEM, as Redis Cluster computes slots. */
-function crc16(bytes: Uint8Array): number {
-  let crc = 0;
-  for (const byte of bytes) {
-    crc ^= byte << 8;
-    for (let bit = 0; bit < 8; bit++) crc = (crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1) & 0xffff;
+function findTags(): Uint32Array {
+  const found = new Uint32Array(slots);
+  const start = crc16(Buffer.from(begin.slice(1)));
+  for (let left = slots, n = 1; left > 0; n++) {
+    const slot = crc16(Buffer.from(`${n}`), start) % slots;
+    if (found[slot] !== 0) continue;
+    found[slot] = n;
+    left--;
   }
-  return crc;
+  return found;
 }

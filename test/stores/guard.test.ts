@@ -1,16 +1,8 @@
 // The guard in each store: of two writes in any order the newer stays, an older is refused, a repeated one changes nothing.
-import { spawn } from 'node:child_process';
 import { Readable } from 'node:stream';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { Int32, serialize } from 'bson';
-import getPort from 'get-port';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeControlSchema } from '../../control/schema.ts';
-import { homeOf } from '../../stack/home.ts';
-import { redisBinary } from '../../stack/install.ts';
-import { run } from '../../stack/command.ts';
 import { makeCollection } from '../../stores/mongodb/schema.ts';
 import { guardOf, writeDocuments } from '../../stores/mongodb/loader.ts';
 import { encoderOf } from '../../stores/postgres/copy.ts';
@@ -30,6 +22,7 @@ import {
 } from '../../stores/postgres/target.ts';
 import { openRedis, type RedisConnection } from '../../stores/redis/connection.ts';
 import { loadKeys, removeKeys, retireKeys } from '../../stores/redis/loader.ts';
+import { RedisCluster } from '../support/redis-cluster.ts';
 import { World } from '../support/world.ts';
 
 let world: World;
@@ -320,8 +313,8 @@ describe.each(['single', 'cluster'])('Redis, %s', (mode) => {
   beforeAll(async () => {
     if (mode === 'single') connection = openRedis(world.environment['TARGET_REDIS_URL']!);
     else {
-      const cluster = await startCluster();
-      stop = cluster.stop;
+      const cluster = await RedisCluster.start(world.environment, 0);
+      stop = () => cluster.stop();
       connection = openRedis(cluster.url);
     }
   });
@@ -381,7 +374,21 @@ describe.each(['single', 'cluster'])('Redis, %s', (mode) => {
   });
 
   test('keys with braces have their removals in their own slot, and all of it is found again', async () => {
-    const keys = ['a}b', '{}x', '{a}b', 'a{b', '}{c}', '}', '{', 'a}{}'];
+    const keys = [
+      'a}b',
+      '{}x',
+      '{}a}',
+      '{a}b',
+      '{a}:causeway',
+      'a{b',
+      '}{c}',
+      '}',
+      '{',
+      'a}{}',
+      '',
+      '名 {前}',
+      '{'.repeat(9999),
+    ];
     await write(
       keys.map((key) => ({ key, sourceId: 'a', rank: '1', text: key })),
       '1',
@@ -408,44 +415,3 @@ describe.each(['single', 'cluster'])('Redis, %s', (mode) => {
 });
 
 const written = () => ({ db: world.target, session: async () => world.target.client.startSession() });
-
-/** Three masters on this machine. */
-async function startCluster(): Promise<{ url: string; stop: () => Promise<void> }> {
-  const binary = await redisBinary(homeOf(world.environment), () => undefined);
-  const folder = await mkdtemp(join(tmpdir(), 'cluster-'));
-  const ports = [await getPort({ port: 30101 }), await getPort({ port: 30102 }), await getPort({ port: 30103 })];
-  const servers = await Promise.all(
-    ports.map(async (port) => {
-      const flags = [
-        '--port',
-        `${port}`,
-        '--bind',
-        '127.0.0.1',
-        '--cluster-enabled',
-        'yes',
-        '--cluster-config-file',
-        `${folder}/${port}.conf`,
-        '--dir',
-        folder,
-        '--save',
-        '',
-        '--appendonly',
-        'no',
-      ];
-      return spawn(binary, flags, { stdio: 'ignore' });
-    }),
-  );
-  const stop = async () => {
-    for (const server of servers) server.kill('SIGKILL');
-    await rm(folder, { recursive: true, force: true });
-  };
-  const cli = join(binary, '..', 'redis-cli');
-  for (let tries = 0; tries < 50; tries++) {
-    const made = await run(cli, ['--cluster', 'create', ...ports.map((port) => `127.0.0.1:${port}`), '--cluster-yes']);
-    if (made.code === 0 && made.output.includes('All 16384 slots covered'))
-      return { url: ports.map((port) => `redis://127.0.0.1:${port}`).join(','), stop };
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
-  await stop();
-  throw new Error('the cluster did not form');
-}

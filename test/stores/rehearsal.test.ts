@@ -165,7 +165,7 @@ test('Redis: a user of few commands and other keys; the statement grants what is
     const refused = await refusedByRedis(connection, ['session:']);
     expect(refused.join()).toContain('set keys session:* with an expiry by a script');
     expect(refused.join()).toContain('scan keys');
-    expect(refused.join()).toContain('remember removals in {session:*}:causeway');
+    expect(refused.join()).toContain('remember removals in {causeway:*}session:*');
     const grant = await redisGrant(connection, ['session:'], user);
     const [name, ...rules] = grant.replace('ACL SETUSER ', '').split(' ');
     expect(name).toBe(user);
