@@ -1,5 +1,12 @@
 // Errors as an operator reads them, and the exit code each means: 1 a check failed, 2 usage, 3 a service cannot be reached.
-import { ServiceError, WorkflowNotFoundError, WorkflowUpdateFailedError, isGrpcServiceError } from '@temporalio/client';
+import {
+  ServiceError,
+  WorkflowFailedError,
+  WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
+  isGrpcServiceError,
+} from '@temporalio/client';
+import { rootCause } from '@temporalio/common';
 import { UnreachableError } from '../workers/temporal.ts';
 import { KnownFailure } from '../core/failures.ts';
 
@@ -28,6 +35,7 @@ export function explain(error: unknown): { message: string; code: 1 | 2 | 3 } {
   }
   if (error instanceof WorkflowUpdateFailedError)
     return { message: `refused: ${error.cause?.message ?? error.message}`, code: 1 };
+  if (error instanceof WorkflowFailedError) return { message: rootCause(error.cause) ?? error.message, code: 1 };
   if (error instanceof WorkflowNotFoundError)
     return {
       message: 'No such migration is known to Temporal. `causeway start` begins one; `--migration NAME` names another.',

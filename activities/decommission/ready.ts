@@ -1,6 +1,7 @@
 // Whether the old system may go: everything was moved, and everything has been brought back.
 import { reverseStatus } from '../../control/reverse.ts';
 import { KnownFailure } from '../../core/failures.ts';
+import { isHeldName, validationsOf } from '../../stores/mongodb/close.ts';
 import { collectionNames } from '../../stores/mongodb/schema.ts';
 import { query } from '../../stores/postgres/connection.ts';
 import { enrolledIn } from '../outside.ts';
@@ -10,7 +11,9 @@ const refused = (message: string) => new KnownFailure('ConfigurationInvalid', `$
 
 const behindMs = 5000;
 
-export async function refuseUnready({ postgres }: Resources): Promise<void> {
+export async function refuseUnready(resources: Resources): Promise<void> {
+  const { postgres } = resources;
+  await refuseTakenNames(resources);
   const rows = await query<{ collection: string }>(
     postgres,
     'reading the routing',
@@ -30,8 +33,32 @@ export async function refuseUnready({ postgres }: Resources): Promise<void> {
     );
 }
 
-/** Source collections that were migrated and are there under their names. */
+/** Nothing that the application calls so is taken for ours. */
+async function refuseTakenNames(resources: Resources): Promise<void> {
+  if (await begun(resources.postgres, 'decommission begun')) return;
+  const there = new Set(await collectionNames(resources.source.db));
+  const taken = (await oldCollections(resources)).map(retiredName).filter((name) => there.has(name));
+  if (taken.length > 0)
+    throw refused(
+      `${taken.join(', ')} exists in the old MongoDB already, and the old collections would be renamed so. Rename or drop it.`,
+    );
+}
+
+const begun = async (pool: Resources['postgres'], action: string): Promise<boolean> =>
+  (
+    await query(pool, 'reading the audit log', 'select 1 from migration_control.audit_log where action = $1 limit 1', [
+      action,
+    ])
+  ).length > 0;
+
+/** Whether a decommission has come to its end before. */
+export const wasRetired = (pool: Resources['postgres']): Promise<boolean> => begun(pool, 'decommissioned');
+
+export const retiredName = (collection: string): string => `${collection}_retired`;
+
+/** Source collections that were migrated and are there under their names: not the closed ones that only hold the name of a retired one. */
 export async function oldCollections({ postgres, source }: Resources): Promise<string[]> {
-  const there = new Set(await collectionNames(source.db));
-  return (await enrolledIn(postgres)).map((one) => one.source).filter((name) => there.has(name));
+  const migrated = (await enrolledIn(postgres)).map((one) => one.source);
+  const there = await validationsOf(source.db, migrated);
+  return migrated.filter((name) => there.has(name) && !isHeldName(there.get(name)));
 }

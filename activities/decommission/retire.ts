@@ -1,22 +1,25 @@
 // The old collections under another name, closed; then, if asked for, what only served the migration. Nothing is dropped that holds documents.
 import { KnownFailure } from '../../core/failures.ts';
 import { closeCapture } from '../../control/capture.ts';
-import { closeCollection, isClosed, validationOf } from '../../stores/mongodb/close.ts';
+import { closeCollection, holdName, isClosed, validationOf } from '../../stores/mongodb/close.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { guardOf } from '../../stores/mongodb/loader.ts';
 import { collectionNames } from '../../stores/mongodb/schema.ts';
 import type { CollectionTarget } from '../../stores/mongodb/target.ts';
 import { inTransaction, name, query } from '../../stores/postgres/connection.ts';
 import type { TableTarget } from '../../stores/postgres/target.ts';
+import { unmarkTargets } from '../identity.ts';
 import { enrolledIn } from '../outside.ts';
 import { recordAudit } from '../record.ts';
 import type { Resources } from '../resources.ts';
 import { disarmReverse, patienceMs } from '../reverse/arm.ts';
+import { oldCollections, retiredName, wasRetired } from './ready.ts';
 import type { Saved } from './save.ts';
 
-export const retiredName = (collection: string): string => `${collection}_retired`;
-
-/** Renamed, and closed to writers. Safe to repeat. Capture and the way back have ended: there is nothing left that they could read or write. */
+/**
+ * Renamed, and closed to writers; an empty closed collection holds the old name, so that a forgotten writer is refused instead of served. Safe to repeat.
+ * Capture and the way back have ended: there is nothing left that they could read or write.
+ */
 export async function retireOld(resources: Resources, saved: Saved): Promise<string[]> {
   const { postgres, source } = resources;
   // From here on nothing goes back by itself, however far this comes.
@@ -24,12 +27,25 @@ export async function retireOld(resources: Resources, saved: Saved): Promise<str
   await closeCapture(postgres);
   await disarmReverse(resources, { ofNewSystem: true });
   const there = new Set(await collectionNames(source.db));
+  const unretired = new Set(await oldCollections(resources));
+  const complete = await wasRetired(postgres);
   const retired: string[] = [];
   const notClosed: string[] = [];
+  /** Documents that somebody wrote under an old name in the moment between. */
+  const written: Record<string, number> = {};
   for (const { source: collection } of await enrolledIn(postgres)) {
     const to = retiredName(collection);
-    if (there.has(collection)) await mongo(`renaming ${collection}`, () => source.db.collection(collection).rename(to));
-    else if (!there.has(to)) continue;
+    if (unretired.has(collection)) {
+      // Put back since; or made by a writer between the rename and the next step, by which we died.
+      if (there.has(to) && complete) continue;
+      if (!there.has(to)) await mongo(`renaming ${collection}`, () => source.db.collection(collection).rename(to));
+    } else if (!there.has(to)) continue;
+    const late = await holdName(source.db, collection).catch((error: unknown) => {
+      if (!(error instanceof KnownFailure && error.type === 'PermissionDenied')) throw error;
+      notClosed.push(collection);
+      return 0;
+    });
+    if (late > 0) written[collection] = late;
     // Some servers lose a collection's options in a rename.
     if (!isClosed(await validationOf(source.db, to)))
       await closeCollection(source.db, to).catch((error: unknown) => {
@@ -43,6 +59,7 @@ export async function retireOld(resources: Resources, saved: Saved): Promise<str
     manifestSha256: saved.manifestSha256,
     retired,
     notClosed,
+    written,
   });
   return retired;
 }
@@ -66,6 +83,7 @@ export async function removeServing(resources: Resources): Promise<string[]> {
         }
       }
     }
+  await unmarkTargets(resources, resources.owner);
   await query(postgres, 'dropping the control schema', 'drop schema if exists migration_control cascade');
   return [...removed, 'migration_control'];
 }

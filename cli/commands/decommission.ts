@@ -1,8 +1,9 @@
 // causeway decommission: takes the old system out of use, after a last snapshot of it that was verified.
+import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { isOver } from '../../core/state.ts';
-import { oldCollections, refuseUnready } from '../../activities/decommission/ready.ts';
-import { retiredName } from '../../activities/decommission/retire.ts';
+import { oldCollections, refuseUnready, retiredName } from '../../activities/decommission/ready.ts';
+import { openLast, refuseTaken, restoreOld } from '../../activities/decommission/restore.ts';
 import { openResources } from '../../activities/resources.ts';
 import type { decommission as decommissionWorkflow } from '../../workflows/children/decommission.ts';
 import { rootId } from '../../workflows/contract.ts';
@@ -33,7 +34,51 @@ export const decommission = (): Command =>
       'also remove what only served the migration: old ids, guards, the control schema with ledger and audit log',
     )
     .option(...configOption)
+    .addCommand(restore())
     .action((options: Options) => run(options));
+
+const restore = (): Command =>
+  new Command('restore')
+    .description(
+      'put the last snapshot of the old system back under the old names, in the database of SOURCE_MONGODB_URL; without --yes only says what it would do',
+    )
+    .argument('<folder>', 'the folder that `causeway decommission` named')
+    // `--yes` and `--json` are those of `decommission`.
+    .action((folder: string, _own: unknown, command: Command) => putBack(folder, command.optsWithGlobals()));
+
+/** It serves the old system alone: no other store, and no worker. */
+async function putBack(
+  folder: string,
+  { yes, json }: { readonly yes?: boolean; readonly json?: boolean },
+): Promise<void> {
+  const { addresses } = await readAddresses();
+  const resources = await openResources(addresses, home(), { host: 'cli', process: 'cli' });
+  const say = (what: string) => void (process.stderr.isTTY && process.stderr.write(`\r\u001b[K${what}`));
+  try {
+    const { db } = resources.source;
+    const snapshot = await openLast(resolve(folder), say);
+    const parts = snapshot.parts('mongodb');
+    await refuseTaken(db, parts);
+    const restored = yes
+      ? await restoreOld(db, snapshot, say)
+      : Object.fromEntries(parts.map((part) => [part.name, part.records]));
+    say('');
+    if (json) return printJson({ restored: yes === true, collections: restored });
+    print(
+      table(
+        ['old collection', 'documents'],
+        Object.entries(restored).map(([name, n]) => [name, count(n)]),
+      ),
+    );
+    print(
+      yes
+        ? 'Put back and compared with the snapshot, with the options and indexes of before. What the new system was given since is not in them.'
+        : `The snapshot of ${snapshot.manifest.createdAt} is whole. Nothing was changed: with --yes these are put back.`,
+    );
+  } finally {
+    await resources.close();
+  }
+}
 
 async function run(options: Options): Promise<void> {
   const name = checkName(options.migration);

@@ -1,6 +1,6 @@
 // Closing old collections to writers that know nothing of the cutover: a validation that no document passes, and that only we go past.
 import { deserialize, serialize } from 'bson';
-import type { Db } from 'mongodb';
+import { MongoServerError, type Db } from 'mongodb';
 import { mongo } from './connection.ts';
 
 /** What a collection's validation was, to be put back: as listCollections tells it. */
@@ -20,6 +20,9 @@ export const readKept = (kept: string): Validation => deserialize(Buffer.from(ke
 
 /** The field that no document has; its name says to whoever meets the refusal what has happened. */
 const mark = 'causeway: this collection has moved to the new system';
+
+/** The same for a name whose collection was taken out of use: an empty collection bears it, so that a forgotten writer is refused and not served. */
+const retiredMark = 'causeway: the old system was decommissioned; this collection is in the new system';
 
 /** Who closed a collection, and the validation it had: kept in the closing itself, so that whoever opens it can tell whose closing it is. */
 export interface Closing {
@@ -55,11 +58,34 @@ export const closeCollection = (db: Db, collection: string, closing?: Closing): 
   mongo(`closing ${collection}`, () =>
     db.command({
       collMod: collection,
-      validator: { [mark]: { $exists: true, ...(closing && { $eq: `${closing.token} ${keptForm(closing.before)}` }) } },
-      validationLevel: 'strict',
-      validationAction: 'error',
+      ...closedBy(mark, closing && { $eq: `${closing.token} ${keptForm(closing.before)}` }),
     }),
   );
+
+const closedBy = (why: string, more: object = {}) => ({
+  validator: { [why]: { $exists: true, ...more } },
+  validationLevel: 'strict' as const,
+  validationAction: 'error' as const,
+});
+
+/**
+ * An empty collection, closed, under a name that nobody may write any more. A writer that came between the rename and this has made one of its
+ * own: that is closed as it is, and keeps what it was given. Returns how many documents it holds.
+ */
+export async function holdName(db: Db, collection: string): Promise<number> {
+  return mongo(`closing the name ${collection}`, async () => {
+    try {
+      await db.createCollection(collection, closedBy(retiredMark));
+      return 0;
+    } catch (error) {
+      if (!(error instanceof MongoServerError && error.code === namespaceExists)) throw error;
+    }
+    await db.command({ collMod: collection, ...closedBy(retiredMark) });
+    return db.collection(collection).countDocuments({});
+  });
+}
+
+const namespaceExists = 48;
 
 /** How long opening may take before it is given up: what comes later might open what somebody else has closed since, ms. */
 const openMs = 3000;
@@ -77,8 +103,13 @@ export const reopenCollection = (db: Db, collection: string, before: Validation)
     ),
   );
 
-export const isClosed = (validation: Validation | undefined): boolean =>
-  validation?.validator !== undefined && Object.hasOwn(validation.validator, mark);
+export const isClosed = (validation: Validation | undefined): boolean => hasMark(validation, mark);
+
+/** The name of a collection that was taken out of use. */
+export const isHeldName = (validation: Validation | undefined): boolean => hasMark(validation, retiredMark);
+
+const hasMark = (validation: Validation | undefined, which: string): boolean =>
+  validation?.validator !== undefined && Object.hasOwn(validation.validator, which);
 
 /** undefined where the collection is open, or was closed for good. */
 export function closingOf(validation: Validation | undefined): Closing | undefined {

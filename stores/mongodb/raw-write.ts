@@ -1,5 +1,7 @@
 // Documents written as the bytes they are: nothing is decoded, reordered or replaced on the way to the server.
+import { serialize } from 'bson';
 import { MongoServerError, type ClientSession, type Db } from 'mongodb';
+import { DocumentSequence } from 'mongodb/lib/cmap/commands.js';
 import { bsonType, bufferOf, elementsIn } from '../../core/bson/reader.ts';
 import { RawValue } from '../../core/bson/raw-value.ts';
 import { KnownFailure } from '../../core/failures.ts';
@@ -20,13 +22,25 @@ export interface RawOptions {
 /** What an error says that stands for one document, not for the command. */
 export const documentRefused = 'a document was refused';
 
+const exactly = { ignoreUndefined: false };
+
+/**
+ * Documents of a command as the wire protocol's section of their own, as the driver's bulk writes send them. Some servers parse what stands in the
+ * command's body as Extended JSON: of a field `{"$numberDecimal": "0.05"}` they make another value.
+ */
+function sequence(field: string, documents: Iterable<Uint8Array>): DocumentSequence {
+  const made = new DocumentSequence(field);
+  for (const bytes of documents) made.push({}, bytes);
+  return made;
+}
+
 /** The driver makes a command in a buffer of 17 MiB; a document of 16 MiB fits by itself. */
 const bytesAtOnce = 8 * 1024 * 1024;
 
 export const insertRaw = (db: Db, collection: string, documents: readonly Uint8Array[], options: RawOptions = {}) =>
   inBatches(db, collection, documents, options, (batch) => ({
     insert: collection,
-    documents: batch.map((bytes) => new RawValue(bsonType.object, bytes)),
+    documents: sequence('documents', batch),
   }));
 
 /** The document of each `_id` is replaced, or comes to be. */
@@ -40,11 +54,12 @@ export async function replaceRaw(
   const documents = replacements.map(({ bytes }) => bytes);
   await inBatches(db, collection, documents, options, (batch) => ({
     update: collection,
-    updates: batch.map((bytes) => ({
-      q: { _id: ids.get(bytes) },
-      u: new RawValue(bsonType.object, bytes),
-      upsert: true,
-    })),
+    updates: sequence(
+      'updates',
+      batch.map((bytes) =>
+        serialize({ q: { _id: ids.get(bytes) }, u: new RawValue(bsonType.object, bytes), upsert: true }, exactly),
+      ),
+    ),
   }));
 }
 
@@ -55,7 +70,10 @@ export async function deleteIds(
   { session }: RawOptions = {},
 ): Promise<void> {
   if (ids.length === 0) return;
-  const deletes = ids.map((id) => ({ q: { _id: id }, limit: 1 }));
+  const deletes = sequence(
+    'deletes',
+    ids.map((id) => serialize({ q: { _id: id }, limit: 1 }, exactly)),
+  );
   throwWriteErrors(await db.command({ delete: collection, deletes }, { ...(session && { session }) }));
 }
 

@@ -2,6 +2,7 @@
 import { deserialize, EJSON, Long, serialize } from 'bson';
 import { MongoServerError, Timestamp, type ClientSession, type Db, type Document } from 'mongodb';
 import { KnownFailure } from '../../core/failures.ts';
+import { closingOf } from './close.ts';
 import { mongo, type WrittenDatabase } from './connection.ts';
 import { insertRaw } from './raw-write.ts';
 import { versionOf } from './source.ts';
@@ -111,13 +112,21 @@ export interface CollectionShape {
   readonly indexes: string;
 }
 
+/** One that we have closed is described with the validation it had before. */
 export async function shapeOf(db: Db, collection: string): Promise<CollectionShape> {
   return mongo(`describing ${collection}`, async () => {
     const [found] = await db.listCollections({ name: collection }, exact).toArray();
     const indexes = await db.collection(collection).listIndexes(exact).toArray();
     const own = indexes.filter((index) => index['name'] !== '_id_');
-    return { options: kept((found as { options?: Document } | undefined)?.options ?? {}), indexes: kept(own) };
+    const options = (found as { options?: Document } | undefined)?.options ?? {};
+    const before = closingOf(options)?.before;
+    return { options: kept(before ? { ...withoutValidation(options), ...before } : options), indexes: kept(own) };
   });
+}
+
+function withoutValidation(options: Document): Document {
+  const { validator: _validator, validationLevel: _level, validationAction: _action, ...others } = options;
+  return others;
 }
 
 const kept = (value: unknown): string => Buffer.from(serialize({ value })).toString('base64');

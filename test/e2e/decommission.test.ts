@@ -9,6 +9,8 @@ import { World } from '../support/world.ts';
 
 let world: World;
 let counts: Record<string, number>;
+/** The application's own, which all its documents pass. */
+const usersValidator = { _id: { $exists: true } };
 
 const collections = async () =>
   (await world.source.listCollections({}, { nameOnly: true }).toArray()).map((one) => one.name).sort();
@@ -18,6 +20,7 @@ beforeAll(async () => {
   await world.seed(1500, 0.02);
   counts = {};
   for (const name of await collections()) counts[name] = await world.source.collection(name).countDocuments({});
+  await world.source.command({ collMod: 'users', validator: usersValidator, validationLevel: 'moderate' });
   await world.worker();
   await writeFile(
     join(world.home, 'settings.json'),
@@ -28,7 +31,8 @@ beforeAll(async () => {
       configurationDirectory: join(world.home, 'configuration'),
     }),
   );
-  expect((await world.causeway(['start', '--config', join(world.home, 'settings.json')])).code).toBe(0);
+  const started = await world.causeway(['start', '--config', join(world.home, 'settings.json')]);
+  expect(started.code, started.stderr + started.stdout).toBe(0);
   await world.until((status) => status.waitingFor?.includes('"decommission"') === true, 150_000);
 });
 afterAll(() => world.close());
@@ -94,7 +98,9 @@ test('approved: saved, verified, renamed and closed; the way back is gone', { ti
   await snapshot!.verify(() => undefined);
   const now = await collections();
   for (const [name] of kept) {
-    expect(now).not.toContain(name);
+    // The old name stays, empty and closed: a forgotten writer is refused.
+    await expect(world.source.collection(name).insertOne({ a: 1 })).rejects.toThrow(/validation/);
+    expect(await world.source.collection(name).countDocuments({})).toBe(0);
     expect(now).toContain(`${name}_retired`);
     expect(await world.source.collection(`${name}_retired`).countDocuments({})).toBe(counts[name]);
   }
@@ -104,6 +110,31 @@ test('approved: saved, verified, renamed and closed; the way back is gone', { ti
   expect(back.code).toBe(1);
   expect(back.stdout + back.stderr).toContain('taken out of use');
 });
+
+test(
+  'the last snapshot is put back under the old names, with the validation of before',
+  { timeout: 120_000 },
+  async () => {
+    const [saved] = await world.rows<{ detail: { folder: string } }>(
+      `select detail from migration_control.audit_log where action = 'old system saved'`,
+    );
+    const { folder } = saved!.detail;
+    const plan = await world.causeway(['decommission', 'restore', folder, '--json']);
+    expect(plan.code, plan.stderr).toBe(0);
+    expect(JSON.parse(plan.stdout)).toMatchObject({ restored: false });
+    expect(await world.source.collection('token_usage').countDocuments({})).toBe(0);
+    const done = await world.causeway(['decommission', 'restore', folder, '--yes']);
+    expect(done.code, done.stderr).toBe(0);
+    for (const name of ['token_usage', 'users'])
+      expect(await world.source.collection(name).countDocuments({})).toBe(counts[name]);
+    const [users] = await world.source.listCollections({ name: 'users' }).toArray();
+    expect((users as { options?: object }).options).toMatchObject({ validator: usersValidator });
+    await world.source.collection('token_usage').insertOne({ again: 1 });
+    const again = await world.causeway(['decommission', 'restore', folder, '--yes']);
+    expect(again.code).toBe(1);
+    expect(again.stderr + again.stdout).toContain('exists in the old MongoDB already');
+  },
+);
 
 test('on request what only served the migration goes too; the rows stay', { timeout: 120_000 }, async () => {
   const before = await world.rows<{ n: number }>('select count(*)::int as n from api_usage');
