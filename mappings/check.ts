@@ -1,5 +1,5 @@
 // A mapping is checked whole when it is loaded: what would only fail in the middle of a migration is said at once, with the mapping and the place.
-import type { TableTarget } from '../stores/postgres/target.ts';
+import { uniqueSets, type TableTarget } from '../stores/postgres/target.ts';
 import { reservedBeginnings, type KeysTarget } from '../stores/redis/target.ts';
 import type { Mapping } from './mapping.ts';
 
@@ -63,10 +63,17 @@ function tableProblems(tables: readonly TableTarget[], table: TableTarget): stri
       if (!columns.has(column) && !given.has(column) && column !== table.child?.column)
         problems.push(`${what} of ${table.name} names the column ${column}, which it does not have`);
   };
-  for (const set of table.unique ?? []) {
+  for (const set of uniqueSets(table)) {
     if (set.length === 0) problems.push(`a unique set of ${table.name} is empty`);
     names('a unique set', set);
+    const only = set.map((column) => table.columns[column]).filter((column) => column !== undefined);
+    if (only.length > 0 && only.every(({ type, notNull, references }) => notNull && (type === 'boolean' || references)))
+      problems.push(
+        `the unique set (${set.join(', ')}) of ${table.name} has only booleans and references that are never null: values could not change hands`,
+      );
   }
+  for (const [column, { derived }] of Object.entries(table.columns))
+    if (derived) names(`the column ${column}`, [derived.from]);
   if (table.time !== undefined) names('the time', [table.time]);
   if (table.child) {
     names('the unique columns', table.child.unique);

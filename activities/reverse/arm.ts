@@ -16,6 +16,8 @@ import type { Resources } from '../resources.ts';
 
 const trigger = 'causeway_outbox';
 const truncateTrigger = 'causeway_no_truncate';
+/** An ObjectId in SQL, and no function of the control schema: the default stays when that goes. */
+const newObjectId = `lpad(to_hex(extract(epoch from clock_timestamp())::bigint), 8, '0') || substr(md5(gen_random_uuid()::text), 1, 16)`;
 /**
  * Many tables are locked in one transaction, and the application's may hold one and want another. Shorter than PostgreSQL waits before it looks for
  * a deadlock (1 s), so that it is never the application's that is ended; and nobody queues behind us for longer, ms.
@@ -50,8 +52,7 @@ export async function armReverse(resources: Resources, settings: ReverseSettings
       await client.query(
         `create or replace trigger ${truncateTrigger} before truncate on ${table} for each statement execute function migration_control.no_truncate()`,
       );
-      if (!target.child)
-        await client.query(`alter table ${table} alter column source_id set default migration_control.object_id()`);
+      if (!target.child) await client.query(`alter table ${table} alter column source_id set default ${newObjectId}`);
     }
     await client.query(
       'insert into migration_control.reverse_position (token, stream_version, settings, anchor) values ($1, $2, $3, $4) on conflict do nothing',
@@ -109,7 +110,8 @@ async function takeDown(resources: Resources, ofNewSystem: boolean): Promise<voi
       const table = name(target.name);
       await client.query(`drop trigger if exists ${trigger} on ${table}`);
       await client.query(`drop trigger if exists ${truncateTrigger} on ${table}`);
-      if (!target.child) await client.query(`alter table ${table} alter column source_id drop default`);
+      // Where the new system stays, its application goes on inserting rows that name no document.
+      if (!target.child && !ofNewSystem) await client.query(`alter table ${table} alter column source_id drop default`);
     }
     await client.query('delete from migration_control.outbox');
     await client.query('delete from migration_control.reverse_position');

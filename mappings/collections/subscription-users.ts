@@ -79,8 +79,8 @@ export default defineMapping({
       columns: {
         username: text({ notNull: true }),
         email: text({ notNull: true }),
-        username_key: text({ notNull: true }),
-        email_key: text({ notNull: true }),
+        username_key: text({ notNull: true, derived: { from: 'username', sql: keySql('username') } }),
+        email_key: text({ notNull: true, derived: { from: 'email', sql: keySql('email') } }),
         password_hash: text({ notNull: true }),
         password_scheme: text({ notNull: true }),
         full_name: text(),
@@ -98,7 +98,7 @@ export default defineMapping({
         metadata: jsonb(),
       },
       unique: [['username_key'], ['email_key']],
-      indexes: [['username'], ['email']],
+      alsoUnique: [['username'], ['email']],
     }),
     table('user_configs', {
       child: { of: 'users', column: 'user_id', unique: ['config_type'] },
@@ -220,6 +220,11 @@ export default defineMapping({
 });
 
 const userOf = (outcome: Outcome) => outcome['users']![0] as { username: string; email: string };
+
+/** The same in SQL, as far as the database's collation tells capitals: for users that the application adds by itself. */
+function keySql(column: string): string {
+  return `normalize(lower(btrim(normalize(new.${column}, NFKC), E' \\t\\n\\r\\f\\v')), NFKC)`;
+}
 
 /** Detects clashes by case, width, composition and surrounding space; what is shown stays as it was. */
 const keyOf = (value: unknown): string | undefined =>

@@ -4,6 +4,7 @@ import type { Version } from '../../core/guard.ts';
 import { clashesOf, type Clash } from './clashes.ts';
 import { inOneTrip, literal, name, ownWrites } from './connection.ts';
 import { columnsOf } from './copy.ts';
+import { layDown } from './handing-over.ts';
 import { errorColumns, ledgerColumns, originCode, unresolvedColumns, type Origin } from './ledger.ts';
 import { notesStatements } from './notes.ts';
 import { orNoteAgain } from './redo.ts';
@@ -189,6 +190,8 @@ function* rowStatements({ target, stage: from, empty }: Stage, before: Before): 
     yield `delete from ${table} t using fresh where t.source_id = fresh.source_id and fresh.old_state = 'l' and ${moved}`;
   }
   if (empty) return;
+  // Rows partitioned by time have gone above.
+  if (before.loaded > 0 && !target.time) yield* layDown(target, from);
   // A row that stays keeps its id, because other rows refer to it.
   const keep = target.time
     ? ''

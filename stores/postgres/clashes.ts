@@ -47,7 +47,7 @@ function* siblingStatement({ collectionId, siblings }: Images): Generator<string
 function* uniqueStatements({ target, stage }: Stage): Generator<string> {
   for (const [set, columns] of (target.unique ?? []).entries()) {
     const of = (alias: string) => `(${columns.map((column) => `${alias}.${name(column)}`).join(', ')})`;
-    // A holder that is of this batch and leaves the value is no obstacle: unique keys are checked when the statement has ended.
+    // A holder that is of this batch and leaves the value is no obstacle: it is laid down before anything is written.
     yield `insert into clash select s.source_id, ${set} from ${stage} s join fresh using (source_id)
       join ${name(target.name)} t on ${of('t')} = ${of('s')} and t.source_id <> s.source_id
       left join fresh g on g.source_id = t.source_id left join ${stage} h on h.source_id = t.source_id

@@ -1,6 +1,6 @@
 // Rows as COPY text: one compiled encoder per table, so that the loader only moves bytes.
 import { quarantine, refusedRule } from '../../core/quarantine.ts';
-import type { Column, Row, TableTarget } from './target.ts';
+import { uniqueSets, type Column, type Row, type TableTarget } from './target.ts';
 
 /** A row's line, columns in the order of `columnsOf`, ending in a newline. */
 export type Encode = (sourceId: string, row: Row) => string;
@@ -12,7 +12,7 @@ export function encoderOf(target: TableTarget): Encode {
   const columns = Object.entries(target.columns).map(
     ([column, its]) => [column, encodeAs(its, `${target.name}.${column}`), its.notNull === true] as const,
   );
-  const indexed = [...(target.unique ?? []), ...(target.indexes ?? [])]
+  const indexed = [...uniqueSets(target), ...(target.indexes ?? [])]
     .map((index) =>
       index.map((column) => column.replace(/ desc$/, '')).filter((column) => target.columns[column]?.type === 'text'),
     )

@@ -3,7 +3,8 @@ import type pg from 'pg';
 import { KnownFailure } from '../../core/failures.ts';
 import { inTransaction, literal, name, query } from './connection.ts';
 import { created, existing, forget, remember } from './created.ts';
-import type { Column, TableTarget } from './target.ts';
+import { derivedStatements } from './derived.ts';
+import { uniqueSets, type Column, type TableTarget } from './target.ts';
 import { hypertableStatements } from './timescale.ts';
 
 /** Whether TimescaleDB can be used. Its files alone are not enough: a server that has not loaded it at its start refuses the extension. */
@@ -94,17 +95,15 @@ function* statements(target: TableTarget, timescale: boolean, months: readonly D
     ...Object.entries(target.columns).map(([column, its]) => columnDefinition(column, its)),
     primaryKey(target),
   ];
-  for (const columns of target.unique ?? [])
-    definitions.push(
-      // Checked at the end of a statement: two documents of one batch may exchange their values.
-      `unique (${columns.map(name).join(', ')}) deferrable initially immediate`,
-    );
+  // Not deferrable, or ON CONFLICT could not name them; how values change hands nevertheless: see handing-over.ts.
+  for (const columns of uniqueSets(target)) definitions.push(`unique (${columns.map(name).join(', ')})`);
   const partition = partitioned ? ` partition by range (${name(target.time!)})` : '';
   yield {
     kind: 'table',
     object: target.name,
     sql: `create table ${name(target.name)} (${definitions.join(', ')})${partition}`,
   };
+  yield* derivedStatements(target);
   if (target.time && timescale) yield* hypertableStatements(target);
   if (partitioned) yield* partitions(target, months);
   for (const columns of target.indexes ?? [])

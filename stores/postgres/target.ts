@@ -17,6 +17,8 @@ export interface Column {
   readonly notNull?: boolean;
   /** A row of another table, found by one of its columns while loading; null where none is found. */
   readonly references?: { readonly table: string; readonly by: readonly string[] };
+  /** For an application that writes rows by itself: where it gives no value, the column follows another; `sql` says how, of `new`. */
+  readonly derived?: { readonly from: string; readonly sql: string };
 }
 
 /**
@@ -33,6 +35,8 @@ export interface TableTarget extends Target {
   readonly child?: { readonly of: string; readonly column: string; readonly unique: readonly string[] };
   /** Column sets that must be unique, in the order of the mapping's `unique` rules, which name each and settle clashes before loading. */
   readonly unique?: readonly (readonly string[])[];
+  /** Column sets that are unique because one of `unique` is, which is made of them: what an application names in ON CONFLICT. They need no rule. */
+  readonly alsoUnique?: readonly (readonly string[])[];
   /** Columns of each secondary index; a trailing ` desc` is allowed. */
   readonly indexes?: readonly (readonly string[])[];
   /** TimescaleDB only: compression and retention policies, created but not armed, and a daily aggregate. */
@@ -48,6 +52,12 @@ export interface TableTarget extends Target {
     };
   };
 }
+
+/** Whatever is unique in a table beside its key. */
+export const uniqueSets = (target: TableTarget): (readonly string[])[] => [
+  ...(target.unique ?? []),
+  ...(target.alsoUnique ?? []),
+];
 
 type TableOptions = Omit<TableTarget, 'store' | 'name' | 'time' | 'lifecycle'>;
 type HypertableOptions = Omit<TableTarget, 'store' | 'name' | 'time'> & { readonly time: string };
