@@ -1,23 +1,22 @@
 // Closing a gap without starting over: one scan of keys and digests, and only what differs is written again (protocol, F4).
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { from as copyFrom } from 'pg-copy-streams';
-import type pg from 'pg';
 import { currentGap, shownUpTo, type Gap } from '../../control/capture.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { versionOfRead } from '../../core/guard.ts';
+import { learnLongKeys } from '../../control/long-keys.ts';
+import { mongo } from '../../stores/mongodb/connection.ts';
 import { ChangeStream, imagesOf } from '../../stores/mongodb/changes.ts';
 import { StreamLost, tokenText } from '../../stores/mongodb/token.ts';
 import { collectionNames } from '../../stores/mongodb/schema.ts';
 import { weigh } from '../../stores/mongodb/ranges.ts';
 import { RangeRead } from '../../stores/mongodb/source.ts';
-import { inTransaction, postgresFailure, query } from '../../stores/postgres/connection.ts';
-import { escape } from '../../stores/postgres/copy.ts';
+import { inTransaction, query } from '../../stores/postgres/connection.ts';
 import { feedsOf, type Change, type ChangeSettings, type Feed } from '../apply.ts';
 import { inForce } from '../policy.ts';
 import type { Resources } from '../resources.ts';
 import { digestOf, imageOf } from '../shape.ts';
 import { applyPatiently } from './patiently.ts';
+import { readAgain } from './redo.ts';
+import { SeenKeys } from './seen.ts';
 
 export interface RepairOrder {
   readonly settings: ChangeSettings;
@@ -73,16 +72,24 @@ export async function repairGap(resources: Resources, order: RepairOrder, heartb
   const current = { ...order, settings: await inForce(resources.postgres, order.settings) };
   const there = new Set(await collectionNames(resources.source.db));
   const collections: Record<string, Counts & { asks?: boolean }> = {};
+  const sum = (of: 'scanned' | 'rewritten' | 'deleted') =>
+    Object.values(collections).reduce((total, one) => total + one[of], 0);
   for (const feed of (await feedsOf(resources)).values()) {
     const sums = (collections[feed.mapping.collection] ??= { scanned: 0, rewritten: 0, deleted: 0 });
-    const one = await repairFeed(resources, feed, there.has(feed.source), current, gap, heartbeat);
+    const one = await repairFeed({
+      resources,
+      feed,
+      exists: there.has(feed.source),
+      order: current,
+      gap,
+      before: { rewritten: sum('rewritten'), deleted: sum('deleted') },
+      heartbeat,
+    });
     sums.scanned += one.scanned;
     sums.rewritten += one.rewritten;
     sums.deleted += one.deleted;
     if (one.asks) sums.asks = true;
   }
-  const sum = (of: 'scanned' | 'rewritten' | 'deleted') =>
-    Object.values(collections).reduce((total, one) => total + one[of], 0);
   return { scanned: sum('scanned'), rewritten: sum('rewritten'), deleted: sum('deleted'), collections };
 }
 
@@ -99,81 +106,94 @@ export async function closeGap(resources: Resources, certificate: Repaired): Pro
 
 const documentsAtOnce = 1000;
 
-async function repairFeed(
-  resources: Resources,
-  feed: Feed,
-  exists: boolean,
-  order: RepairOrder,
-  gap: Gap | undefined,
-  heartbeat: () => void,
-) {
-  // One connection for the whole scan: the keys seen stand in a table that only it has.
-  const client = await resources.postgres.connect().catch((error: unknown) => {
-    throw postgresFailure(error, 'connecting');
-  });
-  let broken: Error | undefined;
+interface FeedRepair {
+  readonly resources: Resources;
+  readonly feed: Feed;
+  readonly exists: boolean;
+  readonly order: RepairOrder;
+  readonly gap: Gap | undefined;
+  /** What this repair has done in other collections. */
+  readonly before: Pick<Counts, 'rewritten' | 'deleted'>;
+  readonly heartbeat: () => void;
+}
+
+async function repairFeed({ resources, feed, exists, order, gap, before, heartbeat }: FeedRepair) {
+  const { source, postgres } = resources;
+  const counts: Counts = { scanned: 0, rewritten: 0, deleted: 0 };
+  const seen = await SeenKeys.begin(postgres, feed);
+  const weight = exists ? await weigh(source.db, feed.source) : { averageBytes: 1000 };
+  const range = { after: null, upTo: null };
+  const read = await RangeRead.open(
+    source.client,
+    source.db,
+    feed.source,
+    range,
+    weight.averageBytes,
+    await shownUpTo(postgres),
+  );
   try {
-    await client.query('create temporary table seen (source_id text collate "C" primary key)');
-    const counts: Counts = { scanned: 0, rewritten: 0, deleted: 0 };
-    const weight = exists ? await weigh(resources.source.db, feed.source) : { averageBytes: 1000 };
-    const range = { after: null, upTo: null };
-    const read = await RangeRead.open(
-      resources.source.client,
-      resources.source.db,
-      feed.source,
-      range,
-      weight.averageBytes,
-      await shownUpTo(resources.postgres),
-    );
-    let asks: boolean;
-    try {
-      for (let raws = await read.next(documentsAtOnce); raws.length > 0; raws = await read.next(documentsAtOnce)) {
-        heartbeat();
-        const images = raws.map((raw) => imageOf(raw, versionOfRead(read.version)));
-        await pipeline(
-          Readable.from([images.map((image) => `${escape(image.id)}\n`).join('')]),
-          client.query(copyFrom('copy seen from stdin')),
-        );
-        const differing = await differingFrom(client, feed, images);
-        counts.scanned += images.length;
-        counts.rewritten += differing.length;
-        await write(resources, differing, order);
-      }
-      const gone = await missing(client, feed, read.version);
-      // A drop may also have come while nobody listened: then more is missing than is there.
-      asks = gone.length > 0 && (wholesale.has(gap?.kind ?? '') || gone.length > counts.scanned);
-      if (asks && !order.deleteMissing && !order.dryRun)
-        throw new KnownFailure(
-          'ConfigurationInvalid',
-          `${gone.length} documents of ${feed.source} are no longer in the source, and ${counts.scanned} are${gap ? `: ${gap.detail}` : ''}. Put them back, or send \`causeway repair --delete-missing\` to remove them from the targets.`,
-        );
-      for (let i = 0; i < gone.length; i += documentsAtOnce) {
-        heartbeat();
-        const version = versionOfRead(read.version);
-        const deletes = gone.slice(i, i + documentsAtOnce).map((id) => ({ feed, id, version, bytes: undefined }));
-        counts.deleted += deletes.length;
-        await write(resources, deletes, order);
-      }
-    } finally {
-      await read.close();
+    for (let raws = await read.next(documentsAtOnce); raws.length > 0; raws = await read.next(documentsAtOnce)) {
+      heartbeat();
+      const images = raws.map((raw) => imageOf(raw, versionOfRead(read.version)));
+      await seen.add(images.map((image) => image.id));
+      const differing = await differingFrom(postgres, feed, images);
+      counts.scanned += images.length;
+      counts.rewritten += differing.length;
+      await write(resources, differing, order);
     }
-    await client.query('drop table seen');
-    return { ...counts, asks };
-  } catch (error) {
-    broken = error as Error;
-    throw postgresFailure(error, `repairing ${feed.source}`);
   } finally {
-    // With the connection its temporary table goes.
-    client.release(broken);
+    await read.close();
   }
+  const gone = await seen.missing(read.version);
+  if (gone.length > 0 && counts.scanned === 0) await requireEmpty(resources, feed);
+  // A drop may also have come while nobody listened: then more is missing than is there.
+  const asks = gone.length > 0 && (wholesale.has(gap?.kind ?? '') || gone.length > counts.scanned);
+  if (asks && !order.deleteMissing && !order.dryRun) {
+    const rewritten = before.rewritten + counts.rewritten;
+    const already = [
+      ...(rewritten > 0 ? [`${rewritten} that differed were written again`] : []),
+      ...(before.deleted > 0 ? [`${before.deleted} that are gone were removed`] : []),
+    ];
+    throw new KnownFailure(
+      'ConfigurationInvalid',
+      `${gone.length} documents of ${feed.source} are no longer in the source, and ${counts.scanned} are${gap ? `: ${gap.detail}` : ''}. ${already.length > 0 ? `Of what was compared before, ${already.join(' and ')}; that stays, and these were left` : 'Nothing was written'}. Put them back, or send \`causeway repair --delete-missing\` to remove them from the targets.`,
+    );
+  }
+  for (let i = 0; i < gone.length; i += documentsAtOnce) {
+    heartbeat();
+    const some = gone.slice(i, i + documentsAtOnce);
+    await learnLongKeys(postgres, some);
+    // Asked for by name once more: no list decides alone that a document is to go.
+    const now = order.dryRun ? [] : await readAgain(resources, feed, some, await shownUpTo(postgres));
+    const there = now.filter(({ bytes }) => bytes).length;
+    counts.deleted += some.length - there;
+    counts.rewritten += there;
+    await write(resources, now, order);
+  }
+  await seen.forget();
+  return { ...counts, asks };
+}
+
+/** A scan that met nothing says that everything is to go: the source is asked in another way, too. */
+async function requireEmpty({ source }: Resources, { source: collection }: Feed): Promise<void> {
+  const found = await mongo(`looking for a document of ${collection}`, () =>
+    source.db.collection(collection).findOne({}, { projection: { _id: 1 }, readConcern: { level: 'majority' } }),
+  );
+  if (found)
+    throw new KnownFailure(
+      'StoreBusy',
+      `The scan of ${collection} met no document, and there are some; nothing is deleted by it, and the scan begins anew.`,
+    );
 }
 
 async function differingFrom(
-  client: pg.ClientBase,
+  postgres: Resources['postgres'],
   feed: Feed,
   images: readonly ReturnType<typeof imageOf>[],
 ): Promise<Change[]> {
-  const { rows } = await client.query<{ source_id: string; source_digest: string }>(
+  const rows = await query<{ source_id: string; source_digest: string }>(
+    postgres,
+    'comparing with the ledger',
     'select source_id, source_digest from migration_control.ledger where collection_id = $1 and source_id = any($2) and not deleted',
     [feed.collectionId, images.map((image) => image.id)],
   );
@@ -181,16 +201,6 @@ async function differingFrom(
   return images
     .filter((image) => known.get(image.id) !== digestOf(image.bytes))
     .map(({ id, version, bytes }) => ({ feed, id, version, bytes }));
-}
-
-/** What the ledger has as old as the scan or older, and the scan has not met: deleted while nobody listened. */
-async function missing(client: pg.ClientBase, feed: Feed, before: bigint): Promise<string[]> {
-  const { rows } = await client.query<{ source_id: string }>(
-    `select source_id from migration_control.ledger l where collection_id = $1 and not deleted and version <= $2
-       and not exists (select 1 from seen where seen.source_id = l.source_id)`,
-    [feed.collectionId, before.toString()],
-  );
-  return rows.map((row) => row.source_id);
 }
 
 async function write(resources: Resources, changes: readonly Change[], order: RepairOrder): Promise<void> {
