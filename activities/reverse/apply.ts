@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { enterStores } from '../../control/checkpoints.ts';
 import { movedOf, takeReverse, wholeDocument } from '../../control/reverse.ts';
-import { TroubleNote } from '../../control/troubles.ts';
+import { TroubleNote, troublesNow } from '../../control/troubles.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { inTransaction, ownWrites, postgresFailure } from '../../stores/postgres/connection.ts';
 import { feedsOf, type ChangeSettings, type Feed } from '../apply.ts';
@@ -16,18 +16,20 @@ const keysAtOnce = 300;
 const idleMs = 20;
 /** A document that fails alone so often is set aside, so that the others come back. */
 const triesAlone = 5;
-/** One after the other, with none between that came back: then it is not the documents. */
-const asideMost = 3;
+/** One after the other, with none between that came back: then it is not the documents, and the rest waits until the cause is gone. */
+const asideMost = 20;
+const beginning = `${asideMost} changes one after the other could not be brought back`;
+const who = 'applier of the way back';
 
 /** Applies until its slice is over. One at a time: taking over raises the epoch, and each transaction checks it. */
 export async function applyReverse(resources: Resources, settings: ChangeSettings, slice: Slice): Promise<SliceResult> {
   const taken = await takeReverse(resources.postgres, 'epoch', resources.queues.process);
   if (!taken) return { ended: 'closed' };
   const feeds = [...(await feedsOf(resources)).values()];
-  const patience = new Patience(slice, new TroubleNote(resources.postgres, 'applier of the way back'));
+  const patience = new Patience(slice, new TroubleNote(resources.postgres, who));
   let most = keysAtOnce;
   let failedAlone = 0;
-  let aside = 0;
+  let aside = (await waitsAlready(resources)) ? asideMost : 0;
   while (!slice.over()) {
     try {
       const applied = await applyNext(resources, taken.epoch, feeds, settings, most);
@@ -42,8 +44,9 @@ export async function applyReverse(resources: Resources, settings: ChangeSetting
       most = Math.max(Math.floor(most / 4), 1);
       if (!ofDocument(failure)) await patience.after(failure);
       else if (failedAlone < triesAlone) await sleep(100);
-      else if (++aside > asideMost) throw failure;
+      else if (aside >= asideMost) await patience.after(new KnownFailure('StoreBusy', notTheDocuments(failure)));
       else {
+        aside++;
         await setAsideFirst(resources, taken.epoch, feeds, failure);
         failedAlone = 0;
       }
@@ -51,6 +54,13 @@ export async function applyReverse(resources: Resources, settings: ChangeSetting
   }
   return { ended: 'slice' };
 }
+
+/** An applier before this one has found so: this one does not set as many aside once more. */
+const waitsAlready = async ({ postgres }: Resources): Promise<boolean> =>
+  (await troublesNow(postgres)).some((one) => one.who === who && one.message.startsWith(beginning));
+
+const notTheDocuments = ({ message }: KnownFailure): string =>
+  `${beginning}, so that the cause is not in them; the others wait. ${message}`;
 
 /** Whether the document may be the cause, and not a store that is away or busy. */
 const ofDocument = (failure: unknown): failure is KnownFailure =>

@@ -15,6 +15,7 @@ import type { ChangeSettings, Feed } from '../apply.ts';
 import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
 import { digestOf, keptOf } from '../shape.ts';
+import { bringKeys } from './keys.ts';
 import { rebuildDocuments, type Rebuilt } from './rebuild.ts';
 import { keepConflicts, noteUnsaid, type Conflict } from './told.ts';
 
@@ -84,11 +85,12 @@ export async function bringBack(
     ...adopted.map((id) => [id, digestOf(old.get(id)!)] as const),
     ...writes.map((one) => [one.id, one.bytes ? one.digest : undefined] as const),
   ]);
-  const kept = new Map([
+  const documents = new Map([
     ...adopted.map((id) => [id, old.get(id)] as const),
     ...writes.map((one) => [one.id, one.bytes] as const),
   ]);
-  await writeLedger(client, feed, partition, written, { digests, kept });
+  const versions = await writeLedger(client, feed, partition, written, { digests, documents });
+  await bringKeys(resources, client, { feed, partition, settings }, documents, versions);
   await followTime(client, feed, partition, ids);
   return { documents: writes.length, unchanged: ids.length - writes.length, conflicts: conflicts.length };
 }
@@ -120,7 +122,8 @@ function judge(ids: readonly string[], { ledger, old, ours, rebuilt, leftover }:
       unsaid.set(id, [`${wholeDocument} (${reasonOf(one)})`]);
       continue;
     }
-    unsaid.set(id, one.is === 'document' ? one.unsaid : []);
+    // Also of one that stays as it is: what was changed may be just what it has no form for.
+    unsaid.set(id, 'unsaid' in one ? one.unsaid : []);
     // Somebody else has written to the old system since: not what the ledger knows, and not our own last write either.
     const expected = row.known && !row.deleted ? BigInt(row.source_digest) : 0n;
     const foreign = digest !== expected && digest !== (ours.get(id) ?? expected);
@@ -177,36 +180,41 @@ async function lockLedger(
 interface Written {
   /** undefined: it was deleted. */
   readonly digests: ReadonlyMap<string, bigint | undefined>;
-  readonly kept: ReadonlyMap<string, Uint8Array | undefined>;
+  readonly documents: ReadonlyMap<string, Uint8Array | undefined>;
 }
 
-/** The ledger's version is a time that holds our write: what capture reads of it is no news then (echo). undefined: deleted. */
+/**
+ * The ledger's version is a time that holds our write: what capture reads of it is no news then (echo). undefined: deleted. Returns the versions
+ * that the documents have now.
+ */
 async function writeLedger(
   client: pg.ClientBase,
   feed: Feed,
   partition: string,
   version: bigint,
-  { digests, kept }: Written,
-): Promise<void> {
-  if (digests.size === 0) return;
+  { digests, documents }: Written,
+): Promise<Map<string, bigint>> {
+  if (digests.size === 0) return new Map();
   const rows = [...digests];
-  const { rowCount } = await client.query(
+  const { rows: updated } = await client.query<{ source_id: string; version: string }>(
     `update ${partition} l set version = greatest(l.version, $1), op_index = ${readOp}, deleted = s.digest is null, source_digest = coalesce(s.digest, 0),
        state = case when s.digest is null then 's'::"char" else 'l' end, rule = null, kept = s.kept, mapping_version = $2, origin = '${originCode['way back']}'
-     from unnest($3::text[], $4::bigint[], $5::bytea[]) s(source_id, digest, kept) where l.source_id = s.source_id`,
+     from unnest($3::text[], $4::bigint[], $5::bytea[]) s(source_id, digest, kept) where l.source_id = s.source_id
+     returning l.source_id, l.version`,
     [
       version.toString(),
       feed.mapping.version,
       rows.map(([id]) => id),
       rows.map(([, digest]) => digest?.toString() ?? null),
-      rows.map(([id]) => keptOf(kept.get(id)) ?? null),
+      rows.map(([id]) => keptOf(documents.get(id)) ?? null),
     ],
   );
-  if (rowCount !== rows.length)
+  if (updated.length !== rows.length)
     throw new KnownFailure(
       'Defect',
-      `the ledger of ${feed.source} has no row for ${rows.length - (rowCount ?? 0)} documents that it had locked`,
+      `the ledger of ${feed.source} has no row for ${rows.length - updated.length} documents that it had locked`,
     );
+  return new Map(updated.map((row) => [row.source_id, BigInt(row.version)]));
 }
 
 /** Rows found by their time later on must be found where they are now. */
