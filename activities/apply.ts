@@ -74,11 +74,14 @@ export interface Totals {
   readonly later: Set<string>;
 }
 
+/** `copy`: unique values were settled before it, and the ledger knows it as the one without a name. */
+export type Writer = Origin | 'copy';
+
 export interface ChangeOptions {
   /** By `lostKey`: documents to set aside, and why. */
   readonly lost?: ReadonlyMap<string, Why>;
   /** Who writes, for the ledger; change capture where it is not given. */
-  readonly origin?: Origin;
+  readonly origin?: Writer;
   /** `leave` where it is not given. */
   readonly late?: LateWrites;
   /** `leave`: what the document has in other stores stays there, because they refuse it. */
@@ -158,7 +161,7 @@ async function applyFeed(
   changes: readonly Change[],
   settings: ChangeSettings,
   lost: ReadonlyMap<string, Why>,
-  origin: Origin,
+  origin: Writer,
   outside: (() => Promise<void>)[],
 ) {
   const { mapping } = feed;
@@ -203,7 +206,7 @@ async function applyFeed(
       siblings: feed.siblings,
       referencedBy: feed.referencedBy,
     },
-    { forgetElections: true, origin },
+    origin === 'copy' ? { forgetElections: false } : { forgetElections: true, origin },
   );
   if (mapping.targets.some((target) => target.store === 'mongodb' || target.store === 'redis')) {
     const outcomes = new Map<string, Outcome>(shaped.map((one) => [one.id, one.outcome]));

@@ -4,13 +4,16 @@ import { enterStores } from '../control/checkpoints.ts';
 import { versionOfRead, type Version } from '../core/guard.ts';
 import { idOf } from '../core/identity.ts';
 import type { Mapping } from '../mappings/mapping.ts';
+import type { Images } from '../stores/postgres/apply.ts';
 import { writeDocuments, type DocumentWrite } from '../stores/mongodb/loader.ts';
-import { loadSegment as loadRows } from '../stores/postgres/loader.ts';
+import { loadSegment as loadRows, type Around, type Batch } from '../stores/postgres/loader.ts';
 import type { TableTarget } from '../stores/postgres/target.ts';
 import { timeOf } from '../stores/redis/connection.ts';
 import { loadKeys, type KeyWrite } from '../stores/redis/loader.ts';
 import type { KeysTarget } from '../stores/redis/target.ts';
+import { mayBeTheDocument } from './capture/patiently.ts';
 import type { Extracted } from './extract.ts';
+import { askOneByOne, isAskedOneByOne, loadDocuments } from './load-documents.ts';
 import { enrolledIn, kinOf, settleOutside } from './outside.ts';
 import { killPoint } from './kill-points.ts';
 import { mappingOf, type Resources } from './resources.ts';
@@ -26,6 +29,8 @@ export interface LoadOrder {
 }
 
 export interface Loaded {
+  /** Where the documents went in one by one: what became of them, instead of what transform had counted. */
+  readonly instead?: { readonly loaded: number; readonly quarantined: number };
   /** Documents refused because a newer version was there. */
   readonly stale: number;
   /** The batch had been loaded before; nothing was changed. */
@@ -55,12 +60,18 @@ export async function loadOutside(
   const version = versionOfRead(BigInt(order.extracted.version));
   const mapping = mappingOf(resources, order.collection);
   let stale = 0;
-  for (const { file, target } of manifest.files.filter((one) => one.store === store)) {
-    const content = await resources.spool.bytes(path, file);
-    stale +=
-      store === 'mongodb'
-        ? await loadBson(resources, target, content, version, heartbeat)
-        : await loadLines(resources, mapping, target, content, version, order);
+  try {
+    for (const { file, target } of manifest.files.filter((one) => one.store === store)) {
+      const content = await resources.spool.bytes(path, file);
+      stale +=
+        store === 'mongodb'
+          ? await loadBson(resources, target, content, version, heartbeat)
+          : await loadLines(resources, mapping, target, content, version, order);
+    }
+  } catch (error) {
+    if (!mayBeTheDocument(error)) throw error;
+    // Which document it is shows when they are loaded one by one, into all stores, with the ledger.
+    await askOneByOne(resources, path);
   }
   return { stale, repeated: false };
 }
@@ -133,39 +144,62 @@ export async function loadPostgres(resources: Resources, order: LoadOrder, attem
       rows: text(one.file),
     }));
   killPoint('load.before-ledger');
-  const stale = await loadRows(
-    resources.postgres,
-    {
-      batchId: path,
-      collection: order.collection,
-      collectionId: order.collectionId,
-      chunk: order.chunk,
-      segment: order.segment,
-      afterId: extracted.after,
-      lastId: extracted.lastId,
-      endsChunk: extracted.endsChunk,
-      documents: extracted.reference.documents,
-      loaded: manifest.loaded,
-      quarantined: manifest.quarantined,
-      skipped: manifest.skipped,
-      bytes: extracted.reference.bytes,
-      version: BigInt(extracted.version),
-      ...attempt,
-    },
-    {
-      collectionId: order.collectionId,
-      ledger: text(manifest.ledger),
-      errors: manifest.errors === undefined ? undefined : text(manifest.errors),
-      unresolved: manifest.unresolved === undefined ? undefined : text(manifest.unresolved),
-      tables,
-      ...kinOf(await enrolledIn(resources.postgres), resources.mappings, mapping),
-    },
-    {
-      enter: enterStores,
-      outside: (applied) => settleOutside(resources, mapping, applied),
-      leave: (client) => forgetAnnounced(client, path),
-    },
-  );
+  const batch: Batch = {
+    batchId: path,
+    collection: order.collection,
+    collectionId: order.collectionId,
+    chunk: order.chunk,
+    segment: order.segment,
+    afterId: extracted.after,
+    lastId: extracted.lastId,
+    endsChunk: extracted.endsChunk,
+    documents: extracted.reference.documents,
+    loaded: manifest.loaded,
+    quarantined: manifest.quarantined,
+    skipped: manifest.skipped,
+    bytes: extracted.reference.bytes,
+    version: BigInt(extracted.version),
+    ...attempt,
+  };
+  const images: Images = {
+    collectionId: order.collectionId,
+    ledger: text(manifest.ledger),
+    errors: manifest.errors === undefined ? undefined : text(manifest.errors),
+    unresolved: manifest.unresolved === undefined ? undefined : text(manifest.unresolved),
+    tables,
+    ...kinOf(await enrolledIn(resources.postgres), resources.mappings, mapping),
+  };
+  const around: Around = {
+    enter: enterStores,
+    outside: (applied) => settleOutside(resources, mapping, applied),
+    leave: (client) => forgetAnnounced(client, path),
+  };
+  const whole = await loadWhole(resources, batch, images, around);
+  const loaded =
+    whole ??
+    (await loadDocuments(resources, order, {
+      batch,
+      around,
+      settings: manifest.settings,
+      heartbeat: attempt.heartbeat,
+    }));
   await spool.forget(path);
-  return { stale: stale ?? 0, repeated: stale === undefined };
+  return loaded;
+}
+
+/** undefined: one of the documents may be why the batch cannot be loaded. */
+async function loadWhole(
+  { spool, postgres }: Resources,
+  batch: Batch,
+  images: Images,
+  around: Around,
+): Promise<Loaded | undefined> {
+  if (await isAskedOneByOne(spool, batch.batchId)) return undefined;
+  try {
+    const stale = await loadRows(postgres, batch, images, around);
+    return { stale: stale ?? 0, repeated: stale === undefined };
+  } catch (error) {
+    if (mayBeTheDocument(error)) return undefined;
+    throw error;
+  }
 }

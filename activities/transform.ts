@@ -39,6 +39,8 @@ export interface Manifest extends Transformation {
   readonly errors: string | undefined;
   readonly unresolved: string | undefined;
   readonly mappingVersion: number;
+  /** For who has to make the documents once more, one by one. */
+  readonly settings: TransformOrder['settings'];
 }
 
 export const manifestFile = 'manifest.json';
@@ -157,6 +159,7 @@ export async function transformSegment(
     errors: counts.quarantined > 0 ? errors.file : undefined,
     unresolved: missing > 0 ? unresolved.file : undefined,
     mappingVersion: mapping.version,
+    settings: order.settings,
   };
   await saveLongKeys(resources.postgres);
   await spool.store(path, manifestFile, JSON.stringify(manifest));

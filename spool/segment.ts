@@ -48,6 +48,13 @@ export class Spool {
     });
   }
 
+  async has(path: string, file: string): Promise<boolean> {
+    return stat(this.#at(path, file)).then(
+      () => true,
+      () => false,
+    );
+  }
+
   async store(path: string, file: string, content: string | Uint8Array): Promise<void> {
     await writePrivately(this.#at(path, file), content);
   }

@@ -14,6 +14,8 @@ export interface PatientOptions extends Omit<ChangeOptions, 'outside'> {
 }
 
 /** A failure that the document may be the cause of, and not a store that is away or busy. */
+export const mayBeTheDocument = (failure: unknown): failure is KnownFailure =>
+  failure instanceof KnownFailure && ofDocument.has(failure.type);
 const ofDocument = new Set<FailureType>(['ValueRefused', 'TargetConflict', 'Defect']);
 /** So many fail alone, and none passes: then it is not the documents. They wait, and quarantine is not filled with them. */
 const mostAlone = 20;
@@ -45,10 +47,12 @@ export async function applyPatiently(
   const { failing } = search;
   const busy = failing.filter(({ failure }) => !ofDocument.has(failure.type));
   if (busy.length > 1 && search.passed === 0) throw busy[0]!.failure;
-  const isEverybody = failing.length >= mostAlone && search.passed === 0;
-  for (const one of failing) totals.push(isEverybody ? await wait(client, one) : await setAsideOne(search, one));
+  const all = isEverybody(search);
+  for (const one of failing) totals.push(all ? await wait(client, one) : await setAsideOne(search, one));
   return totals.reduce(sum);
 }
+
+const isEverybody = ({ failing, passed }: Search): boolean => failing.length >= mostAlone && passed === 0;
 
 /** Halves until what fails is one document, and lets that one try twice: another writer may have come between. */
 async function find(search: Search, changes: readonly Change[], again = false): Promise<Totals> {
@@ -64,6 +68,8 @@ async function find(search: Search, changes: readonly Change[], again = false): 
     if (keys.length === 1) {
       if (!again) return find(search, changes, true);
       search.failing.push({ changes, failure: asKnown(failure) });
+      // The copy has nobody who comes back to them: it stops, and says why.
+      if (options.origin === 'copy' && isEverybody(search)) throw asKnown(failure);
       return nothing();
     }
     // Both halves in order, and no key in both: changes to one document stay together.
@@ -109,6 +115,7 @@ async function setAsideOne(search: Search, one: Failing): Promise<Totals> {
     } catch (error) {
       if (!isSearched(postgresFailure(error, 'setting a document aside'), true)) throw error;
     }
+  if (options.origin === 'copy') throw one.failure;
   return wait(client, one);
 }
 

@@ -81,6 +81,33 @@ export async function loadSegment(
   });
 }
 
+/** How a batch ended whose documents went in one by one. */
+export interface OneByOne {
+  readonly quarantined: number;
+  readonly stale: number;
+}
+
+/** The same batch, where it cannot be loaded as a whole: `work` applies its documents in the batch's transaction. undefined: it had been loaded. */
+export async function loadOneByOne(
+  pool: pg.Pool,
+  batch: Batch,
+  { enter, leave }: Pick<Around, 'enter' | 'leave'>,
+  work: (client: pg.ClientBase) => Promise<OneByOne>,
+): Promise<OneByOne | undefined> {
+  return inTransaction(pool, `loading batch ${batch.batchId}`, async (client) => {
+    await enter?.(client);
+    if (!(await claimBatch(client, batch))) return undefined;
+    const done = await work(client);
+    await leave?.(client);
+    await client.query(
+      'update migration_control.migration_batches set loaded = documents - skipped - $2, quarantined = $2 where batch_id = $1',
+      [batch.batchId, done.quarantined],
+    );
+    await finishBatch(client, batch, done.stale);
+    return done;
+  });
+}
+
 async function finishBatch(client: pg.ClientBase, batch: Batch, stale: number): Promise<void> {
   await client.query(
     'update migration_control.migration_batches set stale = $2, finished_at = clock_timestamp() where batch_id = $1',

@@ -107,6 +107,6 @@ async function deliver(chunk: ChunkPlan, segment: number, extracted: Extracted, 
     if (store === 'mongodb') await onHost(`${host}-mongodb`).loadDocuments.executeWithOptions({ summary }, [order]);
     else await onHost(`${host}-redis`).loadKeys.executeWithOptions({ summary }, [order]);
   }
-  const { repeated } = await onHost(`${host}-postgres`).loadRows.executeWithOptions({ summary }, [order]);
-  if (!repeated) context.loaded({ documents: extracted.reference.documents, ...counts });
+  const { repeated, instead } = await onHost(`${host}-postgres`).loadRows.executeWithOptions({ summary }, [order]);
+  if (!repeated) context.loaded({ documents: extracted.reference.documents, ...counts, ...instead });
 }
