@@ -111,6 +111,23 @@ export async function differencesOf(pool: pg.Pool, run: number, most: number): P
   return rows.map((row) => ({ ...row, since: row.since?.toISOString() ?? null }));
 }
 
+export interface Kind {
+  readonly state: Difference['state'];
+  readonly finding: Finding | null;
+  readonly keys: number;
+}
+
+/** How many keys of each kind a run has found, most first. */
+export async function kindsOf(pool: pg.Pool, run: number): Promise<Kind[]> {
+  const rows = await query<Omit<Kind, 'keys'> & { keys: string }>(
+    pool,
+    'counting differences',
+    `select state, finding, count(*) as keys from migration_control.verification_keys where run_id = $1 group by 1, 2 order by 3 desc, 1, 2`,
+    [run],
+  );
+  return rows.map((row) => ({ ...row, keys: Number(row.keys) }));
+}
+
 export interface VerificationProgress {
   readonly run: number;
   readonly compared: number;

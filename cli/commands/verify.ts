@@ -10,8 +10,10 @@ import {
 } from '@temporalio/client';
 import {
   differencesOf,
+  kindsOf,
   verificationProgress,
   type Difference,
+  type Kind,
   type Summary,
   type VerificationProgress,
 } from '../../control/verification-report.ts';
@@ -20,7 +22,7 @@ import { isFailureType, KnownFailure } from '../../core/failures.ts';
 import { openPool } from '../../stores/postgres/connection.ts';
 import { verificationId } from '../../workflows/contract.ts';
 import type { verification } from '../../workflows/children/verification.ts';
-import { checkName, readAddresses, withTemporal, type TemporalSession } from '../connect.ts';
+import { checkName, liveCapture, readAddresses, withTemporal, type TemporalSession } from '../connect.ts';
 import { isServed, noWorker, queueFor } from '../queue.ts';
 import { UnreachableError, UsageError } from '../errors.ts';
 import { configOption, settingsFor } from '../migration-settings.ts';
@@ -98,19 +100,25 @@ async function run(session: TemporalSession, options: Options): Promise<void> {
         );
       throw error;
     });
+  const gap = (await liveCapture().catch(() => undefined))?.gap;
+  if (gap) process.stderr.write(gapText(gap.detail));
   const pool = openPool((await readAddresses()).addresses.postgres, 2);
   try {
     const summary = await follow(handle, () => verificationProgress(pool, scopeOf(collections)), options.json === true);
     const differences = await differencesOf(pool, summary.run, mostShown);
+    const kinds = await kindsOf(pool, summary.run);
     const nothing = summary.equal + summary.different + summary.open === 0;
     if (summary.different > 0 || summary.open > 0 || nothing) process.exitCode = 1;
-    if (options.json) printJson({ ...summary, differences });
+    if (options.json) printJson({ ...summary, kinds, differences });
     else if (nothing) print(nothingCompared);
-    else show(summary, differences);
+    else show(summary, kinds, differences);
   } finally {
     await pool.end();
   }
 }
+
+const gapText = (detail: string): string =>
+  `Change capture has a gap (${detail}): what the source has changed since does not come, so that each key that differs is looked at again and again before it counts, which takes long. \`causeway repair\` closes the gap; verify afterwards.\n`;
 
 const nothingCompared =
   'Nothing was compared: neither the source nor the targets hold anything of these collections, so nothing is verified. See `causeway assess`: the database in SOURCE_MONGODB_URL may be another one.';
@@ -195,7 +203,15 @@ async function watch(
   }
 }
 
-function show(summary: Summary, differences: readonly Difference[]): void {
+const states = { different: 'different', suspect: 'open', repaired: 'repaired' } as const;
+
+/** `3 different (missing), 1 open (extra)`: a list of a thousand does not say it. */
+export const kindsText = (kinds: readonly Kind[]): string =>
+  kinds
+    .map(({ state, finding, keys }) => `${count(keys)} ${states[state]}${finding === null ? '' : ` (${finding})`}`)
+    .join(', ');
+
+function show(summary: Summary, kinds: readonly Kind[], differences: readonly Difference[]): void {
   print(
     `Verified as of clusterTime ${summary.asOf}: ${count(summary.equal)} keys equal, ${count(summary.open)} open, oldest open ${summary.oldestOpenSeconds} s.`,
   );
@@ -207,7 +223,7 @@ function show(summary: Summary, differences: readonly Difference[]): void {
       `${count(summary.evicted)} keys are not in Redis; their rows are in PostgreSQL, so they may be evicted. \`causeway verify --repair\` sets them again.`,
     );
   if (summary.restored > 0) print(`${count(summary.restored)} keys were not in Redis and have been set again.`);
-  const states = { different: 'different', suspect: 'open', repaired: 'repaired' } as const;
+  if (kinds.length > 0) print(`Found: ${kindsText(kinds)}.`);
   if (differences.length > 0)
     print(
       table(

@@ -2,8 +2,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { closeGap } from '../../activities/capture/repair.ts';
 import type { Resources } from '../../activities/resources.ts';
+import { kindsText } from '../../cli/commands/verify.ts';
 import { currentGap, openGap } from '../../control/capture.ts';
 import { makeControlSchema } from '../../control/schema.ts';
+import { kindsOf } from '../../control/verification-report.ts';
 import { World } from '../support/world.ts';
 
 let world: World;
@@ -44,4 +46,18 @@ test('a gap that opens during a repair of nothing stays open', async () => {
   expect(await closeGap(resources, certificate)).toBe('metadata was dropped');
   await repairing();
   await closeGap(resources, certificate);
+});
+
+test('what a verification has found is counted by kind, however long the list is', async () => {
+  await world.rows(
+    `insert into migration_control.verification_runs (scope, state, from_version, settled_version) values ('', 'finished', 1, 1)`,
+  );
+  await world.rows(
+    `insert into migration_control.verification_keys (run_id, kind, collection_id, mapping, id, state, finding)
+     select 1, 'document', 1, 'users', i::text, case when i <= 170 then 'different' else 'suspect' end, case when i <= 120 then 'missing' else 'extra' end
+     from generate_series(1, 173) i`,
+  );
+  expect(kindsText(await kindsOf(resources.postgres, 1))).toBe(
+    '120 different (missing), 50 different (extra), 3 open (extra)',
+  );
 });
