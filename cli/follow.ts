@@ -3,10 +3,12 @@ import cliProgress from 'cli-progress';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isOver, type Status } from '../core/state.ts';
 import { readStatus, type TemporalSession } from './connect.ts';
+import { failingActivities, failingText, type FailingActivity } from './failing-activities.ts';
 import { count, print, printJson } from './output.ts';
 import { statusText } from './status-text.ts';
 
 const pauseMs = 500;
+const askFailingMs = 5000;
 
 /** Sets the exit code: 0 for a migration that completed, 1 for one that parked, met a gap, was undone or aborted. */
 export async function follow(
@@ -16,9 +18,14 @@ export async function follow(
 ): Promise<Status> {
   const view = options.json || options.silent ? undefined : liveView();
   let status = await readStatus(session, name);
+  let askedAt = performance.now();
   try {
     for (; !isOver(status.state) && status.state !== 'parked' && status.state !== 'gap'; await sleep(pauseMs)) {
       view?.show(status);
+      if (view && performance.now() - askedAt > askFailingMs) {
+        view.tell(await failingActivities(session.client, name).catch(() => []));
+        askedAt = performance.now();
+      }
       status = await readStatus(session, name);
     }
     view?.show(status);
@@ -33,6 +40,8 @@ export async function follow(
 
 export interface LiveView {
   show(status: Status): void;
+  /** What fails now; said once for each activity and message. */
+  tell(failing: readonly FailingActivity[]): void;
   close(): void;
 }
 
@@ -41,7 +50,19 @@ export function liveView(): LiveView {
   return process.stderr.isTTY ? bars() : lines();
 }
 
+/** One failure is one line, however often it is tried. */
+function newFailures(): (failing: readonly FailingActivity[]) => string | undefined {
+  let told = new Set<string>();
+  return (failing) => {
+    const keyOf = (one: FailingActivity) => `${one.workflow}\t${one.activity}\t${one.message}`;
+    const fresh = failing.filter((one) => !told.has(keyOf(one)));
+    told = new Set(failing.map(keyOf));
+    return failingText(fresh);
+  };
+}
+
 function lines(): LiveView {
+  const unheard = newFailures();
   let said = '';
   const tenths = new Map<string, number>();
   return {
@@ -57,6 +78,10 @@ function lines(): LiveView {
         tenths.set(collection, tenth);
       }
     },
+    tell(failing) {
+      const text = unheard(failing);
+      if (text !== undefined) print(text);
+    },
     close: () => undefined,
   };
 }
@@ -71,6 +96,7 @@ function bars(): LiveView {
     },
     cliProgress.Presets.legacy,
   );
+  const unheard = newFailures();
   const made = new Map<string, cliProgress.SingleBar>();
   const story = multi.create(4, 0, { name: 'phase'.padEnd(20), note: '' });
   return {
@@ -87,6 +113,10 @@ function bars(): LiveView {
           note: its.quarantined > 0 ? `${count(its.quarantined)} quarantined` : '',
         });
       }
+    },
+    tell(failing) {
+      const text = unheard(failing);
+      if (text !== undefined) multi.log(`${text}\n`);
     },
     close: () => multi.stop(),
   };

@@ -25,7 +25,7 @@ import { interruptible } from './lib/interruptible.ts';
 import { adviceFor, reasonOf, type Reason } from './lib/reason.ts';
 import { report } from './lib/report.ts';
 import { runPhase } from './phases/index.ts';
-import { control, routing } from './proxies.ts';
+import { control, long, routing } from './proxies.ts';
 
 const now = (): string => new Date().toISOString();
 
@@ -100,15 +100,31 @@ async function goOn(state: MigrationState, desk: Desk, input: MigrationInput): P
   }
   if (outcome.is === 'failed') return fail(state, desk, outcome.reason, input);
   state.lastError = null;
+  const next = here === input.until ? undefined : after(here);
+  if (!next && !(await comesToRest(state, desk, input))) return;
   await executeChild(checkpoint, {
     workflowId: `${workflowInfo().workflowId}/checkpoint/${here}`,
     args: [state, here, here],
   }).then((entry) => {
     state.checkpoints = [...state.checkpoints.filter((one) => one.name !== entry.name), entry];
   });
-  const next = here === input.until ? undefined : after(here);
   if (next) state.phase = next;
   else enter(state, 'completed', null);
+}
+
+/** It is not complete while capture is behind or fails: that is waited for, and said. False: an order came between, or it cannot be waited for. */
+async function comesToRest(state: MigrationState, desk: Desk, input: MigrationInput): Promise<boolean> {
+  if (state.phase === 'preparation' || state.phase === 'schema') return true;
+  // The end of the old system has asked the same, and has stopped capture.
+  if (state.phase === 'cutover' && input.settings.decommission) return true;
+  enter(state, 'running', 'change capture to catch up and to fail nowhere');
+  const outcome = await interruptible(
+    () => long.awaitSteady.executeWithOptions({ summary: 'change capture has caught up, and nothing of it fails' }, []),
+    () => wantsOut(desk) || hasGap(state),
+  );
+  enter(state, 'running', null);
+  if (outcome.is === 'failed') await fail(state, desk, outcome.reason, input);
+  return outcome.is === 'done';
 }
 
 /** Where trying again by hand can help, the migration waits as it is; what cannot be retried is undone first. */

@@ -9,6 +9,7 @@ import { classified } from '../failing.ts';
 import type { Resources } from '../resources.ts';
 import { nowAtSource } from '../settled.ts';
 import { comingTogether } from './caught-up.ts';
+import { awaitSteady } from './steady.ts';
 import { applyLane } from './lane.ts';
 import { openCapture } from './open.ts';
 import { readChanges } from './read.ts';
@@ -47,6 +48,7 @@ export function captureControlActivities(resources: Resources) {
       }
       return version;
     },
+    awaitSteady: () => awaitSteady(resources, heartbeat, Context.current().cancellationSignal),
   });
 }
 

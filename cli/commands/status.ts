@@ -6,6 +6,7 @@ import { progressOf } from '../../control/progress.ts';
 import { routesOf } from '../../control/routing.ts';
 import { openPool } from '../../stores/postgres/connection.ts';
 import { liveCapture, readAddresses, readStatus, withTemporal } from '../connect.ts';
+import { failingActivities, failingText } from '../failing-activities.ts';
 import { print, printJson } from '../output.ts';
 import { statusText } from '../status-text.ts';
 import { troublesOf } from '../troubles-text.ts';
@@ -18,8 +19,14 @@ export const status = (): Command =>
         const told = await withRoutingNow(await readStatus(session, options.migration));
         const found = await withLivePosition(await withLiveCounts(told));
         const restore = await restoreNow();
-        if (options.json) printJson(restore ? { ...found, restore } : found);
-        else print(`${statusText(found)}${restore ? `\n\n${unfinishedMessage(restore)}` : ''}`);
+        const failing = await failingActivities(session.client, options.migration);
+        if (options.json) printJson({ ...found, failing, ...(restore && { restore }) });
+        else
+          print(
+            [statusText(found), failingText(failing), restore && unfinishedMessage(restore)]
+              .filter(Boolean)
+              .join('\n\n'),
+          );
       }),
   );
 

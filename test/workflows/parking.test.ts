@@ -1,6 +1,7 @@
 // A step that cannot go on parks the migration, says what to do, and goes on when somebody says so.
 import { expect, test } from 'vitest';
 import { KnownFailure } from '../../core/failures.ts';
+import { untilCancelled } from '../support/stub-activities.ts';
 import { withWorkflows } from '../support/workflow-env.ts';
 
 test('a phase that fails parks with its reason and its advice, and `retry` goes on to the end', async () => {
@@ -40,5 +41,31 @@ test('the whole story goes well on stubs alone', async () => {
       routing: { token_usage: { percentage: 100, writeMode: 'new_system' } },
     });
     expect(run.callsOf('validateCollection')).toHaveLength(2);
+  });
+});
+
+test('a migration is not complete while capture is behind or fails: it waits, says so, and still takes orders', async () => {
+  let steady: () => void = () => undefined;
+  const rest = new Promise<void>((resolve) => (steady = resolve));
+  await withWorkflows({ stubs: { awaitSteady: () => rest } }, async (run) => {
+    await run.start({ at: 'data', until: 'data' });
+    const waiting = await run.until((status) => status.waitingFor !== null, 120_000);
+    expect(waiting).toMatchObject({
+      phase: 'data',
+      state: 'running',
+      waitingFor: 'change capture to catch up and to fail nowhere',
+    });
+    expect(waiting.checkpoints.map((one) => one.name)).toEqual(['preparation', 'schema']);
+    steady();
+    expect(await run.handle().result()).toMatchObject({ state: 'completed', waitingFor: null });
+  });
+});
+
+test('what awaits the end of a migration is interrupted by an abort', async () => {
+  await withWorkflows({ stubs: { awaitSteady: untilCancelled } }, async (run) => {
+    await run.start({ at: 'data', until: 'data' });
+    await run.until((status) => status.waitingFor !== null, 120_000);
+    await run.order('abort', { reason: 'test' });
+    expect(await run.handle().result()).toMatchObject({ state: 'aborted' });
   });
 });
