@@ -89,7 +89,7 @@ const sum = (parts: readonly ManifestPart[]): PutBack => ({
   records: parts.reduce((total, part) => total + part.records, 0),
 });
 
-/** Our keys and removals go, others stay; then those of the snapshot come, with the expiry they had. */
+/** Values and removals go, the application's own too, keys of other types stay; then those of the snapshot come, with the expiry they had. */
 export async function restoreKeys(resources: Resources, verified: Verified, say: Say): Promise<PutBack> {
   const { redis } = resources;
   return whileRestoring(resources, verified, async (snapshot, still) => {

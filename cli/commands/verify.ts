@@ -213,7 +213,7 @@ export const kindsText = (kinds: readonly Kind[]): string =>
 
 function show(summary: Summary, kinds: readonly Kind[], differences: readonly Difference[]): void {
   print(
-    `Verified as of clusterTime ${summary.asOf}: ${count(summary.equal)} keys equal, ${count(summary.open)} open, oldest open ${summary.oldestOpenSeconds} s.`,
+    `Verified as of clusterTime ${summary.asOf}: ${count(summary.equal)} keys equal, ${count(summary.different)} different, ${count(summary.open)} open, oldest open ${summary.oldestOpenSeconds} s.`,
   );
   print(
     `${count(summary.documents)} documents and ${count(summary.rows)} rows and keys read in ${summary.seconds} s; ${count(summary.judged)} looked at again in ${summary.generations} generations.`,

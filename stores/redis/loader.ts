@@ -153,11 +153,14 @@ export async function areStrings(connection: RedisConnection, keys: readonly str
 const typesOf = (connection: RedisConnection, keys: readonly string[]): Promise<string[]> =>
   redis('reading the types of keys', () => Promise.all(keys.map((key) => connection.type(key))));
 
-/** Removes the keys of a prefix that this migration wrote, its tombstones, and no other. Returns how many. */
+/**
+ * Removes the values and tombstones of a prefix, also values that the application wrote there by itself: they go as the rows do, or the next cutover would
+ * serve them, and the next start refuse them. The prefix was free when the migration began. Keys of other types stay. Returns how many.
+ */
 export async function removeKeys(connection: RedisConnection, prefix: string): Promise<number> {
   let removed = 0;
   for await (const keys of scanAll(connection, prefix)) {
-    const ours = await areOurs(connection, keys);
+    const ours = await areStrings(connection, keys);
     const mine = keys.filter((_, i) => ours[i]);
     const gone = await redis('removing keys', () => Promise.all(mine.map((key) => connection.unlink(key))));
     removed += gone.filter((one) => one === 1).length;
