@@ -7,6 +7,7 @@ import { DefaultLogger } from '@temporalio/worker';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { feedsOf } from '../../activities/apply.ts';
 import { Slice } from '../../activities/capture/slice.ts';
+import { awaitSteady } from '../../activities/capture/steady.ts';
 import type { Resources } from '../../activities/resources.ts';
 import { applyReverse } from '../../activities/reverse/apply.ts';
 import { armReverse, disarmReverse } from '../../activities/reverse/arm.ts';
@@ -95,6 +96,22 @@ test('made, written back by one who died, and removed: the old system does not k
   await drain();
   expect(await inOld(id)).toBeNull();
   expect(await conflicts()).toEqual([]);
+});
+
+test('the end of a migration waits for what fails, and comes when nothing does, writes moved or not', async () => {
+  const said: string[] = [];
+  let ended = false;
+  await world.rows(
+    `insert into migration_control.capture_troubles (who, type, message) values ('lane 99', 'StoreBusy', 'Redis is busy')`,
+  );
+  const say = (sentence: string) => void said.push(sentence);
+  const waiting = awaitSteady(resources, say, new AbortController().signal).then(() => (ended = true));
+  await vi.waitFor(() => expect(said).toContain('lane 99 fails (StoreBusy): Redis is busy'), { timeout: 20_000 });
+  await sleep(1000);
+  expect(ended).toBe(false);
+  await world.rows(`delete from migration_control.capture_troubles where who = 'lane 99'`);
+  await vi.waitFor(() => expect(ended).toBe(true), { timeout: 60_000 });
+  await waiting;
 });
 
 test('made, written back by one who died, and changed: the old system has the change', async () => {
