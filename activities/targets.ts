@@ -23,6 +23,7 @@ import {
 import type { FilesTarget } from '../stores/files/target.ts';
 import { removeKeys } from '../stores/redis/loader.ts';
 import { redis } from '../stores/redis/connection.ts';
+import { evictionOf } from '../stores/redis/rehearsal.ts';
 import type { KeysTarget } from '../stores/redis/target.ts';
 import type { Target } from '../stores/store.ts';
 import { assertMarks } from './identity.ts';
@@ -68,9 +69,9 @@ export async function prepareRedis(resources: Resources): Promise<{ mode: 'singl
   const connection = resources.redis;
   const warnings: string[] = [];
   await redis('looking at its settings', () => connection.ping());
-  const answer = (await connection.config('GET', 'maxmemory-policy').catch(() => [])) as string[];
-  if (answer[1] && answer[1] !== 'noeviction')
-    warnings.push(`maxmemory-policy is ${answer[1]}: sessions may be evicted; the durable copy is in PostgreSQL.`);
+  const eviction = await evictionOf(connection);
+  if (eviction !== undefined && eviction !== 'noeviction')
+    warnings.push(`maxmemory-policy is ${eviction}: sessions may be evicted; the durable copy is in PostgreSQL.`);
   return { mode: connection.isCluster ? 'cluster' : 'single', warnings };
 }
 

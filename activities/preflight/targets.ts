@@ -8,7 +8,13 @@ import { refusedSteps as refusedByPostgres } from '../../stores/postgres/rehears
 import { timescaleOf } from '../../stores/postgres/schema.ts';
 import { surroundingsOf } from '../../stores/postgres/surroundings.ts';
 import { redis } from '../../stores/redis/connection.ts';
-import { evictionOf, grantFor, isReplica, refusedSteps as refusedByRedis } from '../../stores/redis/rehearsal.ts';
+import {
+  evictionOf,
+  grantFor,
+  isNodeOfCluster,
+  isReplica,
+  refusedSteps as refusedByRedis,
+} from '../../stores/redis/rehearsal.ts';
 import type { KeysTarget } from '../../stores/redis/target.ts';
 import { mappingOf, type Resources } from '../resources.ts';
 import { chosen, unnoted, unreachable, type Asked, type Checks } from './check.ts';
@@ -80,6 +86,10 @@ export const targetChecks: Checks = {
     if (prefixes.length === 0) return 'not needed';
     if (await isReplica(connection))
       throw new Error('The target Redis is a replica and takes no writes. Name the primary in TARGET_REDIS_URL.');
+    if (await isNodeOfCluster(connection))
+      throw new Error(
+        'The target Redis is one node of a cluster and holds a part of the keys. Name several of its nodes in TARGET_REDIS_URL, separated by commas.',
+      );
     const refused = await refusedByRedis(connection, prefixes);
     if (refused.length > 0) {
       const user = readAddresses(addresses.redis)[0]?.user;

@@ -25,6 +25,8 @@ export function openRedis(url: string): RedisConnection {
       : new Cluster(nodes, {
           lazyConnect: true,
           redisOptions: options,
+          // Commands to a node that hangs are sent anew once another has taken over.
+          slotsRefreshInterval: 5000,
           // Certificates are made for names: a name that was resolved first could not be checked.
           ...(tls && { dnsLookup: (name, found) => found(null, name) }),
         });

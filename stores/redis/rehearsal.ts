@@ -1,7 +1,7 @@
 // What later steps will ask of Redis, done once on a key under each prefix: which commands or keys the user is refused, and the statement that grants them.
 import { randomUUID } from 'node:crypto';
 import { KnownFailure } from '../../core/failures.ts';
-import { redis, timeOf, type RedisConnection } from './connection.ts';
+import { mastersOf, redis, timeOf, type RedisConnection } from './connection.ts';
 import { loadKeys, retireKeys, scanKeys } from './loader.ts';
 import { patternsOf, tombstoneKey } from './tombstone.ts';
 import { putRecords, readRecords } from './snapshot.ts';
@@ -73,10 +73,21 @@ export async function grantFor(
   return `ACL SETUSER ${who} ${[...new Set(keys)].join(' ')} ${all.join(' ')}`;
 }
 
-/** What the server does when its memory is full; undefined where it does not tell. */
+/** What the server does when its memory is full; of a cluster, what one of its nodes does that evicts. undefined where it does not tell. */
 export async function evictionOf(connection: RedisConnection): Promise<string | undefined> {
-  const info = await connection.info('memory').catch(() => '');
-  return /maxmemory_policy:(\S+)/.exec(info)?.[1];
+  const policies = await Promise.all(
+    mastersOf(connection).map(async (node) => {
+      const info = await node.info('memory').catch(() => '');
+      return /maxmemory_policy:(\S+)/.exec(info)?.[1];
+    }),
+  );
+  return policies.find((policy) => policy !== undefined && policy !== 'noeviction') ?? policies[0];
+}
+
+/** A node of a cluster that is opened as a server by itself: it has a part of the keys only. */
+export async function isNodeOfCluster(connection: RedisConnection): Promise<boolean> {
+  if (connection.isCluster) return false;
+  return /^redis_mode:cluster/m.test(await connection.info('server').catch(() => ''));
 }
 
 /** A replica takes no writes; it says so only when one is tried. */

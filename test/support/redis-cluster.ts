@@ -48,6 +48,10 @@ export class ClusterNode {
     await once(this.#process, 'exit');
   }
 
+  signal(name: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#process.kill(name);
+  }
+
   async line(): Promise<string> {
     const nodes = String(await this.client.cluster('NODES'));
     return nodes.split('\n').find((line) => line.includes('myself')) ?? '';
