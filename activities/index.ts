@@ -22,6 +22,7 @@ import { performanceGate, type GateOrder } from './performance/gate.ts';
 import { runPerformanceTests, type PerformanceOrder } from './performance/tester.ts';
 import { preflight } from './preflight/index.ts';
 import { prepareControl, recordAudit, recordCheckpoint, rehearseRollback, undoPreparation } from './record.ts';
+import { armPolicies, type ArmOrder } from './policies.ts';
 import { inForce } from './policy.ts';
 import { retryQuarantined, type RetryOrder } from './quarantine.ts';
 import type { Resources } from './resources.ts';
@@ -97,6 +98,7 @@ export function controlActivities(resources: Resources) {
     shutGates: (limits: GateLimits) => gatesOf(resources, limits),
     watchStage: (order: WatchOrder) => watchStage(resources, order),
     routesNow: () => routesOf(resources.postgres),
+    armPolicies: (order: ArmOrder) => armPolicies(resources, order),
     undoPreparation: (name: string) => undoPreparation(resources, name),
     undoSchema: () => undoSchema(resources),
     undoData: () => undoData(resources, beat),

@@ -10,6 +10,7 @@ import { reverseStatus, type ReverseStatus } from '../control/reverse.ts';
 import { readTraffic, type TrafficSums } from '../control/traffic.ts';
 import { KnownFailure } from '../core/failures.ts';
 import { postgresFailure, query } from '../stores/postgres/connection.ts';
+import { policiesOf, unarmedText } from '../stores/postgres/policies.ts';
 import { readAudit, type Audit } from './collect-audit.ts';
 import { readProofs, type Proofs } from './collect-proofs.ts';
 import { readCapture, readCopySeries, type CaptureRead, type CopySlot } from './collect-series.ts';
@@ -107,7 +108,10 @@ export async function collect(pool: pg.Pool, migration: string): Promise<Collect
       `begin transaction isolation level repeatable read read only; set local statement_timeout = ${longestMs}; set local timezone = 'UTC'`,
     );
     const notes: string[] = [];
-    return { migration, ...(await readAll(await readerOn(client, notes))), notes };
+    const read = await readAll(await readerOn(client, notes));
+    const unarmed = unarmedText(await policiesOf(client));
+    if (unarmed) notes.push(unarmed);
+    return { migration, ...read, notes };
   } finally {
     await client.query('rollback').catch(() => undefined);
     client.release();

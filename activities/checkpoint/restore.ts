@@ -17,12 +17,13 @@ import type { Route } from '../../core/state.ts';
 import type { FileRecord } from '../../stores/files/snapshot.ts';
 import { created } from '../../stores/postgres/created.ts';
 import { postgresFailure, query } from '../../stores/postgres/connection.ts';
-import { tableName, tablesOf, type TableShape } from '../../stores/postgres/snapshot.ts';
+import { tableName, type TableShape } from '../../stores/postgres/snapshot.ts';
 import { damaged, Snapshot } from '../../stores/snapshots/snapshot.ts';
 import { recordAudit } from '../record.ts';
 import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
 import { byStore, controlFiles, snapshotsFolder, versionsOf, type Created, type Say } from './create.ts';
+import { presentTables, rehearseRows } from './rows.ts';
 
 export interface RestoreOrder {
   readonly migration: string;
@@ -76,7 +77,7 @@ async function open(resources: Resources, order: RestoreOrder): Promise<Snapshot
   throw refused(`There is no checkpoint ${order.name} in ${own}. \`causeway checkpoint list\` shows those there are.`);
 }
 
-/** Everything that can be refused is refused here. Reads only, and all of it. */
+/** Everything that can be refused is refused here. Reads all of it, and replaces nothing. */
 export async function verifySnapshot(resources: Resources, order: RestoreOrder, say: Say): Promise<Verified> {
   const snapshot = await open(resources, order);
   const { manifest, folder, sha256 } = snapshot;
@@ -87,6 +88,7 @@ export async function verifySnapshot(resources: Resources, order: RestoreOrder, 
   await refuseMovedWrites(resources);
   await snapshot.verify(say);
   await refuseForeignFiles(resources, snapshot);
+  await rehearseRows(resources, snapshot, say);
   const unfinished = await unfinishedRestore(resources.postgres);
   return {
     name: manifest.name,
@@ -169,21 +171,6 @@ async function refuseOtherShape(resources: Resources, manifest: Manifest): Promi
   }
   if (here.size > 0)
     throw refused(`The snapshot knows nothing of ${[...here.keys()].join(', ')}, which came after it.`);
-}
-
-export async function presentTables(on: pg.Pool | pg.PoolClient): Promise<TableShape[]> {
-  const targets = (await created(on, 'postgres')).filter((object) => object.kind === 'table');
-  const client = 'totalCount' in on ? await on.connect() : undefined;
-  try {
-    return await tablesOf(
-      client ?? (on as pg.PoolClient),
-      targets.map((object) => object.name),
-    );
-  } catch (error) {
-    throw postgresFailure(error, 'describing tables');
-  } finally {
-    client?.release();
-  }
 }
 
 /** The writes of today are with the old system, else the restore was refused: it is the checkpoint that tells. */

@@ -8,6 +8,7 @@ import { collectionNames } from '../../stores/mongodb/schema.ts';
 import type { CollectionTarget } from '../../stores/mongodb/target.ts';
 import { inTransaction, name, query } from '../../stores/postgres/connection.ts';
 import type { TableTarget } from '../../stores/postgres/target.ts';
+import { reorderingChunks } from '../../stores/postgres/timescale.ts';
 import { unmarkTargets } from '../identity.ts';
 import { enrolledIn } from '../outside.ts';
 import { recordAudit } from '../record.ts';
@@ -89,7 +90,7 @@ export async function removeServing(resources: Resources): Promise<string[]> {
 }
 
 /** The identity column becomes the primary key; with the time column where the table is partitioned by it. */
-async function dropSourceId({ postgres }: Resources, target: TableTarget): Promise<boolean> {
+export async function dropSourceId({ postgres }: Pick<Resources, 'postgres'>, target: TableTarget): Promise<boolean> {
   return inTransaction(postgres, `removing source_id from ${target.name}`, async (client) => {
     const { rowCount } = await client.query(
       `select 1 from information_schema.columns where table_schema = 'public' and table_name = $1 and column_name = 'source_id'`,
@@ -98,8 +99,10 @@ async function dropSourceId({ postgres }: Resources, target: TableTarget): Promi
     if (rowCount === 0) return false;
     await client.query(`set local lock_timeout = ${patienceMs}`);
     const table = name(target.name);
-    await client.query(`alter table ${table} drop column source_id cascade`);
-    if (target.time) await client.query(`alter table ${table} add primary key (id, ${name(target.time)})`);
+    await reorderingChunks(client, target, 'id', async () => {
+      await client.query(`alter table ${table} drop column source_id cascade`);
+      if (target.time) await client.query(`alter table ${table} add primary key (id, ${name(target.time)})`);
+    });
     return true;
   });
 }

@@ -11,6 +11,7 @@ import { mongo } from '../../stores/mongodb/connection.ts';
 import { clusterTimeOf } from '../../stores/mongodb/source.ts';
 import { dropGuards } from '../../stores/mongodb/write-back.ts';
 import { inTransaction, literal, name, query, ownWrites } from '../../stores/postgres/connection.ts';
+import { disarmPolicies } from '../../stores/postgres/policies.ts';
 import type { TableTarget } from '../../stores/postgres/target.ts';
 import type { Resources } from '../resources.ts';
 
@@ -41,19 +42,7 @@ export async function armReverse(resources: Resources, settings: ReverseSettings
     await client.query(`set local lock_timeout = ${patienceMs}`);
     // Whoever is removing guards of an earlier anchor has come to the end.
     await client.query('lock table migration_control.guards_to_drop in exclusive mode');
-    for (const { mapping, target } of await tablesOf(client, resources)) {
-      const table = name(target.name);
-      const call = target.child
-        ? `migration_control.child_to_outbox(${[mapping.collection, target.child.of, target.child.column].map(literal).join(', ')})`
-        : `migration_control.to_outbox(${literal(mapping.collection)})`;
-      await client.query(
-        `create or replace trigger ${trigger} after insert or update or delete on ${table} for each row execute function ${call}`,
-      );
-      await client.query(
-        `create or replace trigger ${truncateTrigger} before truncate on ${table} for each statement execute function migration_control.no_truncate()`,
-      );
-      if (!target.child) await client.query(`alter table ${table} alter column source_id set default ${newObjectId}`);
-    }
+    for (const { mapping, target } of await tablesOf(client, resources)) await armTable(client, mapping, target);
     await client.query(
       'insert into migration_control.reverse_position (token, stream_version, settings, anchor) values ($1, $2, $3, $4) on conflict do nothing',
       [
@@ -66,6 +55,33 @@ export async function armReverse(resources: Resources, settings: ReverseSettings
     await client.query(`insert into migration_control.audit_log (action, detail) values ('way back anchored', '{}')`);
   });
   return (await readReverse(resources.postgres))?.settings ?? settings;
+}
+
+/** Every change of a row that is not our own goes to the outbox, also in a hypertable's compressed chunks. */
+export async function armTable(
+  client: pg.ClientBase,
+  mapping: Pick<Mapping, 'collection'>,
+  target: TableTarget,
+): Promise<void> {
+  const table = name(target.name);
+  const call = target.child
+    ? `migration_control.child_to_outbox(${[mapping.collection, target.child.of, target.child.column].map(literal).join(', ')})`
+    : `migration_control.to_outbox(${literal(mapping.collection)})`;
+  await client.query(
+    `create or replace trigger ${trigger} after insert or update or delete on ${table} for each row execute function ${call}`,
+  );
+  await client.query(
+    `create or replace trigger ${truncateTrigger} before truncate on ${table} for each statement execute function migration_control.no_truncate()`,
+  );
+  if (!target.child) await client.query(`alter table ${table} alter column source_id set default ${newObjectId}`);
+}
+
+/** Where the new system stays (`ofNewSystem`), its application goes on inserting rows that name no document. */
+export async function disarmTable(client: pg.ClientBase, target: TableTarget, ofNewSystem = false): Promise<void> {
+  const table = name(target.name);
+  await client.query(`drop trigger if exists ${trigger} on ${table}`);
+  await client.query(`drop trigger if exists ${truncateTrigger} on ${table}`);
+  if (!target.child && !ofNewSystem) await client.query(`alter table ${table} alter column source_id drop default`);
 }
 
 /** Where the target MongoDB's changes are read from; undefined where no mapping writes documents there. */
@@ -106,13 +122,8 @@ async function takeDown(resources: Resources, ofNewSystem: boolean): Promise<voi
     // A switch that was thought dead may have gone on.
     if (rowCount !== 0 && !ofNewSystem)
       throw new KnownFailure('SwitchRefused', 'Writes have moved to the new system meanwhile: the way back stays.');
-    for (const { target } of await tablesOf(client, resources)) {
-      const table = name(target.name);
-      await client.query(`drop trigger if exists ${trigger} on ${table}`);
-      await client.query(`drop trigger if exists ${truncateTrigger} on ${table}`);
-      // Where the new system stays, its application goes on inserting rows that name no document.
-      if (!target.child && !ofNewSystem) await client.query(`alter table ${table} alter column source_id drop default`);
-    }
+    for (const { target } of await tablesOf(client, resources)) await disarmTable(client, target, ofNewSystem);
+    if (!ofNewSystem) await disarmPolicies(client);
     await client.query('delete from migration_control.outbox');
     await client.query('delete from migration_control.reverse_position');
     await client.query(

@@ -23,6 +23,7 @@ const loaders: Readonly<Record<string, () => Promise<() => Command>>> = {
   rollback: async () => (await import('./orders.ts')).rollback,
   decisions: async () => (await import('./decisions.ts')).decisions,
   report: async () => (await import('./report.ts')).report,
+  timescale: async () => (await import('./timescale.ts')).timescale,
   reverse: async () => (await import('./reverse.ts')).reverse,
   checkpoint: async () => (await import('./checkpoint.ts')).checkpoint,
   decommission: async () => (await import('./decommission.ts')).decommission,

@@ -5,6 +5,7 @@ import { hasTable, unfinishedMessage, unfinishedRestore, type UnfinishedRestore 
 import { progressOf } from '../../control/progress.ts';
 import { routesOf } from '../../control/routing.ts';
 import { openPool } from '../../stores/postgres/connection.ts';
+import { policiesOf, unarmedText, type Policy } from '../../stores/postgres/policies.ts';
 import { liveCapture, readAddresses, readStatus, withTemporal } from '../connect.ts';
 import { failingActivities, failingText } from '../failing-activities.ts';
 import { print, printJson } from '../output.ts';
@@ -20,13 +21,14 @@ export const status = (): Command =>
         const found = await withLivePosition(await withLiveCounts(told));
         const restore = await restoreNow();
         const failing = await failingActivities(session.client, options.migration);
-        if (options.json) printJson({ ...found, failing, ...(restore && { restore }) });
-        else
-          print(
-            [statusText(found), failingText(failing), restore && unfinishedMessage(restore)]
-              .filter(Boolean)
-              .join('\n\n'),
-          );
+        const policies = await policiesNow();
+        if (options.json)
+          return printJson({ ...found, failing, ...(restore && { restore }), ...(policies && { policies }) });
+        print(
+          [statusText(found), failingText(failing), restore && unfinishedMessage(restore), unarmedText(policies)]
+            .filter(Boolean)
+            .join('\n\n'),
+        );
       }),
   );
 
@@ -35,6 +37,19 @@ async function restoreNow(): Promise<UnfinishedRestore | undefined> {
   const pool = openPool((await readAddresses()).addresses.postgres, 1);
   try {
     return await unfinishedRestore(pool).catch(() => undefined);
+  } finally {
+    await pool.end();
+  }
+}
+
+/** TimescaleDB's; undefined where there are none. */
+async function policiesNow(): Promise<Policy[] | undefined> {
+  const pool = openPool((await readAddresses()).addresses.postgres, 1);
+  try {
+    if (!(await hasTable(pool, 'created_objects'))) return undefined;
+    return await policiesOf(pool);
+  } catch {
+    return undefined;
   } finally {
     await pool.end();
   }

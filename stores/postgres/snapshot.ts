@@ -43,7 +43,8 @@ const notState = [
 ];
 
 export const tableName = ({ schema, table }: Pick<TableShape, 'schema' | 'table'>): string => `${schema}.${table}`;
-const quoted = ({ schema, table }: Pick<TableShape, 'schema' | 'table'>): string => `${name(schema)}.${name(table)}`;
+export const quoted = ({ schema, table }: Pick<TableShape, 'schema' | 'table'>): string =>
+  `${name(schema)}.${name(table)}`;
 const columnList = ({ columns }: TableShape): string => columns.map((column) => name(column.name)).join(', ');
 
 /** Text that does not depend on the server's or the user's settings. To be called in a transaction. */
@@ -106,22 +107,6 @@ export async function lockTables(client: pg.ClientBase, tables: readonly TableSh
 export async function emptyAll(client: pg.ClientBase, tables: readonly TableShape[]): Promise<void> {
   await client.query(ownWrites);
   await client.query(`truncate ${tables.map(quoted).join(', ')}`);
-}
-
-/** Triggers of others (an outbox, an audit) take a row that is put back for a new one. */
-export async function withoutTriggers(
-  client: pg.ClientBase,
-  table: TableShape,
-  work: () => Promise<void>,
-): Promise<void> {
-  const { rowCount } = await client.query(
-    'select 1 from pg_trigger where tgrelid = $1::regclass and not tgisinternal limit 1',
-    [quoted(table)],
-  );
-  if (!rowCount) return work();
-  await client.query(`alter table ${quoted(table)} disable trigger user`);
-  await work();
-  await client.query(`alter table ${quoted(table)} enable trigger user`);
 }
 
 export interface SequenceValue {

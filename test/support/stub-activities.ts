@@ -129,6 +129,7 @@ export function allGoesWell(): Stubs {
       leftover: 0,
       ...closed,
     }),
+    armPolicies: () => ({ armed: undefined, left: [] }),
     performanceGate: () => ({ passed: true, reasons: [], resultId: 1, timestamp: new Date().toISOString() }),
     runPerformanceTests: () => ({ id: 1, overall_status: 'passed', against_old: 'no_slower', regressed: [] }),
   };

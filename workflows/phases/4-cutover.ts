@@ -4,6 +4,8 @@ import {
   condition,
   executeChild,
   getExternalWorkflowHandle,
+  isCancellation,
+  log,
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
@@ -20,7 +22,7 @@ import {
 import { cutoverStage } from '../children/cutover-stage.ts';
 import { decommission } from '../children/decommission.ts';
 import { rollback } from '../children/rollback.ts';
-import { failure } from '../lib/reason.ts';
+import { failure, reasonOf } from '../lib/reason.ts';
 import { reaching } from '../lib/renewing-child.ts';
 import { introduce } from '../lib/report.ts';
 import { long, routing } from '../proxies.ts';
@@ -105,7 +107,18 @@ export async function cutoverPhase(
       routing: {},
     });
   }
+  if (stages.at(-1)?.writes === 'new_system') await armPolicies();
   if (input.settings.decommission) await retireOldSystem(input, stages.length, () => goes);
+}
+
+/** What is not armed, and why, stands in the audit log; `status` says it. It holds nothing up: the data has been moved. */
+async function armPolicies(): Promise<void> {
+  await long.armPolicies
+    .executeWithOptions({ summary: "TimescaleDB's policies" }, [{ dropOlder: false }])
+    .catch((error: unknown) => {
+      if (isCancellation(error)) throw error;
+      log.warn(`TimescaleDB's policies are not armed: ${reasonOf(error).message}`);
+    });
 }
 
 /** The old system is kept until somebody says that it may go. */
