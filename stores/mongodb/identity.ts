@@ -41,7 +41,7 @@ function stated(hello: Record<string, unknown>, url: string): string {
   return `${String(hello['setName'] ?? hello['msg'] ?? 'mongod')}@${plain.sort().join(',')}`;
 }
 
-const markCollection = 'causeway_owner';
+export const markCollection = 'causeway_owner';
 
 /** Whose target this is; undefined: nobody has marked it. */
 export async function markOf(db: Db): Promise<Record<string, string> | undefined> {

@@ -6,6 +6,7 @@ import { KnownFailure } from '../../core/failures.ts';
 import { ChangeStream, imagesOf, type Source } from './changes.ts';
 import { closeCollection } from './close.ts';
 import { mongo, type WrittenDatabase } from './connection.ts';
+import { markCollection, markOf } from './identity.ts';
 import { makeCollection } from './schema.ts';
 import { guardOf, writeDocuments } from './loader.ts';
 import { weigh } from './ranges.ts';
@@ -159,10 +160,24 @@ export async function refusedTarget(target: Source & WrittenDatabase): Promise<R
       },
     },
     { action: 'dropCollection', on: '', run: () => mongo(doing, () => gone(db, scratch)) },
+    { action: 'find', on: markCollection, run: () => markOf(db) },
+    {
+      action: 'remove',
+      on: markCollection,
+      run: async () => {
+        // The mark may be another migration's: nothing is done that could change it. Where there is none, privileges are asked for, below.
+        if ((await markOf(db)) === undefined) return;
+        await mongo(doing, () => db.command({ delete: markCollection, deletes: [{ q: { _id: scratch }, limit: 1 }] }));
+      },
+    },
   ];
-  return refusedOf(steps).finally(async () => {
+  const refused = await refusedOf(steps).finally(async () => {
     for (const made of [scratch, guardOf(scratch)]) await gone(db, made).catch(() => undefined);
   });
+  return [
+    ...refused,
+    ...(await withheld(db, [markCollection], ['insert', 'update', 'createCollection', 'dropCollection'])),
+  ];
 }
 
 function ifNotThere(error: unknown): void {

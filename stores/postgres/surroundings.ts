@@ -23,9 +23,10 @@ interface Facts {
   readonly slots: number;
 }
 
+// Our own connections set aside what reset_val says; the application's do not.
 const facts = `select current_setting('server_version') as version, current_setting('server_encoding') as encoding,
   quote_ident(current_database()) as database, quote_ident(current_user) as role, pg_is_in_recovery() as standby,
-  current_setting('default_transaction_read_only') as "readOnly", current_setting('session_replication_role') as replication,
+  (select reset_val from pg_settings where name = 'default_transaction_read_only') as "readOnly", current_setting('session_replication_role') as replication,
   (select reset_val from pg_settings where name = 'default_transaction_isolation') as isolation,
   current_setting('fsync') as fsync, current_setting('full_page_writes') as pages,
   (select least(current_setting('max_connections')::int, nullif(d.datconnlimit, -1), nullif(r.rolconnlimit, -1))

@@ -17,7 +17,7 @@ export async function redisIdentity(connection: RedisConnection, url: string): P
   return `redis-cluster ${ids.sort()[0] ?? 'without nodes'}`;
 }
 
-const markKey = 'causeway:owner';
+export const markKey = 'causeway:owner';
 
 /** Whose target this is; undefined: nobody has marked it, or an eviction took the mark. */
 export async function markOf(connection: RedisConnection): Promise<Record<string, string> | undefined> {

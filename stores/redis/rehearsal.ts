@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { KnownFailure } from '../../core/failures.ts';
 import { mastersOf, redis, timeOf, type RedisConnection } from './connection.ts';
+import { markKey, markOf } from './identity.ts';
 import { loadKeys, retireKeys, scanKeys } from './loader.ts';
 import { patternsOf, tombstoneKey } from './tombstone.ts';
 import { putRecords, readRecords } from './snapshot.ts';
@@ -12,6 +13,13 @@ const commands =
     ' ',
   );
 const ofCluster = ['cluster|slots', 'cluster|nodes', 'cluster|info', 'readonly'];
+
+/** In one script, so that nobody ever reads a mark that was only tried, and a mark that is there stays as it is. */
+const markAndUnmark = `
+  local held = redis.call('hgetall', KEYS[1])
+  if #held > 0 then return redis.call('hset', KEYS[1], unpack(held)) end
+  redis.call('hset', KEYS[1], 'rehearsal', '1')
+  return redis.call('unlink', KEYS[1])`;
 
 /** A sentence per step that the user is refused. Leaves nothing behind. */
 export async function refusedSteps(connection: RedisConnection, prefixes: readonly string[]): Promise<string[]> {
@@ -25,6 +33,10 @@ export async function refusedSteps(connection: RedisConnection, prefixes: readon
     }
   };
   const doing = 'rehearsing the target';
+  await attempt(`read the mark of the target's owner in ${markKey}`, () => markOf(connection));
+  await attempt(`set and remove the mark of the target's owner in ${markKey}`, () =>
+    redis(doing, () => connection.eval(markAndUnmark, 1, markKey)),
+  );
   for (const prefix of prefixes) {
     const own = `rehearsal-${randomUUID()}`;
     const key = prefix + own;
@@ -70,7 +82,7 @@ export async function grantFor(
   const who = await (connection.call('ACL', 'WHOAMI') as Promise<string>).catch(() => user ?? 'default');
   const keys = prefixes.flatMap((prefix) => patternsOf(prefix).map((pattern) => `~${pattern}`));
   const all = [...commands, ...(connection.isCluster ? ofCluster : [])].map((command) => `+${command}`);
-  return `ACL SETUSER ${who} ${[...new Set(keys)].join(' ')} ${all.join(' ')}`;
+  return `ACL SETUSER ${who} ${[...new Set([...keys, `~${markKey}`])].join(' ')} ${all.join(' ')}`;
 }
 
 /** What the server does when its memory is full; of a cluster, what one of its nodes does that evicts. undefined where it does not tell. */

@@ -1,14 +1,22 @@
 // Rights that only later steps need are missed before anything is begun, each by name, with a statement that does grant it.
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { MongoClient } from 'mongodb';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openMongo } from '../../stores/mongodb/connection.ts';
 import { grantFor as mongoGrant, refusedReads, refusedTarget, refusedWrites } from '../../stores/mongodb/rehearsal.ts';
+import {
+  markOf as mongoMark,
+  removeMark as removeMongoMark,
+  setMark as setMongoMark,
+} from '../../stores/mongodb/identity.ts';
 import { openPool } from '../../stores/postgres/connection.ts';
 import { refusedSteps } from '../../stores/postgres/rehearsal.ts';
 import { openRedis } from '../../stores/redis/connection.ts';
+import { markOf, removeMark, setMark } from '../../stores/redis/identity.ts';
 import { grantFor as redisGrant, refusedSteps as refusedByRedis } from '../../stores/redis/rehearsal.ts';
-import { homeOf } from '../../stack/home.ts';
+import { checkout, homeOf } from '../../stack/home.ts';
 import { mongoBinary } from '../../stack/install.ts';
 import { startServer, type Server } from '../support/server.ts';
 import { World } from '../support/world.ts';
@@ -38,7 +46,12 @@ beforeAll(async () => {
   const open = new MongoClient(`mongodb://127.0.0.1:${mongod.port}/?directConnection=true`);
   await open.db('app').collection('users').insertOne({ name: 'first' });
   await open.db('admin').command({ createUser: 'root', pwd: password, roles: ['root'] });
-  for (const [user, roles] of Object.entries({ reader: ['read'], writer: ['readWrite', 'dbAdmin'], nobody: [] }))
+  for (const [user, roles] of Object.entries({
+    reader: ['read'],
+    spectator: ['read'],
+    writer: ['readWrite', 'dbAdmin'],
+    nobody: [],
+  }))
     await open
       .db('admin')
       .command({ createUser: user, pwd: password, roles: roles.map((role) => ({ role, db: 'app' })) });
@@ -100,6 +113,21 @@ test('MongoDB: a user without any right, one with all, and nothing is left of wh
   expect(await admin.db('app').collection('users').countDocuments()).toBe(1);
 });
 
+test("MongoDB: who may not change the mark of the target's owner is told so, and a mark outlives a rehearsal", async () => {
+  const mark = { migration: 'one', of: 'another' };
+  await setMongoMark(admin.db('app'), mark);
+  try {
+    const spectator = asUser('spectator');
+    const refused = await refusedTarget(spectator).finally(() => spectator.client.close());
+    expect(refused).toContainEqual({ action: 'remove', on: 'causeway_owner' });
+    const writer = asUser('writer');
+    expect(await refusedTarget(writer).finally(() => writer.client.close())).toEqual([]);
+    expect(await mongoMark(admin.db('app'))).toEqual(mark);
+  } finally {
+    await removeMongoMark(admin.db('app'));
+  }
+});
+
 /** Refusals that the embedded server's own roles do not know are made by its fail point, with the code that MongoDB has. */
 test.each(['collMod', 'createIndexes', 'aggregate'])('MongoDB: code 13 for %s alone', async (command) => {
   await admin.db('admin').command({
@@ -119,6 +147,13 @@ test.each(['collMod', 'createIndexes', 'aggregate'])('MongoDB: code 13 for %s al
     await writer.client.close();
     await admin.db('admin').command({ configureFailPoint: 'failCommand', mode: 'off' });
   }
+});
+
+test('Redis: the line of the runbook is the one that the rehearsal asks for', async () => {
+  const page = await readFile(join(checkout, 'docs', 'runbook', '1-preparation.md'), 'utf8');
+  const rules = (line: string) => line.split(' ').filter((rule) => /^[~+]/.test(rule));
+  const documented = rules(/^ACL SETUSER .*$/m.exec(page)![0]);
+  expect(new Set(documented)).toEqual(new Set(rules(await redisGrant(world.redis, ['session:'], undefined))));
 });
 
 test('PostgreSQL: each missing privilege with the statement that grants it', async () => {
@@ -166,12 +201,20 @@ test('Redis: a user of few commands and other keys; the statement grants what is
     expect(refused.join()).toContain('set keys session:* with an expiry by a script');
     expect(refused.join()).toContain('scan keys');
     expect(refused.join()).toContain('remember removals in {causeway:*}session:*');
+    expect(refused.join()).toContain("set and remove the mark of the target's owner in causeway:owner");
     const grant = await redisGrant(connection, ['session:'], user);
     const [name, ...rules] = grant.replace('ACL SETUSER ', '').split(' ');
     expect(name).toBe(user);
     await world.redis.call('ACL', 'SETUSER', name!, ...rules);
     expect(await refusedByRedis(connection, ['session:'])).toEqual([]);
-    expect(await world.redis.keys('*rehearsal*')).toEqual([]);
+    expect(await world.redis.keys('*')).toEqual([]);
+    // What preparation and the end do besides, and a mark that is there outlives a rehearsal.
+    const mark = { migration: 'one', of: 'another' };
+    await setMark(connection, mark);
+    expect(await refusedByRedis(connection, ['session:'])).toEqual([]);
+    expect(await markOf(connection)).toEqual(mark);
+    await removeMark(connection);
+    expect(await markOf(connection)).toBeUndefined();
   } finally {
     connection.disconnect();
     await world.redis.call('ACL', 'DELUSER', user);

@@ -1,13 +1,19 @@
 // Surroundings that the protocol does not work in are refused by name, those that a connection can set aside are set aside.
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { assess } from '../../assess/index.ts';
 import { planScans } from '../../activities/verify/plan.ts';
 import { preflight } from '../../activities/preflight/index.ts';
 import { readSettings, type Settings } from '../../core/settings.ts';
+import { openMongo } from '../../stores/mongodb/connection.ts';
+import { replicaSetOf } from '../../stores/mongodb/surroundings.ts';
 import { inTransaction, openPool, query } from '../../stores/postgres/connection.ts';
-import { timescaleOf } from '../../stores/postgres/schema.ts';
+import { hasTimescale, timescaleOf } from '../../stores/postgres/schema.ts';
 import { surroundingsOf } from '../../stores/postgres/surroundings.ts';
+import { WirePeer } from '../support/wire-peer.ts';
 import { World } from '../support/world.ts';
 
 let world: World;
@@ -147,9 +153,36 @@ test('what no connection can set aside is refused with what mends it', async () 
   await owner.query(`drop role ${role}`);
 });
 
-test('files of TimescaleDB alone do not make hypertables', async () => {
-  const { extension } = { extension: await timescaleOf(world.pool) };
-  expect(['none', 'installed', 'loaded']).toContain(extension);
+test('files of TimescaleDB alone do not make hypertables', async (context) => {
+  const has = await world.rows(`select from pg_settings where name = 'extension_control_path'`);
+  if (has.length === 0) context.skip('before version 18 PostgreSQL finds extensions in its own folder only');
+  const folder = await mkdtemp(join(tmpdir(), 'extensions-'));
+  const before = await timescaleOf(world.pool);
+  const place = `alter database ${databaseOf()}`;
+  let pool: pg.Pool | undefined;
+  try {
+    await mkdir(join(folder, 'extension'));
+    // What Debian's package brings, without the library in shared_preload_libraries.
+    await writeFile(
+      join(folder, 'extension', 'timescaledb.control'),
+      `comment = 'files only'\ndefault_version = '2'\n`,
+    );
+    await writeFile(join(folder, 'extension', 'timescaledb--2.sql'), '');
+    for (const at of [folder, join(folder, 'extension')]) await chmod(at, 0o755);
+    await owner.query(`${place} set extension_control_path = '${folder}:$system'`);
+    pool = openPool(world.environment['TARGET_POSTGRES_URL']!, 2);
+    expect(await query(pool, 'looking', `select from pg_available_extensions where name = 'timescaledb'`)).toEqual([
+      {},
+    ]);
+    expect([before, await timescaleOf(pool)]).toEqual(
+      before === 'loaded' ? ['loaded', 'loaded'] : ['none', 'installed'],
+    );
+    expect(await hasTimescale(pool)).toBe(before === 'loaded');
+  } finally {
+    await pool?.end();
+    await owner.query(`${place} reset extension_control_path`);
+    await rm(folder, { recursive: true, force: true });
+  }
 });
 
 test('a database of the source that holds none of the collections is refused, and those that hold them are named', async () => {
@@ -172,5 +205,28 @@ test('a database of the source that holds none of the collections is refused, an
   } finally {
     await client.db(right).dropDatabase();
     await resources.close();
+  }
+});
+
+test.each([
+  ['a mongos', { isdbgrid: true }, {}, /sharded cluster \(a mongos answers\).*replica sets only/],
+  [
+    'a secondary',
+    {},
+    { isWritablePrimary: false, ismaster: false, secondary: true },
+    /no primary.*replicaSet=scripted/,
+  ],
+  ['a mongod alone', {}, { setName: undefined }, /not a replica set.*--replSet/],
+])('%s is refused as source and as target', async (_, options, said, sentence) => {
+  const peer = await WirePeer.listen(undefined, options);
+  const own = peer.hello();
+  peer.answer = (__, name) => (/^(hello|ismaster)$/i.test(name) ? { ...own, ...said } : undefined);
+  try {
+    for (const side of ['source', 'target'] as const) {
+      const { client, db } = openMongo(peer.url, side);
+      await expect(replicaSetOf(db, side).finally(() => client.close())).rejects.toThrow(sentence);
+    }
+  } finally {
+    await peer.close();
   }
 });

@@ -100,7 +100,7 @@ export class WirePeer {
 
   /** What a server without any data says. */
   #own(name: string): Document {
-    if (['hello', 'isMaster', 'ismaster'].includes(name)) return this.#hello();
+    if (['hello', 'isMaster', 'ismaster'].includes(name)) return this.hello();
     if (['ping', 'endSessions', 'killCursors', 'abortTransaction', 'commitTransaction'].includes(name))
       return { ok: 1 };
     if (['aggregate', 'find', 'listCollections', 'listIndexes'].includes(name))
@@ -108,7 +108,8 @@ export class WirePeer {
     return failure(59, 'CommandNotFound');
   }
 
-  #hello(): Document {
+  /** How it presents itself. */
+  hello(): Document {
     const { host } = new URL(this.url.replace('mongodb:', 'http:'));
     return {
       ok: 1,
