@@ -21,18 +21,27 @@ import { Way } from './make-way.ts';
 import { performanceGate, type GateOrder } from './performance/gate.ts';
 import { runPerformanceTests, type PerformanceOrder } from './performance/tester.ts';
 import { preflight } from './preflight/index.ts';
-import { prepareControl, recordAudit, recordCheckpoint, rehearseRollback, undoPreparation } from './record.ts';
+import {
+  prepareControl,
+  recordAudit,
+  recordCheckpoint,
+  rehearseRollback,
+  undoPreparation,
+  type CheckpointOrder,
+} from './record.ts';
 import { armPolicies, type ArmOrder } from './policies.ts';
 import { inForce } from './policy.ts';
 import { retryQuarantined, type RetryOrder } from './quarantine.ts';
 import type { Resources } from './resources.ts';
 import { startedWith } from './started-with.ts';
 import { route, undoCutover, type RouteOrder } from './route.ts';
-import { makeMongo, makePostgres, prepareRedis, settleCollection, undoData, undoSchema } from './targets.ts';
+import { makeMongo, makePostgres, prepareRedis, settleCollection, undoData, undoSchema, mayRemove } from './targets.ts';
 import { transformSegment, type TransformOrder } from './transform.ts';
 import { validateCollection, verdictOf, type ValidationOrder } from './validate.ts';
 import { verifyActivities } from './verify/index.ts';
-import type { MigrationState } from '../core/state.ts';
+import { knownOf, noteUndoing, noteUndone, passStage, writeStanding } from '../control/lifecycle.ts';
+import type { Standing } from '../core/lifecycle.ts';
+import type { UndoStep } from '../core/story.ts';
 import { estimate } from './estimate.ts';
 
 /** The source's own time, in ms: what "now" means to transforms that are not part of a read. */
@@ -50,10 +59,15 @@ export function controlActivities(resources: Resources) {
     searchAttributesKnown: () => Promise.resolve(resources.attributes),
     startedWith: () => startedWith(resources),
     estimateVolume: (settings: Settings) => estimate(resources, settings),
-    prepareControl: (name: string, settings?: Settings) => prepareControl(resources, name, settings),
+    prepareControl: (name: string, standing: Standing) => prepareControl(resources, name, standing),
     rehearseRollback: () => rehearseRollback(resources),
-    recordCheckpoint: (name: string, phase: string, state: Partial<MigrationState>) =>
-      recordCheckpoint(resources, name, phase, state),
+    recordCheckpoint: (order: CheckpointOrder) => recordCheckpoint(resources, order),
+    mayRemove: (what: string) => mayRemove(resources, what),
+    readKnown: () => knownOf(resources.postgres),
+    writeStanding: (standing: Standing) => writeStanding(resources.postgres, standing),
+    passStage: async (stage: number) => void (await passStage(resources.postgres, stage)),
+    noteUndoing: (steps: readonly UndoStep[]) => noteUndoing(resources.postgres, steps),
+    noteUndone: (step: UndoStep) => noteUndone(resources.postgres, step),
     recordAudit: (action: string, detail: Record<string, unknown>) => recordAudit(resources, action, detail),
     makePostgres: (collections: string[]) => makePostgres(resources, collections),
     makeMongo: (collections: string[]) => makeMongo(resources, collections),

@@ -1,28 +1,42 @@
 // What is written down for people and for later: checkpoints, the audit log, and the rehearsal that rollback works here.
 import { randomUUID } from 'node:crypto';
+import type pg from 'pg';
 import { KnownFailure } from '../core/failures.ts';
-import type { Settings } from '../core/settings.ts';
+import type { Standing } from '../core/lifecycle.ts';
 import type { Owner } from '../core/owner.ts';
 import type { MigrationState } from '../core/state.ts';
-import { controlSchemaOf, dropControlSchema, makeControlSchema } from '../control/schema.ts';
+import { writeStanding } from '../control/lifecycle.ts';
+import { controlSchemaOf, makeControlSchema, undoControlSchema } from '../control/schema.ts';
 import { mongo } from '../stores/mongodb/connection.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
 import { redis } from '../stores/redis/connection.ts';
 import { claim, identify, markTargets, unmarkTargets } from './identity.ts';
 import type { Resources } from './resources.ts';
 
-export async function recordCheckpoint(
-  resources: Resources,
-  name: string,
-  phase: string,
-  state: Partial<MigrationState>,
-): Promise<string> {
+export interface CheckpointOrder {
+  readonly name: string;
+  readonly phase: string;
+  readonly state: Partial<MigrationState>;
+  /** Where the migration stands from now on. */
+  readonly next: Standing;
+}
+
+/** The checkpoint, and that the phase is over, in one transaction: no root begins a phase again that has its checkpoint. */
+export async function recordCheckpoint(resources: Resources, order: CheckpointOrder): Promise<string> {
+  const { name, phase, state, next } = order;
+  return inTransaction(resources.postgres, 'recording a checkpoint', async (client) => {
+    await writeStanding(client, next);
+    return insertCheckpoint(client, [name, phase, JSON.stringify(state)]);
+  });
+}
+
+async function insertCheckpoint(client: pg.ClientBase, values: readonly string[]): Promise<string> {
   const rows = await query<{ created_at: Date }>(
-    resources.postgres,
+    client,
     'recording a checkpoint',
     `insert into migration_control.rollback_checkpoints (name, phase, state) values ($1, $2, $3)
      on conflict (name) do update set phase = excluded.phase, state = excluded.state, created_at = now() returning created_at`,
-    [name, phase, JSON.stringify(state)],
+    [...values],
   );
   return rows[0]!.created_at.toISOString();
 }
@@ -47,13 +61,16 @@ export async function recordAudit(
     );
 }
 
-/** Claims the targets for the migration: PostgreSQL in the transaction that makes the control schema, then the marks in the others. */
-export async function prepareControl(resources: Resources, name: string, settings?: Settings): Promise<string[]> {
+/**
+ * Claims the targets for the migration: PostgreSQL in the transaction that makes the control schema, then the marks in the others. Where the migration
+ * stands is in the schema from its first moment.
+ */
+export async function prepareControl(resources: Resources, name: string, standing: Standing): Promise<string[]> {
   const owner = await ownerFor(resources, name);
-  const made = await makeControlSchema(resources.postgres, name, async (client) => {
+  const made = await makeControlSchema(resources.postgres, name, async (client, isNew) => {
     await claim(resources, owner, client);
-    if (settings)
-      await client.query('update migration_control.migration set settings = $1', [JSON.stringify(settings)]);
+    await writeStanding(client, standing, isNew);
+    await client.query('update migration_control.migration set settings = $1', [JSON.stringify(standing.settings)]);
   });
   await markTargets(resources, owner);
   return made;
@@ -63,8 +80,7 @@ export async function prepareControl(resources: Resources, name: string, setting
 export async function undoPreparation(resources: Resources, name: string): Promise<void> {
   const owner = await ownerFor(resources, name);
   if ((await controlSchemaOf(resources.postgres, name)).is !== 'ours') return;
-  await unmarkTargets(resources, owner);
-  await dropControlSchema(resources.postgres, name);
+  await undoControlSchema(resources.postgres, name, () => unmarkTargets(resources, owner));
 }
 
 /** The worker's own migration: a task of another is not for it. */

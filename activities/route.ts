@@ -54,6 +54,8 @@ export async function route(resources: Pick<Resources, 'postgres'>, order: Route
       // Where only percentages change, the mode is the row's own: it may be changing just now.
       [order.collections, order.percentage, keepsModes ? null : (order.writeMode ?? null), order.unmoved === true],
     );
+    // Going on after whatever ended the root, the stage leaves the traffic where an operator has put it.
+    if (order.reason === 'operator') await client.query('update migration_control.lifecycle set override = true');
     if (changed.length > 0) {
       const detail = { ...order, collections: changed.map((row) => row.collection) };
       await client.query(`insert into migration_control.audit_log (action, detail) values ('route', $1)`, [

@@ -2,10 +2,12 @@
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type pg from 'pg';
 import type { CollectionTarget } from '../stores/mongodb/target.ts';
 import { guardOf } from '../stores/mongodb/loader.ts';
 import { collectionNames, dropCollection, emptyCollection, makeCollection } from '../stores/mongodb/schema.ts';
 import { closeCapture } from '../control/capture.ts';
+import { whileOldCounts } from '../control/lifecycle.ts';
 import { assertMark, markFor } from '../control/owner.ts';
 import { KnownFailure } from '../core/failures.ts';
 import { inTransaction, query, ownWrites } from '../stores/postgres/connection.ts';
@@ -28,6 +30,7 @@ import type { KeysTarget } from '../stores/redis/target.ts';
 import type { Target } from '../stores/store.ts';
 import { assertMarks } from './identity.ts';
 import { configurationFolder, mappingOf, type Resources } from './resources.ts';
+import { reopenAbandoned } from './reverse/closing.ts';
 
 const targetsOf = <T extends Target>(resources: Resources, collections: readonly string[], store: T['store']): T[] =>
   collections
@@ -170,10 +173,23 @@ async function renderFiles(resources: Resources, target: FilesTarget, directory:
   return written;
 }
 
+/** Throws where the new system counts. What a switch that came to nothing had closed is opened, while its own validation is still known. */
+export async function mayRemove(resources: Resources, what: string): Promise<void> {
+  if (!(await hasControl(resources))) return;
+  await reopenAbandoned(resources);
+  await whileOldCounts(resources.postgres, what, () => Promise.resolve());
+}
+
 /** Undoes the data phase: keys, files and documents first, then rows with ledger, batches and plan, in one transaction. */
 export async function undoData(resources: Resources, heartbeat: () => void): Promise<void> {
   if (!(await hasControl(resources))) return;
   await assertMarks(resources, resources.owner);
+  await mayRemove(resources, 'What was copied');
+  await whileOldCounts(resources.postgres, 'What was copied', (client) => emptyTargets(resources, client, heartbeat));
+  await resources.spool.clear();
+}
+
+async function emptyTargets(resources: Resources, client: pg.ClientBase, heartbeat: () => void): Promise<void> {
   await closeCapture(resources.postgres);
   const mappings = [...resources.mappings.keys()];
   for (const target of targetsOf<KeysTarget>(resources, mappings, 'redis')) {
@@ -193,38 +209,44 @@ export async function undoData(resources: Resources, heartbeat: () => void): Pro
     if (there.has(object.name)) await emptyCollection(resources.mongodb.db, object.name);
     heartbeat();
   }
-  await inTransaction(resources.postgres, 'undoing the data phase', async (client) => {
-    await client.query(ownWrites);
-    await emptyTables(client);
-    const { rows } = await client.query<{ id: number }>('select id from migration_control.collections');
-    for (const { id } of rows) await client.query(`drop table if exists migration_control.ledger_${id}`);
-    await client.query(`delete from migration_control.rollback_checkpoints where phase in ('data', 'cutover')`);
-    const tables = [
-      'collections',
-      'chunks',
-      'elections',
-      'announced_keys',
-      'migration_batches',
-      'migration_errors',
-      'validation_results',
-      'capture_gaps',
-      'capture_lag',
-      'ledger_history',
-      'policy',
-      'quarantine_retries',
-      'verification_runs',
-      'verification_scans',
-      'verification_keys',
-    ];
-    await client.query(`truncate ${tables.map((table) => `migration_control.${table}`).join(', ')} restart identity`);
-  });
-  await resources.spool.clear();
+  await client.query(ownWrites);
+  // A switch that was thought dead finds another epoch than the one it has fenced.
+  await client.query('update migration_control.routing set epoch = epoch + 1, fenced_until = null');
+  await emptyTables(client);
+  const { rows } = await client.query<{ id: number }>('select id from migration_control.collections');
+  for (const { id } of rows) await client.query(`drop table if exists migration_control.ledger_${id}`);
+  await client.query(`delete from migration_control.rollback_checkpoints where phase in ('data', 'cutover')`);
+  const tables = dataTables.map((table) => `migration_control.${table}`);
+  await client.query(`truncate ${tables.join(', ')} restart identity`);
 }
+
+/** What the data phase has written into the control schema, beside the ledger's partitions. */
+const dataTables = [
+  'collections',
+  'chunks',
+  'elections',
+  'announced_keys',
+  'migration_batches',
+  'migration_errors',
+  'validation_results',
+  'capture_gaps',
+  'capture_lag',
+  'ledger_history',
+  'policy',
+  'quarantine_retries',
+  'verification_runs',
+  'verification_scans',
+  'verification_keys',
+];
 
 /** Undoes the schema phase: exactly the tables and collections recorded as made by it. */
 export async function undoSchema(resources: Resources): Promise<void> {
   if (!(await hasControl(resources))) return;
   await assertMarks(resources, resources.owner);
+  await whileOldCounts(resources.postgres, 'What the schema phase made', () => dropTargets(resources));
+}
+
+async function dropTargets(resources: Resources): Promise<void> {
   const there = new Set(await collectionNames(resources.mongodb.db));
   for (const object of await created(resources.postgres, 'mongodb')) {
     if (there.has(object.name)) await dropCollection(resources.mongodb.db, object.name);

@@ -12,6 +12,7 @@ import { keyVariable } from '../control/vault.ts';
 import { clockOf } from '../stores/mongodb/changes.ts';
 import { openMongo } from '../stores/mongodb/connection.ts';
 import { openPool } from '../stores/postgres/connection.ts';
+import { runs, statusOfStopped } from './ended.ts';
 import { UnreachableError, UsageError } from './errors.ts';
 
 /** The embedded stack's key goes where every writer and reader of the quarantine looks for one: into this process's environment. */
@@ -66,17 +67,19 @@ export async function answerTo<T>(order: Promise<T>): Promise<T> {
   }
 }
 
-/** Of a running migration its workflow's answer, which takes a worker; of one that has ended its result. */
+const answerMs = 4000;
+
+/** Of a running migration its workflow's answer, which takes a worker; of any other what the database says of it. */
 export async function readStatus(session: TemporalSession, name: string): Promise<Status> {
-  const handle = handleOf(session, checkName(name));
-  const { status } = await handle.describe();
-  if (status.name === 'COMPLETED') return handle.result();
-  if (status.name !== 'RUNNING')
-    throw new UsageError(
-      `The workflow of migration ${name} is ${status.name.toLowerCase()}: somebody ended it outside of causeway. \`causeway start\` goes on from what is in the targets.`,
-    );
+  checkName(name);
+  if (!(await runs(session, name))) return statusOfStopped(session, name);
+  return askStatus(session, name);
+}
+
+/** Throws UnreachableError where no worker answers soon. */
+export async function askStatus(session: TemporalSession, name: string): Promise<Status> {
   try {
-    return await handle.query(statusQuery);
+    return await session.client.withDeadline(Date.now() + answerMs, () => handleOf(session, name).query(statusQuery));
   } catch (error) {
     if ((error as { cause?: { code?: number } }).cause?.code !== noAnswer) throw error;
     throw new UnreachableError(`The migration ${name} runs, but no worker answers for it. Start \`causeway worker\`.`);

@@ -17,6 +17,11 @@ export class UsageError extends Error {
 
 export { UnreachableError };
 
+/** An order that the migration, as it stands, does not take. */
+export class OrderRefused extends Error {
+  override readonly name = 'OrderRefused';
+}
+
 export function explain(error: unknown): { message: string; code: 1 | 2 | 3 } {
   if (!(error instanceof Error)) return { message: String(error), code: 1 };
   if (
@@ -27,6 +32,7 @@ export function explain(error: unknown): { message: string; code: 1 | 2 | 3 } {
     error.name === 'SeedError'
   )
     return { message: error.message, code: 2 };
+  if (error instanceof OrderRefused) return { message: error.message, code: 1 };
   if (error instanceof UnreachableError) return { message: error.message, code: 3 };
   if (error instanceof KnownFailure) {
     if (error.type === 'StoreUnreachable' || error.type === 'AuthenticationFailed')

@@ -189,7 +189,8 @@ export interface CaptureStatus {
   readonly waiting: readonly Waiting[];
 }
 
-const positionText = (version: bigint): string => `${version >> 32n}.${version & 0xffffffffn}`;
+/** Seconds.increment. */
+export const positionText = (version: bigint): string => `${version >> 32n}.${version & 0xffffffffn}`;
 
 /** `clock`: the source's clock, ms, now. undefined where capture has not been opened. */
 export async function captureStatus(pool: pg.Pool, clock: number): Promise<CaptureStatus | undefined> {

@@ -3,15 +3,20 @@ import { readdir, readFile } from 'node:fs/promises';
 import type pg from 'pg';
 import { KnownFailure } from '../core/failures.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
+import { hasTable } from './checkpoints.ts';
+import { whileOldCounts } from './lifecycle.ts';
 import { claimKey } from './sealing.ts';
 
 const folder = new URL('./sql/', import.meta.url);
 
-/** Brings `migration_control` up to date and claims the database for `migration`. Returns the names of the files applied now. `also` is done in its transaction. */
+/**
+ * Brings `migration_control` up to date and claims the database for `migration`. `also` is done in its transaction, and told whether the schema is
+ * new. Returns the names of the files applied now.
+ */
 export async function makeControlSchema(
   pool: pg.Pool,
   migration: string,
-  also: (client: pg.ClientBase) => Promise<void> = async () => undefined,
+  also: (client: pg.ClientBase, isNew: boolean) => Promise<void> = () => Promise.resolve(),
 ): Promise<string[]> {
   return inTransaction(pool, 'making the control schema', async (client) => {
     await client.query(lockSchema);
@@ -19,9 +24,10 @@ export async function makeControlSchema(
     await client.query(
       'create table if not exists migration_control.schema_versions (file text primary key, applied_at timestamptz not null default now())',
     );
+    const isNew = (await client.query('select 1 from migration_control.schema_versions limit 1')).rowCount === 0;
     const applied = await applyMissing(client);
     await claim(client, migration);
-    await also(client);
+    await also(client, isNew);
     await claimKey(client);
     return applied;
   });
@@ -63,7 +69,7 @@ const ownerMessage = (owner: string): string =>
 
 /** What stands in the target database's `migration_control`: nothing, this migration's schema, or somebody else's. Reads only. */
 export async function controlSchemaOf(
-  pool: pg.Pool,
+  pool: pg.Pool | pg.ClientBase,
   migration: string,
 ): Promise<{ is: 'none' | 'ours' } | { is: 'foreign'; why: string }> {
   const [there] = await query<{ schema: boolean; table: boolean }>(
@@ -85,12 +91,39 @@ export async function controlSchemaOf(
   return !owner || owner.name === migration ? { is: 'ours' } : { is: 'foreign', why: ownerMessage(owner.name) };
 }
 
-/** Removes the control schema with everything in it. Only preparation's compensation calls this, last of all. */
-export async function dropControlSchema(pool: pg.Pool, migration: string): Promise<void> {
-  if ((await controlSchemaOf(pool, migration)).is !== 'ours') return;
-  await inTransaction(pool, 'dropping the control schema', async (client) => {
+/**
+ * Undoes a preparation, last of all: the control schema goes where a preparation has made it, else only its record of the migration. Throws
+ * NewSystemAuthoritative, or CompensationFailed while something in the targets is known from the schema alone. `before` is done when it may go.
+ */
+export async function undoControlSchema(pool: pg.Pool, migration: string, before: () => Promise<void>): Promise<void> {
+  if ((await controlSchemaOf(pool, migration)).is !== 'ours' || !(await hasTable(pool, 'lifecycle'))) return;
+  await whileOldCounts(pool, 'The control schema', async (client) => {
     await client.query(lockSchema);
-    const { rows } = await client.query<{ name: string }>('select name from migration_control.migration');
-    if (rows[0]?.name === migration) await client.query('drop schema migration_control cascade');
+    const [row] = await query<{ made_schema: boolean }>(
+      client,
+      'asking who made the control schema',
+      'select made_schema from migration_control.lifecycle',
+    );
+    // None: this migration has prepared nothing.
+    if (!row) return;
+    const objects = await query<{ name: string }>(
+      client,
+      'looking for what was made',
+      'select name from migration_control.created_objects order by id',
+    );
+    if (objects.length > 0)
+      throw new KnownFailure(
+        'CompensationFailed',
+        `The control schema is not removed: it alone knows that ${objects
+          .map((one) => one.name)
+          .slice(0, 5)
+          .join(
+            ', ',
+          )} ${objects.length > 5 ? `and ${objects.length - 5} more ` : ''}were made by this migration. \`causeway rollback\` without --to removes them first.`,
+      );
+    if (row.made_schema) await before();
+    await client.query(
+      row.made_schema ? 'drop schema migration_control cascade' : 'delete from migration_control.lifecycle',
+    );
   });
 }

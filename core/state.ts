@@ -1,8 +1,9 @@
 // What a migration's workflow knows of itself: its argument at continue-as-new, and the source of every answer it gives.
+import type { Undoing } from './lifecycle.ts';
 import type { Phase, UndoStep } from './story.ts';
 
 export type MigrationStateName =
-  'running' | 'paused' | 'parked' | 'gap' | 'compensating' | 'completed' | 'aborted' | 'rolled-back';
+  'running' | 'paused' | 'parked' | 'gap' | 'compensating' | 'completed' | 'aborted' | 'rolled-back' | 'stopped';
 export type WriteMode = 'old' | 'dual_write' | 'new_system';
 
 export interface CollectionProgress {
@@ -47,6 +48,8 @@ export interface DecisionEntry {
 export interface MigrationState {
   readonly v: 1;
   readonly migration: string;
+  /** How far it has read what is known durably: nothing yet; taken over, the stores not checked yet; all of it. */
+  arrived: 'no' | 'unchecked' | 'yes';
   phase: Phase;
   /** Index of the cutover stage that comes next; stages before it passed. */
   stage: number;
@@ -60,6 +63,12 @@ export interface MigrationState {
   /** As last told. */
   capture: CaptureProgress;
   undo: UndoStep[];
+  /** Phases that this run has begun: what failed for good is undone only where it is one of them. */
+  made: Phase[];
+  /** Taken over: an earlier root was at it. */
+  undoing: Undoing | null;
+  /** The phase is done, and its checkpoint is not there yet. */
+  passed: boolean;
   checkpoints: CheckpointEntry[];
   decisions: DecisionEntry[];
   /** The last few orders that were refused, with the reason. */
@@ -82,6 +91,7 @@ export const notCaptured: CaptureProgress = { position: null, lagMs: null, gap: 
 export const begin = (migration: string): MigrationState => ({
   v: 1,
   migration,
+  arrived: 'no',
   phase: 'preparation',
   stage: 0,
   state: 'running',
@@ -91,6 +101,9 @@ export const begin = (migration: string): MigrationState => ({
   routing: {},
   capture: notCaptured,
   undo: [],
+  made: [],
+  undoing: null,
+  passed: false,
   checkpoints: [],
   decisions: [],
   refused: [],
@@ -129,6 +142,6 @@ export const statusOf = (state: MigrationState): Status => ({
   lastError: state.lastError,
 });
 
-/** Whether the migration has come to its end, good or bad. */
+/** Whether no workflow of the migration runs: it came to its end, good or bad, or was stopped from outside (`stopped`), which no workflow says of itself. */
 export const isOver = (state: MigrationStateName): boolean =>
-  state === 'completed' || state === 'aborted' || state === 'rolled-back';
+  state === 'completed' || state === 'aborted' || state === 'rolled-back' || state === 'stopped';

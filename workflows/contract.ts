@@ -35,6 +35,8 @@ export const queuesOf = (control: string): Queues => ({
 export const captureQueueOf = (processQueue: string): string => `${processQueue}-capture`;
 export const captureId = (migration: string): string => `${rootId(migration)}/capture`;
 
+export const rollbackId = (migration: string): string => `${rootId(migration)}/rollback`;
+
 export const verificationId = (migration: string): string => `${rootId(migration)}/verify`;
 
 export const setCutoverPercentageSignal = defineSignal<[unknown]>('setCutoverPercentage');

@@ -10,9 +10,11 @@ import {
   withoutWriters,
 } from '../../control/checkpoints.ts';
 import { currentGap } from '../../control/capture.ts';
-import { routingChannel } from '../../control/routing.ts';
+import { authorityOf } from '../../control/lifecycle.ts';
+import { moveRoutes, routingChannel } from '../../control/routing.ts';
 import { refuseName, totalOf, type Manifest } from '../../core/checkpoints.ts';
 import { KnownFailure } from '../../core/failures.ts';
+import { refusalToRemove } from '../../core/lifecycle.ts';
 import type { Route } from '../../core/state.ts';
 import type { FileRecord } from '../../stores/files/snapshot.ts';
 import { created } from '../../stores/postgres/created.ts';
@@ -183,6 +185,10 @@ const afterWriteCutover = (manifest: Manifest): boolean =>
  */
 export async function beginRestore(resources: Resources, verified: Verified): Promise<Record<string, Route>> {
   const { result } = await withoutWriters(resources.postgres, 'beginning a restore', async (client) => {
+    // Since it was verified a switch may have moved writes, or may be about to.
+    await client.query(moveRoutes);
+    const refusal = refusalToRemove(await authorityOf(client), 'What is in the targets');
+    if (refusal !== undefined) throw refused(refusal);
     await client.query(
       `insert into migration_control.restores (checkpoint, manifest_sha256) values ($1, $2)
        on conflict (one) do update set checkpoint = excluded.checkpoint, manifest_sha256 = excluded.manifest_sha256`,

@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { approveUpdate } from '../../workflows/contract.ts';
 import { answerTo, checkName, handleOf, withTemporal } from '../connect.ts';
+import { refuseEnded } from '../ended.ts';
 import { print, printJson } from '../output.ts';
 import { common } from './orders.ts';
 
@@ -12,8 +13,9 @@ export const approve = (): Command =>
       .argument('<gate>', 'name of the gate, such as phase_4_writes'),
   ).action((gate: string, options: { migration: string; json?: boolean }) =>
     withTemporal(async (session) => {
+      await refuseEnded(session, checkName(options.migration), 'approve');
       const status = await answerTo(
-        handleOf(session, checkName(options.migration)).executeUpdate(approveUpdate, {
+        handleOf(session, options.migration).executeUpdate(approveUpdate, {
           args: [{ gate }],
         }),
       );

@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { advanceStageUpdate, setCutoverPercentageUpdate } from '../../workflows/contract.ts';
 import { answerTo, checkName, handleOf, withTemporal } from '../connect.ts';
+import { refuseEnded } from '../ended.ts';
 import { UsageError } from '../errors.ts';
 import { print, printJson, table } from '../output.ts';
 import { common, plain } from './orders.ts';
@@ -21,8 +22,9 @@ export function cutover(): Command {
         if (!Number.isInteger(percentage) || percentage < 0 || percentage > 100)
           throw new UsageError(`The percentage must be a whole number from 0 to 100, not "${percent}".`);
         const order = { percentage, ...(options.collection !== undefined && { collection: options.collection }) };
+        await refuseEnded(session, checkName(options.migration), 'cutover set');
         const routes = await answerTo(
-          handleOf(session, checkName(options.migration)).executeUpdate(setCutoverPercentageUpdate, {
+          handleOf(session, options.migration).executeUpdate(setCutoverPercentageUpdate, {
             args: [order],
           }),
         );

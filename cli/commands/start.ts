@@ -4,9 +4,8 @@ import { WorkflowIdConflictPolicy } from '@temporalio/client';
 import { openResources } from '../../activities/resources.ts';
 import { planCollections } from '../../activities/plan.ts';
 import { preflight } from '../../activities/preflight/index.ts';
-import { unfinishedMessage, unfinishedRestore } from '../../control/checkpoints.ts';
+import { arrive, counts, nothingKnown } from '../../core/lifecycle.ts';
 import { queueOf } from '../../core/owner.ts';
-import { KnownFailure } from '../../core/failures.ts';
 import { isPhase, phases, type Phase } from '../../core/story.ts';
 import type { Settings } from '../../core/settings.ts';
 import { migrationName, migrationPhase } from '../../workflows/lib/attributes.ts';
@@ -14,7 +13,8 @@ import { rootId, type MigrationInput } from '../../workflows/contract.ts';
 import type { migration } from '../../workflows/migration.ts';
 import { registerAttributes, withoutAttributes } from '../../workers/temporal.ts';
 import { checkName, home, readAddresses, withTemporal } from '../connect.ts';
-import { UsageError } from '../errors.ts';
+import { knownNow } from '../ended.ts';
+import { OrderRefused, UsageError } from '../errors.ts';
 import { settingsFrom } from '../migration-settings.ts';
 import { follow } from '../follow.ts';
 import { identityHere, isServed, noWorker } from '../queue.ts';
@@ -84,9 +84,14 @@ async function check(name: string, settings: Settings, until: Phase, options: Op
   const resources = await openResources((await readAddresses()).addresses, home(), { host: '', process: '' });
   try {
     // A store that cannot be reached is named by the checks.
-    const unfinished = await unfinishedRestore(resources.postgres).catch(() => undefined);
-    if (unfinished) throw new KnownFailure('CheckpointRefused', unfinishedMessage(unfinished));
-    const checks = await preflight(resources, name, settings, until);
+    const known = await knownNow(name).catch(() => nothingKnown);
+    const arrival = arrive(known, { until, stages: settings.stages });
+    if (arrival.is === 'refused') throw new OrderRefused(arrival.message);
+    const goesOn = arrival.is === 'takes-over' && counts(known.authority);
+    // What the application writes to the new system is none of the migration's to judge.
+    const checks = goesOn ? [] : await preflight(resources, name, settings, until);
+    if (arrival.is === 'takes-over' && !options.json)
+      process.stderr.write(`The migration goes on in ${arrival.phase}, where it stood.\n`);
     if (!options.dryRun) return;
     const plans = await planCollections(resources, settings);
     if (options.json)

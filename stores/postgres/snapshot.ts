@@ -15,6 +15,7 @@ export interface TableShape {
 const notState = [
   'schema_versions',
   'migration',
+  'lifecycle',
   'audit_log',
   'rollback_checkpoints',
   'validation_results',

@@ -206,6 +206,21 @@ test('a migration that has ended names the ways back it has, and tells where tra
   const incident = await world.causeway(['incident', 'data_corruption']);
   expect(incident.code).toBe(2);
   expect(incident.stderr).toContain('The migration is completed, and nothing watches its traffic.');
+  for (const order of [
+    ['pause'],
+    ['resume'],
+    ['retry'],
+    ['approve', 'writes'],
+    ['cutover', 'set', '5'],
+    ['cutover', 'advance'],
+  ]) {
+    const refused = await world.causeway(order);
+    expect([refused.code, order, refused.stderr]).toEqual([
+      1,
+      order,
+      expect.stringMatching(/is completed, and nothing of it runs.*`causeway rollback --to old`/),
+    ]);
+  }
   const there = await world.causeway(['rollback', '--to', 'cutover']);
   expect([there.code, there.stdout]).toEqual([0, 'Nothing to undo: the migration stands there.\n']);
   const routes = async () =>
@@ -217,11 +232,11 @@ test('a migration that has ended names the ways back it has, and tells where tra
 
 test('a migration that has ended can still be rolled back, and afterwards nothing of it is left', async () => {
   const dry = await world.causeway(['rollback', '--dry-run', '--json']);
-  expect((JSON.parse(dry.stdout) as { undo: string[] }).undo).toEqual(['cutover', 'data', 'schema', 'preparation']);
+  expect((JSON.parse(dry.stdout) as { undo: string[] }).undo).toEqual(['data', 'schema', 'preparation']);
   const rolled = await world.causeway(['rollback', '--reason', 'test']);
   expect(rolled.code, rolled.stderr + rolled.stdout).toBe(0);
   expect(await world.rows(`select 1 from pg_tables where schemaname in ('public', 'migration_control')`)).toEqual([]);
   expect(await world.target.listCollections().toArray()).toEqual([]);
   expect(await world.redis.dbsize()).toBe(0);
-  expect((await world.status()).routing).toEqual({});
+  expect(await world.status()).toMatchObject({ state: 'rolled-back', routing: {} });
 });

@@ -4,6 +4,7 @@ import type { Activities } from '../../activities/index.ts';
 import type { CollectionPlan } from '../../activities/plan.ts';
 import type { RouteOrder } from '../../activities/route.ts';
 import type { WatchOrder, Watched } from '../../activities/gates.ts';
+import { nothingKnown } from '../../core/lifecycle.ts';
 import type { Route, WriteMode } from '../../core/state.ts';
 
 /** Any of the activities, by the name and with the arguments and the result that the workflows know. */
@@ -52,6 +53,7 @@ export function allGoesWell(): Stubs {
   };
   const closed = { closed: [], notClosed: [] };
   return {
+    readKnown: () => nothingKnown,
     preflight: () => [{ name: 'source', status: 'passed', detail: 'a stub' }],
     estimateVolume: () => ({
       total_documents: 20,

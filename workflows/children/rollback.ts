@@ -9,6 +9,8 @@ import { stopCapture } from '../lib/start-capture.ts';
 import { bringChangesBack, stopReverse } from '../lib/start-reverse.ts';
 import { compensation, control, long, switching } from '../proxies.ts';
 
+export type RollbackSettings = Pick<Settings, 'zone' | 'providers' | 'fenceMs'>;
+
 export interface RollbackResult {
   readonly undone: UndoStep[];
   readonly failed: { readonly step: UndoStep; readonly reason: Reason } | undefined;
@@ -27,25 +29,29 @@ const undo: Record<Phase, (migration: string) => Promise<unknown>> = {
 export async function rollback(
   migration: string,
   steps: readonly UndoStep[],
-  settings?: Pick<Settings, 'zone' | 'providers' | 'fenceMs'>,
+  settings: RollbackSettings,
 ): Promise<RollbackResult> {
   introduce(migration, 'rollback', `Undoing: ${steps.map(nameOf).join(', ')}`);
   const undone: UndoStep[] = [];
   let routing: Record<string, Route> | undefined;
   return CancellationScope.nonCancellable(async () => {
-    for (const step of steps) {
+    for (const [index, step] of steps.entries()) {
       try {
-        if (step.undo === 'cutover') {
-          routing = await undoCutover(migration, step, settings);
-          undone.push(step);
-          continue;
+        if (index === 0) await control.noteUndoing(steps);
+        if (step.undo === 'cutover') routing = await undoCutover(migration, step, settings);
+        else {
+          if (step.undo === 'data') {
+            // Where it must not be removed, capture goes on.
+            await control.mayRemove('What was copied');
+            await stopCapture(migration);
+          }
+          await undo[step.undo](migration);
         }
-        if (step.undo === 'data') await stopCapture(migration);
-        await undo[step.undo](migration);
+        await control.noteUndone(step);
         undone.push(step);
-        await control.recordAudit('undone', { phase: step.undo });
+        await control.recordAudit('undone', { phase: step.undo, to: step.to ?? null });
       } catch (error) {
-        return { undone, failed: { step, reason: reasonOf(error) } };
+        return { undone, failed: { step, reason: reasonOf(error) }, ...(routing && { routing }) };
       }
     }
     return { undone, failed: undefined, ...(routing && { routing }) };
@@ -56,7 +62,7 @@ export async function rollback(
 async function undoCutover(
   migration: string,
   step: UndoStep,
-  settings: Pick<Settings, 'zone' | 'providers' | 'fenceMs'> = { zone: 'Asia/Shanghai', providers: [], fenceMs: 2000 },
+  settings: RollbackSettings,
 ): Promise<Record<string, Route> | undefined> {
   const standing = await control.writesStand();
   if (!standing) return undefined;
@@ -80,7 +86,6 @@ async function undoCutover(
     await control.disarmReverse();
   }
   if (!step.to) await compensation.undoCutover();
-  await control.recordAudit('undone', { phase: 'cutover', to: step.to ?? null });
   return routes;
 }
 

@@ -1,5 +1,5 @@
 // Orders as updates, because a caller at a terminal wants the refusal as an answer and the effect before it returns.
-import { ApplicationFailure, condition, setHandler } from '@temporalio/workflow';
+import { ApplicationFailure, CancellationScope, condition, setHandler } from '@temporalio/workflow';
 import {
   abortOrder,
   approveOrder,
@@ -15,6 +15,9 @@ import { statusOf, type MigrationState } from '../../core/state.ts';
 import * as contract from '../contract.ts';
 import type { Desk, PlacedCutover } from './desk.ts';
 import type { Refusals } from './refusals.ts';
+
+/** Also after the workflow was cancelled: that is an order, and other orders are still heard. */
+const until = (reached: () => boolean): Promise<void> => CancellationScope.nonCancellable(() => condition(reached));
 
 export interface Counter {
   readonly refusals: Refusals;
@@ -35,7 +38,7 @@ export function answerOrders(state: MigrationState, desk: Desk, counter: Counter
     contract.setCutoverPercentageUpdate,
     async (payload) => {
       const placed = place(cutoverOrder.parse(payload));
-      await condition(() => placed.carriedOut);
+      await until(() => placed.carriedOut);
       validated(placed.refusal);
       return state.routing;
     },
@@ -48,7 +51,7 @@ export function answerOrders(state: MigrationState, desk: Desk, counter: Counter
     contract.pauseUpdate,
     async () => {
       desk.paused = true;
-      await condition(() => state.state !== 'running');
+      await until(() => state.state !== 'running');
       return statusOf(state);
     },
     {
@@ -60,7 +63,7 @@ export function answerOrders(state: MigrationState, desk: Desk, counter: Counter
     contract.resumeUpdate,
     async () => {
       desk.paused = false;
-      await condition(() => state.state !== 'paused');
+      await until(() => state.state !== 'paused');
       return statusOf(state);
     },
     {
@@ -74,7 +77,7 @@ export function answerOrders(state: MigrationState, desk: Desk, counter: Counter
       await endOfCompensation();
       validated(refusals.retry());
       desk.retries++;
-      await condition(() => state.state !== 'parked');
+      await until(() => state.state !== 'parked');
       return statusOf(state);
     },
     {

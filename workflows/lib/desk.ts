@@ -1,5 +1,5 @@
 // Where orders arrive: handlers only write here, synchronously; the migration's story is the one reader.
-import { condition, log, setHandler } from '@temporalio/workflow';
+import { CancellationScope, condition, log, setHandler } from '@temporalio/workflow';
 import {
   abortOrder,
   approveOrder,
@@ -37,6 +37,8 @@ export interface Desk {
   abort: AbortOrder | undefined;
   /** An incident while no stage runs that could take the traffic back: parked, paused, or before a gap. */
   emergency: IncidentOrder | undefined;
+  /** The root's own workflow was cancelled; what that means is decided by whose data counts. */
+  cancelled: boolean;
   /** Puts an order that was not carried out where `status` shows it. */
   refuse(order: string, reason: string): void;
 }
@@ -59,6 +61,7 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
     rollback: undefined,
     abort: undefined,
     emergency: undefined,
+    cancelled: false,
     refuse,
   };
   const take = <T>(order: string, read: { order: T } | { refusal: string }, use: (order: T) => string | undefined) => {
@@ -75,7 +78,8 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
   const cutover = (order: CutoverOrder) => refusals.cutover(order) ?? void place(order);
   /** An order that comes with the end of a compensation is read before that end is: what its sender saw parked is so a moment later. */
   const endOfCompensation = async (): Promise<void> => {
-    if (state.state === 'compensating') await condition(() => state.state !== 'compensating', '5s');
+    if (state.state === 'compensating')
+      await CancellationScope.nonCancellable(() => condition(() => state.state !== 'compensating', '5s'));
   };
   const incident = (order: IncidentOrder): void => {
     const decision = `incident reported: ${order.kind}`;
@@ -194,7 +198,7 @@ const amountOf = (its: CollectionProgress): number =>
 
 /** Whether somebody has ordered a way back. */
 export const wantsBack = (desk: Desk): boolean =>
-  desk.rollback !== undefined || desk.abort !== undefined || desk.emergency !== undefined;
+  desk.rollback !== undefined || desk.abort !== undefined || desk.emergency !== undefined || desk.cancelled;
 
 /** Whether the running phase has to stop for an order. */
 export const wantsOut = (desk: Desk): boolean => desk.paused || wantsBack(desk);

@@ -1,4 +1,5 @@
 // Phase 1: refuse early, estimate, make the control schema, and rehearse that rollback works here.
+import type { Standing } from '../../core/lifecycle.ts';
 import type { MigrationInput } from '../contract.ts';
 import { introduce } from '../lib/report.ts';
 import { control } from '../proxies.ts';
@@ -8,7 +9,7 @@ export interface Prepared {
   readonly estimate: string;
 }
 
-export async function preparationPhase(input: MigrationInput): Promise<Prepared> {
+export async function preparationPhase(input: MigrationInput, standing: Standing): Promise<Prepared> {
   introduce(input.name, 'preparation', 'Checking sources and targets');
   const checks = await control.preflight(input.name, input.settings, input.until);
   introduce(
@@ -21,7 +22,7 @@ export async function preparationPhase(input: MigrationInput): Promise<Prepared>
     ].join('\n'),
   );
   const estimate = await control.estimateVolume(input.settings);
-  await control.prepareControl(input.name, input.settings);
+  await control.prepareControl(input.name, standing);
   await control.rehearseRollback();
   const { total_documents, recommended_window } = estimate;
   return {

@@ -5,6 +5,7 @@ import { copyCollection } from '../children/copy-collection.ts';
 import { validation } from '../children/validation.ts';
 import { captureChanges } from '../lib/start-capture.ts';
 import { failure, isCancellation, reasonOf, type Reason } from '../lib/reason.ts';
+import { alone } from '../lib/alone.ts';
 import { reaching } from '../lib/renewing-child.ts';
 import { introduce } from '../lib/report.ts';
 import { control, long } from '../proxies.ts';
@@ -33,13 +34,13 @@ export async function dataPhase(input: MigrationInput): Promise<void> {
     }
     try {
       const workflowId = `${root}/copy/${plan.collection}`;
-      await reaching(workflowId, () =>
+      const copy = () =>
         executeChild(copyCollection, {
           workflowId,
           args: [{ migration: input.name, root, plan, settings: input.settings }],
           staticSummary: `${plan.class}: ${plan.documents} documents`,
-        }),
-      );
+        });
+      await reaching(workflowId, () => alone(workflowId, copy));
       await long.settleCollection(plan.collection, input.settings.configurationDirectory);
     } catch (error) {
       if (isCancellation(error)) throw error;
@@ -48,10 +49,9 @@ export async function dataPhase(input: MigrationInput): Promise<void> {
   }
   if (failed.size > 0) throw failure(worst(failed));
   await long.awaitCaughtUp.executeWithOptions({ summary: 'everything written so far is captured' }, []);
-  await executeChild(validation, {
-    workflowId: `${workflowInfo().workflowId}/validation`,
-    args: [input.name, plans.map((plan) => plan.collection), input.settings],
-  });
+  const workflowId = `${workflowInfo().workflowId}/validation`;
+  const args: Parameters<typeof validation> = [input.name, plans.map((plan) => plan.collection), input.settings];
+  await alone(workflowId, () => executeChild(validation, { workflowId, args }));
 }
 
 /** One failure for the phase: the class of the first, the sentences of all. */

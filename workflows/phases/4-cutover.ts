@@ -21,11 +21,12 @@ import {
 } from '../contract.ts';
 import { cutoverStage } from '../children/cutover-stage.ts';
 import { decommission } from '../children/decommission.ts';
-import { rollback } from '../children/rollback.ts';
+import { goBack } from '../lib/go-back.ts';
 import { failure, reasonOf } from '../lib/reason.ts';
+import { alone } from '../lib/alone.ts';
 import { reaching } from '../lib/renewing-child.ts';
 import { introduce } from '../lib/report.ts';
-import { long, routing } from '../proxies.ts';
+import { control, long, routing } from '../proxies.ts';
 import { captureChanges } from '../lib/start-capture.ts';
 
 /** `from`: the first stage that has not passed yet, and whether an operator has routed it otherwise since it began. */
@@ -79,28 +80,31 @@ export async function cutoverPhase(
     const workflowId = `${workflowInfo().workflowId}/${stage.name}`;
     current = workflowId;
     const outcome = await reaching(workflowId, () =>
-      executeChild(cutoverStage, {
-        workflowId,
-        args: [
-          {
-            migration: input.name,
-            root,
-            index,
-            stage,
-            collections,
-            approvalSeconds,
-            keepRouting: index === from.stage && from.keepRouting,
-            accepted,
-            watch: input.settings,
-          },
-        ],
-        staticSummary: stage.name,
-      }),
+      alone(workflowId, () =>
+        executeChild(cutoverStage, {
+          workflowId,
+          args: [
+            {
+              migration: input.name,
+              root,
+              index,
+              stage,
+              collections,
+              approvalSeconds,
+              keepRouting: index === from.stage && from.keepRouting,
+              accepted,
+              watch: input.settings,
+            },
+          ],
+          staticSummary: stage.name,
+        }),
+      ),
     );
     current = undefined;
     accepted = outcome.is === 'passed' && outcome.byOperator === true;
     // Begun, it is not left half done, whatever is ordered meanwhile.
     if (outcome.is === 'back') await CancellationScope.nonCancellable(() => leave(input, index, outcome));
+    await control.passStage(index + 1);
     await getExternalWorkflowHandle(root).signal(stageProgressSignal, {
       stage: index + 1,
       waitingFor: null,
@@ -145,10 +149,7 @@ async function leave(
   const { stages } = input.settings;
   const { stage, standing } = retreatFrom(stages, index, outcome.mode);
   const to = { stage, ...standing, immediate: outcome.mode === 'immediate' };
-  const { failed, routing: routes } = await executeChild(rollback, {
-    workflowId: `${rootId(input.name)}/rollback`,
-    args: [input.name, [{ undo: 'cutover', to }], input.settings],
-  });
+  const { failed, routing: routes } = await goBack(input.name, [{ undo: 'cutover', to }], input.settings);
   if (failed) throw failure(failed.reason);
   await getExternalWorkflowHandle(rootId(input.name)).signal(stageProgressSignal, {
     stage,

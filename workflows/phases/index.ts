@@ -7,6 +7,8 @@ import { preparationPhase } from './1-preparation.ts';
 import { schemaPhase } from './2-schema.ts';
 import { dataPhase } from './3-data.ts';
 import { cutoverPhase } from './4-cutover.ts';
+import { alone } from '../lib/alone.ts';
+import { standingOf } from '../lib/standing.ts';
 
 type Run = (state: MigrationState, input: MigrationInput, workflowId: string) => Promise<void>;
 
@@ -14,7 +16,7 @@ const run: Record<Phase, Run> = {
   async preparation(state, input, workflowId) {
     const { documents, estimate } = await executeChild(preparationPhase, {
       workflowId,
-      args: [input],
+      args: [input, standingOf(state, input)],
       staticSummary: 'phase 1: preparation',
     });
     state.estimate = estimate;
@@ -41,5 +43,7 @@ const run: Record<Phase, Run> = {
     }),
 };
 
-export const runPhase = (phase: Phase, state: MigrationState, input: MigrationInput): Promise<void> =>
-  run[phase](state, input, `${workflowInfo().workflowId}/${phase}`);
+export function runPhase(phase: Phase, state: MigrationState, input: MigrationInput): Promise<void> {
+  const workflowId = `${workflowInfo().workflowId}/${phase}`;
+  return alone(workflowId, () => run[phase](state, input, workflowId));
+}

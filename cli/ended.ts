@@ -1,0 +1,107 @@
+// A migration whose workflow does not run: what the database knows of it, and ways back that need no root.
+import { WorkflowNotFoundError, type WorkflowHandle } from '@temporalio/client';
+import { controlSchemaOf } from '../control/schema.ts';
+import { knownOf } from '../control/lifecycle.ts';
+import { nothingKnown, type Known } from '../core/lifecycle.ts';
+import { refusalOfEnded, statusOfEnded } from '../core/ended.ts';
+import type { Status } from '../core/state.ts';
+import type { UndoStep } from '../core/story.ts';
+import { openPool } from '../stores/postgres/connection.ts';
+import type { rollback as rollbackWorkflow, RollbackResult } from '../workflows/children/rollback.ts';
+import { rollbackId } from '../workflows/contract.ts';
+import { handleOf, readAddresses, type TemporalSession } from './connect.ts';
+import { OrderRefused } from './errors.ts';
+import { settingsFor } from './migration-settings.ts';
+import { queueFor } from './queue.ts';
+
+const patienceMs = 3000;
+
+/** Nothing where the control schema is not there, or another migration's. */
+export async function knownNow(name: string): Promise<Known> {
+  const pool = openPool((await readAddresses()).addresses.postgres, 1, { statementTimeoutMs: patienceMs });
+  try {
+    return (await controlSchemaOf(pool, name)).is === 'ours' ? await knownOf(pool) : nothingKnown;
+  } finally {
+    await pool.end();
+  }
+}
+
+/** Whether the root's workflow runs; a migration that Temporal does not know does not. */
+export async function runs(session: TemporalSession, name: string): Promise<boolean> {
+  return (await descriptionOf(session, name))?.status.name === 'RUNNING';
+}
+
+export async function descriptionOf(session: TemporalSession, name: string) {
+  try {
+    return await handleOf(session, name).describe();
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return undefined;
+    throw error;
+  }
+}
+
+/** Throws, with what stands and what is possible, where no workflow takes the order. */
+export async function refuseEnded(session: TemporalSession, name: string, order: string): Promise<void> {
+  if (!(await runs(session, name))) throw new OrderRefused(refusalOfEnded(order, name, await knownNow(name)));
+}
+
+/** From the database, and from Temporal what it still knows. Throws WorkflowNotFoundError where neither knows of it. */
+export async function statusOfStopped(session: TemporalSession, name: string): Promise<Status> {
+  const handle = handleOf(session, name);
+  const description = await descriptionOf(session, name);
+  const last = description?.status.name === 'COMPLETED' ? await handle.result() : undefined;
+  const known = await knownNow(name).catch((error: unknown) => {
+    if (!last) throw error;
+    process.stderr.write(
+      'PostgreSQL does not answer: this is what the migration ended with, and may have changed since.\n',
+    );
+    return undefined;
+  });
+  if (known?.standing) return statusOfEnded(name, known, known.standing, last);
+  if (last) return known && (await wasUndone(session, name)) ? { ...last, ...undone } : last;
+  if (!description) throw new WorkflowNotFoundError('not found', handle.workflowId, undefined);
+  const why = description.status.name === 'FAILED' ? await reasonOf(handle) : '';
+  throw new OrderRefused(
+    `Of the migration ${name} nothing stands in the targets; its workflow is ${description.status.name.toLowerCase()}.${why} \`causeway start\` begins it.`,
+  );
+}
+
+const undone = { state: 'rolled-back', routing: {}, checkpoints: [], lastError: null } as const;
+
+const reasonOf = (handle: Pick<WorkflowHandle, 'result'>): Promise<string> =>
+  handle.result().then(
+    () => '',
+    (error: { cause?: Error }) => ` ${error.cause?.message ?? ''}`,
+  );
+
+/** Whether a rollback removed everything after the root had ended. */
+async function wasUndone({ client }: TemporalSession, name: string): Promise<boolean> {
+  const handle = client.workflow.getHandle<typeof rollbackWorkflow>(rollbackId(name));
+  const description = await handle.describe().catch(() => undefined);
+  if (description?.status.name !== 'COMPLETED') return false;
+  return (await handle.result()).undone.some((step) => step.undo === 'preparation');
+}
+
+/** Compensation without a root. One that runs already is followed; what it leaves is undone after it. */
+export async function undoEnded(
+  session: TemporalSession,
+  name: string,
+  steps: readonly UndoStep[],
+): Promise<RollbackResult> {
+  const { zone, providers, fenceMs } = await settingsFor(session, name);
+  const workflowId = rollbackId(name);
+  const taskQueue = await queueFor(session, name);
+  const { workflow } = session.client;
+  process.stderr.write(`Rolling back: ${workflowId} undoes ${steps.map((step) => step.undo).join(', ')}.\n`);
+  for (;;)
+    try {
+      return await workflow.execute<typeof rollbackWorkflow>('rollback', {
+        workflowId,
+        taskQueue,
+        args: [name, steps, { zone, providers, fenceMs }],
+      });
+    } catch (error) {
+      if ((error as Error).name !== 'WorkflowExecutionAlreadyStartedError') throw error;
+      await workflow.getHandle(workflowId).result();
+    }
+}

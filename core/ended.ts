@@ -1,0 +1,66 @@
+// What is said of a migration whose workflow does not run: where it stands, and why an order finds nobody. Pure.
+import { counts, why, type Known, type Standing } from './lifecycle.ts';
+import { isOver, type Status } from './state.ts';
+
+/** Of one that stands; `last` is what its last workflow ended with, where Temporal still knows. */
+export function statusOfEnded(migration: string, known: Known, standing: Standing, last: Status | undefined): Status {
+  const completed = standing.completed && standing.undoing === null;
+  const told = completed && last?.state === 'completed' ? last : undefined;
+  const { routing, checkpoints, capture } = known;
+  return {
+    migration,
+    phase: standing.phase,
+    state: completed ? 'completed' : 'stopped',
+    waitingFor: completed ? null : 'causeway start',
+    collections: told?.collections ?? standing.collections,
+    capture,
+    routing,
+    stage: standing.stage,
+    checkpoints,
+    refused: last?.refused ?? [],
+    lastError: completed ? null : stoppedBecause(known, standing, last),
+  };
+}
+
+function stoppedBecause(known: Known, standing: Standing, last: Status | undefined): Status['lastError'] {
+  const undoing = standing.undoing?.steps.map((step) => step.undo).join(', ');
+  const message =
+    undoing !== undefined
+      ? `No workflow of this migration runs, and ${undoing} has not been undone to its end.`
+      : last && isOver(last.state)
+        ? 'The cutover was undone after the migration had ended.'
+        : 'No workflow of this migration runs: somebody ended it outside of causeway.';
+  return { phase: standing.phase, type: 'Stopped', message, advice: waysOut(known, standing) };
+}
+
+/** What leads out of where it stands. */
+export function waysOut({ authority }: Known, standing: Standing): string {
+  const back = '`causeway rollback --to old` takes reads and writes back to the old system and loses none of them';
+  if (standing.completed)
+    return counts(authority)
+      ? `${back}; \`causeway decommission\` takes the old system out of use.`
+      : '`causeway start` goes on with the phases that are left, `causeway abort` undoes the migration.';
+  const forward = `\`causeway start\` goes on in ${standing.phase}, where it stood`;
+  return counts(authority) ? `${forward}; ${back}.` : `${forward}; \`causeway abort\` undoes the migration.`;
+}
+
+const begun =
+  'nothing of it stands in the targets: it was never begun, or all of it was undone. `causeway start` begins it; `--migration NAME` names another.';
+
+/** Why an order to a workflow that does not run is not obeyed, and what is possible instead. */
+export function refusalOfEnded(order: string, migration: string, { standing, ...known }: Known): string {
+  if (standing === null) return `The migration ${migration} takes no \`${order}\`: ${begun}`;
+  const state = standing.completed
+    ? 'is completed, and nothing of it runs'
+    : `stands in ${standing.phase}, and nothing of it runs`;
+  return `The migration ${migration} ${state}, so \`${order}\` has no effect. ${waysOut({ standing, ...known }, standing)}`;
+}
+
+/** Why nothing is undone by `abort`; undefined where everything may be. */
+export function refusalOfAbort(migration: string, { standing, authority, retired }: Known): string | undefined {
+  if (retired)
+    return `The old system of ${migration} was taken out of use: there is nothing to go back to. Nothing was changed.`;
+  if (counts(authority))
+    return `The migration ${migration} is not aborted, because ${why(authority)}: what is in the targets would be lost. \`causeway rollback --to old\` first takes reads and writes back to the old system and loses none of them; then abort. Nothing was changed.`;
+  return standing === null ? `There is nothing to abort: of the migration ${migration} ${begun}` : undefined;
+}

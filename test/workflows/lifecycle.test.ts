@@ -1,0 +1,288 @@
+// The life of a root: what it takes over, what it refuses to begin, what cancelling and terminating it mean, and that it goes on hearing orders.
+import { expect, test, vi } from 'vitest';
+import { KnownFailure } from '../../core/failures.ts';
+import { nothingKnown, type Known, type Standing } from '../../core/lifecycle.ts';
+import { readSettings } from '../../core/settings.ts';
+import type { Route, Status } from '../../core/state.ts';
+import type { RollbackResult } from '../../workflows/children/rollback.ts';
+import { withWorkflows, type WorkflowTest } from '../support/workflow-env.ts';
+import { untilCancelled } from '../support/stub-activities.ts';
+
+const stages = [
+  { name: 'first', percentage: 10, soakSeconds: 0 },
+  { name: 'writes', percentage: 100, writes: 'new_system' as const, soakSeconds: 0 },
+];
+const read = readSettings({ stages });
+const settings = 'settings' in read ? read.settings : undefined!;
+const standing: Standing = {
+  phase: 'cutover',
+  stage: 1,
+  override: false,
+  undo: [{ undo: 'preparation' }, { undo: 'schema' }, { undo: 'data' }, { undo: 'cutover' }],
+  undoing: null,
+  completed: false,
+  until: 'cutover',
+  collections: {
+    token_usage: { source: 10, loaded: 10, quarantined: 0, skipped: 0, chunksDone: 1, chunksTotal: 1 },
+  },
+  settings,
+};
+const moved = { moved: ['token_usage'], armed: true, closed: ['token_usage'] };
+const knows = (more: Partial<Known>) => ({ readKnown: () => ({ ...nothingKnown, standing, ...more }) });
+const failure = async (run: WorkflowTest): Promise<string> =>
+  run
+    .handle()
+    .result()
+    .then(
+      () => 'it did not fail',
+      (error: { cause: Error }) => error.cause.message,
+    );
+const undone = (run: WorkflowTest): string[] =>
+  (['undoCutover', 'undoData', 'undoSchema', 'undoPreparation'] as const).filter(
+    (name) => run.callsOf(name).length > 0,
+  );
+
+test('a completed migration whose writes have moved is not begun again, whoever starts it', async () => {
+  await withWorkflows(
+    { stubs: knows({ standing: { ...standing, completed: true }, authority: moved }) },
+    async (run) => {
+      await run.start({ settings: { stages } });
+      const message = await failure(run);
+      expect(message).toContain('completed: the new system has the writes of token_usage');
+      expect(message).toContain('`causeway rollback --to old`');
+      expect(run.calls.map((call) => call.name)).toEqual(['readKnown']);
+    },
+  );
+});
+
+test('after a restore that has not ended, and after decommission, nothing is begun', async () => {
+  for (const more of [{ restoring: 'The restore of checkpoint x has not ended.' }, { retired: true }])
+    await withWorkflows({ stubs: knows(more) }, async (run) => {
+      await run.start();
+      expect(await failure(run)).toMatch(/has not ended|taken out of use/);
+    });
+});
+
+test('a root goes on where an ended one stood: phase, stage, what is to be undone, routing and checkpoints', async () => {
+  const checkpoints = ['preparation', 'schema', 'data'].map((name) => ({ name, phase: name, at: 'then' }));
+  const routing: Record<string, Route> = { token_usage: { percentage: 10, writeMode: 'dual_write', epoch: 4 } };
+  const switchToNew = () => {
+    routing['token_usage'] = { percentage: 100, writeMode: 'new_system', epoch: 5 };
+    return { routes: routing, pauseMs: 1, steps: {}, verified: 0, closed: [], notClosed: [], leftover: 0 };
+  };
+  await withWorkflows(
+    { stubs: { ...knows({ checkpoints, routing }), routesNow: () => routing, switchToNew } },
+    async (run) => {
+      await run.start({ settings: { stages } });
+      const outcome = (await run.handle().result()) as Status;
+      expect(outcome).toMatchObject({ state: 'completed', phase: 'cutover', stage: 2 });
+      expect(outcome.checkpoints.map((one) => one.name)).toEqual(['preparation', 'schema', 'data', 'cutover']);
+      expect(run.callsOf('prepareControl')).toEqual([]);
+      expect(run.callsOf('makePostgres')).toEqual([]);
+      expect(run.callsOf('preflight')).toHaveLength(1);
+      expect(run.callsOf('switchToNew')).toHaveLength(1);
+      expect(run.callsOf('route').map(([order]) => (order as { reason: string }).reason)).not.toContain('first');
+      expect(run.callsOf('passStage')).toEqual([[2]]);
+      const written = run.callsOf('recordCheckpoint')[0]![0] as { next: Standing };
+      expect(written.next).toMatchObject({ phase: 'cutover', completed: true, undo: standing.undo });
+    },
+  );
+});
+
+test('a check that fails when a root takes over undoes nothing of what it found', async () => {
+  let stray = true;
+  const stubs = {
+    ...knows({ standing: { ...standing, phase: 'schema', stage: 0, undo: standing.undo.slice(0, 2) } }),
+    preflight: () => {
+      if (stray) throw new KnownFailure('PreflightFailed', 'A file is in the way.');
+      return [];
+    },
+  };
+  await withWorkflows({ stubs }, async (run) => {
+    await run.start({ until: 'schema' });
+    const parked = await run.parked();
+    expect(parked.lastError).toMatchObject({ type: 'PreflightFailed', message: 'A file is in the way.' });
+    expect(undone(run)).toEqual([]);
+    stray = false;
+    await run.order('retry');
+    expect(await run.handle().result()).toMatchObject({ state: 'completed' });
+  });
+});
+
+test('a phase that fails for good is undone only where this run has begun it', async () => {
+  const stubs = {
+    planCollections: () => {
+      throw new KnownFailure('TargetConflict', 'A row breaks a constraint.');
+    },
+  };
+  await withWorkflows(
+    {
+      stubs: {
+        ...stubs,
+        ...knows({ standing: { ...standing, phase: 'data', stage: 0, undo: standing.undo.slice(0, 3) } }),
+      },
+    },
+    async (run) => {
+      await run.start();
+      await run.parked();
+      expect(undone(run)).toEqual([]);
+    },
+  );
+  await withWorkflows({ stubs }, async (run) => {
+    await run.start();
+    const { lastError } = await run.parked();
+    expect(undone(run)).toEqual(['undoSchema']);
+    expect(lastError?.message).toContain('was removed');
+  });
+});
+
+test('cancelling the root is an order to abort, and orders are heard as before', async () => {
+  await withWorkflows({ stubs: { makePostgres: untilCancelled } }, async (run) => {
+    await run.start();
+    await vi.waitFor(() => expect(run.callsOf('makePostgres')).toHaveLength(1), 30_000);
+    await run.handle().cancel();
+    expect(await run.handle().result()).toMatchObject({ state: 'aborted' });
+    expect(undone(run)).toEqual(['undoSchema', 'undoPreparation']);
+  });
+});
+
+test('cancelling the root parks where the new system counts; queries, updates and signals go on', async () => {
+  const routing = { token_usage: { percentage: 10, writeMode: 'dual_write' as const, epoch: 4 } };
+  const known = { ...knows({ authority: moved }), routesNow: () => routing };
+  await withWorkflows({ stubs: { ...known, watchStage: untilCancelled } }, async (run) => {
+    await run.start({ settings: { stages: [stages[0], { ...stages[1], soakSeconds: 600 }] } });
+    await vi.waitFor(() => expect(run.callsOf('watchStage')).not.toEqual([]), 30_000);
+    await run.handle().cancel();
+    const { lastError } = await run.parked();
+    expect(lastError).toMatchObject({ type: 'Cancelled' });
+    expect(lastError!.advice).toContain('rollback --to old');
+    expect(undone(run)).toEqual([]);
+    await run.order('retry');
+    await run.until((status) => status.state === 'running');
+    await run.order('pause');
+    await run.signal('resume');
+    await run.until((status) => status.state === 'running');
+    await run.order('rollback', { to: 'old' });
+    await run.until((status) => status.state === 'parked' && status.lastError?.type !== 'Cancelled');
+    expect(run.callsOf('switchBack')).toHaveLength(1);
+    expect(undone(run)).toEqual(['undoCutover']);
+    await run.handle().cancel();
+  });
+});
+
+test('a root cancelled while it goes back finishes that; nothing of it is torn down', async () => {
+  let release: () => void = () => undefined;
+  const released = new Promise<void>((resolve) => (release = resolve));
+  await withWorkflows({ stubs: { makePostgres: untilCancelled, undoSchema: () => released } }, async (run) => {
+    await run.start();
+    await vi.waitFor(() => expect(run.callsOf('makePostgres')).toHaveLength(1), 30_000);
+    await run.order('abort', { reason: 'test' });
+    await vi.waitFor(() => expect(run.callsOf('undoSchema')).toHaveLength(1), 30_000);
+    await run.handle().cancel();
+    expect((await run.status()).state).toBe('compensating');
+    release();
+    expect(await run.handle().result()).toMatchObject({ state: 'aborted' });
+    expect(await run.runsOf('rollback')).toBe(1);
+  });
+});
+
+test('a root terminated while it went back is followed by one that goes on going back', async () => {
+  let known: Known = nothingKnown;
+  let release: () => void = () => undefined;
+  const released = new Promise<void>((resolve) => (release = resolve));
+  const stubs = {
+    readKnown: () => known,
+    makePostgres: untilCancelled,
+    undoSchema: () => released,
+    writeStanding: (written: Standing) => void (known = { ...nothingKnown, standing: written }),
+  };
+  await withWorkflows({ stubs }, async (run) => {
+    await run.start();
+    await vi.waitFor(() => expect(run.callsOf('makePostgres')).toHaveLength(1), 30_000);
+    await run.order('abort', { reason: 'test' });
+    await vi.waitFor(() => expect(run.callsOf('undoSchema')).toHaveLength(1), 30_000);
+    await run.handle().terminate('by hand');
+    expect(known.standing!.undoing).toEqual({ steps: [{ undo: 'schema' }, { undo: 'preparation' }], then: 'aborted' });
+    await run.start();
+    await run.until((status) => status.state === 'compensating');
+    release();
+    expect(await run.handle().result()).toMatchObject({ state: 'aborted' });
+    const ended = (await run.handle('rollback').result()) as RollbackResult;
+    expect(ended.undone.map((step) => step.undo)).toEqual(['schema', 'preparation']);
+    // The first one was left at work, and the second came after it.
+    expect(await run.runsOf('rollback')).toBe(2);
+    expect(run.callsOf('makeMongo')).toEqual([]);
+  });
+});
+
+test('a root terminated in a phase is followed by one that begins that phase again', async () => {
+  let known: Known = nothingKnown;
+  let hang = true;
+  const stubs = {
+    readKnown: () => known,
+    makePostgres: () => (hang ? untilCancelled() : ({ made: [], timescale: false } as never)),
+    writeStanding: (written: Standing) => void (known = { ...nothingKnown, standing: written }),
+  };
+  await withWorkflows({ stubs }, async (run) => {
+    await run.start({ until: 'schema' });
+    await vi.waitFor(() => expect(run.callsOf('makePostgres')).toHaveLength(1), 30_000);
+    await run.handle().terminate('by hand');
+    hang = false;
+    await run.start({ until: 'schema' });
+    expect(await run.handle().result()).toMatchObject({ state: 'completed', phase: 'schema' });
+    expect(run.callsOf('prepareControl')).toHaveLength(1);
+  });
+});
+
+test('a checkpoint that cannot be written parks, and undoes nothing; `retry` writes it without doing the phase again', async () => {
+  let away = true;
+  const stubs = {
+    recordCheckpoint: () => {
+      if (away) throw new KnownFailure('PermissionDenied', 'PostgreSQL, recording a checkpoint: denied');
+      return 'now';
+    },
+  };
+  await withWorkflows({ stubs }, async (run) => {
+    await run.start({ until: 'preparation' });
+    const { lastError } = await run.parked();
+    expect(lastError).toMatchObject({ phase: 'checkpoint of preparation', type: 'PermissionDenied' });
+    expect(undone(run)).toEqual([]);
+    away = false;
+    await run.order('retry');
+    expect(await run.handle().result()).toMatchObject({ state: 'completed' });
+    expect(run.callsOf('prepareControl')).toHaveLength(1);
+  });
+});
+
+test('a phase whose own workflow is cancelled from outside parks, and undoes nothing', async () => {
+  let hang = true;
+  const stubs = { makePostgres: () => (hang ? untilCancelled() : ({ made: [], timescale: false } as never)) };
+  await withWorkflows({ stubs }, async (run) => {
+    await run.start({ until: 'schema' });
+    await vi.waitFor(() => expect(run.callsOf('makePostgres')).toHaveLength(1), 30_000);
+    await run.handle('schema').cancel();
+    expect((await run.parked()).lastError).toMatchObject({ type: 'Cancelled' });
+    expect(undone(run)).toEqual([]);
+    hang = false;
+    await run.order('retry');
+    expect(await run.handle().result()).toMatchObject({ state: 'completed' });
+  });
+});
+
+test('while it cannot be read where the migration stands, nothing is begun and nothing undone', async () => {
+  let away = true;
+  const stubs = {
+    readKnown: () => {
+      if (away) throw new KnownFailure('AuthenticationFailed', 'PostgreSQL refuses the password.');
+      return { ...nothingKnown, standing: { ...standing, phase: 'data' as const, undo: standing.undo.slice(0, 3) } };
+    },
+  };
+  await withWorkflows({ stubs }, async (run) => {
+    await run.start();
+    expect((await run.parked()).lastError).toMatchObject({ phase: 'start', type: 'AuthenticationFailed' });
+    away = false;
+    await run.order('abort', { reason: 'test' });
+    expect(await run.handle().result()).toMatchObject({ state: 'aborted' });
+    expect(undone(run)).toEqual(['undoData', 'undoSchema', 'undoPreparation']);
+  });
+});
