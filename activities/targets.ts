@@ -30,7 +30,7 @@ import type { KeysTarget } from '../stores/redis/target.ts';
 import type { Target } from '../stores/store.ts';
 import { assertMarks } from './identity.ts';
 import { configurationFolder, mappingOf, type Resources } from './resources.ts';
-import { reopenAbandoned } from './reverse/closing.ts';
+import { settleClosings } from './reverse/closing.ts';
 
 const targetsOf = <T extends Target>(resources: Resources, collections: readonly string[], store: T['store']): T[] =>
   collections
@@ -176,7 +176,7 @@ async function renderFiles(resources: Resources, target: FilesTarget, directory:
 /** Throws where the new system counts. What a switch that came to nothing had closed is opened, while its own validation is still known. */
 export async function mayRemove(resources: Resources, what: string): Promise<void> {
   if (!(await hasControl(resources))) return;
-  await reopenAbandoned(resources);
+  await settleClosings(resources);
   await whileOldCounts(resources.postgres, what, () => Promise.resolve());
 }
 

@@ -11,7 +11,7 @@ import {
 } from '../../control/checkpoints.ts';
 import { currentGap } from '../../control/capture.ts';
 import { authorityOf } from '../../control/lifecycle.ts';
-import { moveRoutes, routingChannel } from '../../control/routing.ts';
+import { holdRoutes, routingChannel } from '../../control/routing.ts';
 import { refuseName, totalOf, type Manifest } from '../../core/checkpoints.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { refusalToRemove } from '../../core/lifecycle.ts';
@@ -185,8 +185,8 @@ const afterWriteCutover = (manifest: Manifest): boolean =>
  */
 export async function beginRestore(resources: Resources, verified: Verified): Promise<Record<string, Route>> {
   const { result } = await withoutWriters(resources.postgres, 'beginning a restore', async (client) => {
-    // Since it was verified a switch may have moved writes, or may be about to.
-    await client.query(moveRoutes);
+    // Since it was verified a switch may have moved writes; none does from here on.
+    await client.query(holdRoutes);
     const refusal = refusalToRemove(await authorityOf(client), 'What is in the targets');
     if (refusal !== undefined) throw refused(refusal);
     await client.query(

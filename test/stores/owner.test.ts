@@ -58,7 +58,17 @@ test('two spellings of the same stores are one fingerprint, another database of 
 test('a claimed database refuses every transaction of another migration or of other stores, and undo of both', async () => {
   const { owner } = await identify(bare, 'm');
   const ours = await owned(owner);
-  await prepareControl(ours, 'm');
+  await prepareControl(ours, 'm', {
+    phase: 'preparation',
+    stage: 0,
+    override: false,
+    undo: [{ undo: 'preparation' }],
+    undoing: null,
+    completed: false,
+    until: 'cutover',
+    collections: {},
+    settings: {},
+  });
   await inTransaction(ours.postgres, 'ours', (client) => client.query('select 1'));
   for (const other of [
     { ...owner, migration: 'other' },

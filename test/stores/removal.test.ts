@@ -1,4 +1,5 @@
 // Nothing that counts is removed: every step that removes asks the database, in the transaction in which it removes, and never what a workflow remembers.
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Resources } from '../../activities/resources.ts';
 import { prepareControl, undoPreparation } from '../../activities/record.ts';
@@ -91,7 +92,7 @@ test('a collection that a dead switch left closed is opened first, with the vali
     `insert into migration_control.routing (collection, percentage, write_mode, epoch) values ('token_usage', 50, 'dual_write', 3)`,
   );
   await world.rows(`insert into migration_control.collections (mapping, source) values ('token_usage', 'token_usage')`);
-  await close(resources, ['token_usage']);
+  await close(resources, ['token_usage'], randomUUID());
   await expect(world.source.collection('token_usage').insertOne({ cost: 1 })).rejects.toThrow();
   await undoData(resources, nothing);
   await world.source.collection('token_usage').insertOne({ cost: 1 });
@@ -116,7 +117,7 @@ test('while something is removed no writes move and nothing is anchored', async 
   );
   let during: unknown[] = [];
   await whileOldCounts(resources.postgres, 'What was copied', async () => {
-    const moving = route(resources, { collections: ['token_usage'], percentage: 10, reason: 'test' });
+    const moving = route(resources, { collections: ['token_usage'], percentage: 0, writeMode: 'old', reason: 'test' });
     const arming = armReverse(resources, { zone: 'UTC', providers: [] });
     during = await Promise.all([moving, arming].map((one) => one.catch((error: { type: string }) => error.type)));
   });
