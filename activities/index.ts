@@ -14,6 +14,7 @@ import { electUnique, losersOf } from './elect.ts';
 import { sampleEvidence, type EvidenceOrder } from './evidence.ts';
 import type { OpenReads } from './extract.ts';
 import { extractSegment, type ExtractOrder, type ExtractPosition } from './extract.ts';
+import { endBackOffs } from './back-off.ts';
 import { classified } from './failing.ts';
 import { loadOutside, loadPostgres, type LoadOrder } from './load.ts';
 import { planChunks, planCollections } from './plan.ts';
@@ -62,6 +63,7 @@ export function controlActivities(resources: Resources) {
     prepareControl: (name: string, standing: Standing) => prepareControl(resources, name, standing),
     rehearseRollback: () => rehearseRollback(resources),
     recordCheckpoint: (order: CheckpointOrder) => recordCheckpoint(resources, order),
+    endBackOffs: (workflowIds: readonly string[]) => endBackOffs(workflowIds),
     mayRemove: (what: string) => mayRemove(resources, what),
     readKnown: () => knownOf(resources.postgres),
     writeStanding: (standing: Standing) => writeStanding(resources.postgres, standing),

@@ -22,13 +22,14 @@ const until = (reached: () => boolean): Promise<void> => CancellationScope.nonCa
 export interface Counter {
   readonly refusals: Refusals;
   readonly place: (order: CutoverOrder) => PlacedCutover;
-  readonly endOfCompensation: () => Promise<void>;
+  /** The order, carried out; or why it is not. */
+  readonly retry: () => Promise<string | undefined>;
   readonly incident: (order: IncidentOrder) => void;
 }
 
 /** Each is refused to its caller, or obeyed before the caller is answered; a refused one leaves no history. */
 export function answerOrders(state: MigrationState, desk: Desk, counter: Counter): void {
-  const { refusals, place, endOfCompensation, incident } = counter;
+  const { refusals, place, retry, incident } = counter;
   const validated = (refusal: string | undefined) => {
     if (refusal !== undefined) throw ApplicationFailure.nonRetryable(refusal, 'OrderRefused');
   };
@@ -74,15 +75,12 @@ export function answerOrders(state: MigrationState, desk: Desk, counter: Counter
   setHandler(
     contract.retryUpdate,
     async () => {
-      await endOfCompensation();
-      validated(refusals.retry());
-      desk.retries++;
+      validated(await retry());
       await until(() => state.state !== 'parked');
       return statusOf(state);
     },
     {
-      validator: () => validated(state.state === 'compensating' ? undefined : refusals.retry()),
-      description: 'Try the parked step again',
+      description: 'Try the parked step again, or at once what waits to be tried again by itself',
     },
   );
   setHandler(

@@ -1,5 +1,5 @@
 // Where orders arrive: handlers only write here, synchronously; the migration's story is the one reader.
-import { CancellationScope, condition, log, setHandler } from '@temporalio/workflow';
+import { CancellationScope, condition, log, setHandler, workflowInfo } from '@temporalio/workflow';
 import {
   abortOrder,
   approveOrder,
@@ -16,6 +16,7 @@ import {
 import type { Stage } from '../../core/settings.ts';
 import { statusOf, type CollectionProgress, type MigrationState } from '../../core/state.ts';
 import * as contract from '../contract.ts';
+import { showing } from '../proxies.ts';
 import { answerOrders } from './answers.ts';
 import { refusalsOf } from './refusals.ts';
 
@@ -81,6 +82,25 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
     if (state.state === 'compensating')
       await CancellationScope.nonCancellable(() => condition(() => state.state !== 'compensating', '5s'));
   };
+  const retry = async (): Promise<string | undefined> => {
+    await endOfCompensation();
+    if (state.state !== 'parked') {
+      const { migration } = state;
+      // What outlives whoever started it is no pending child of anybody.
+      const roots = [
+        workflowInfo().workflowId,
+        contract.rollbackId(migration),
+        contract.captureId(migration),
+        contract.reverseId(migration),
+      ];
+      const ended = await CancellationScope.nonCancellable(() => showing.endBackOffs(roots)).catch(() => []);
+      // One that had used up its attempts meanwhile is parked.
+      if (ended.length > 0 && refusals.retry() !== undefined) return undefined;
+    }
+    const refusal = refusals.retry();
+    if (refusal === undefined) desk.retries++;
+    return refusal;
+  };
   const incident = (order: IncidentOrder): void => {
     const decision = `incident reported: ${order.kind}`;
     state.decisions = [...state.decisions, { at: now(), decision, reason: order.detail }];
@@ -107,10 +127,10 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
   setHandler(
     contract.retrySignal,
     async () => {
-      await endOfCompensation();
-      take('retry', { order: undefined }, () => refusals.retry() ?? void desk.retries++);
+      const refusal = await retry();
+      if (refusal !== undefined) refuse('retry', refusal);
     },
-    { description: 'Try the parked step again' },
+    { description: 'Try the parked step again, or at once what waits to be tried again by itself' },
   );
   setHandler(contract.advanceStageSignal, () => void desk.advances++, {
     description: 'End the soak of this cutover stage now',
@@ -189,7 +209,7 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
     state.decisions = [...state.decisions, { at: now(), decision, reason: 'asked by an operator' }].slice(-200);
   });
 
-  answerOrders(state, desk, { refusals, place, endOfCompensation, incident });
+  answerOrders(state, desk, { refusals, place, retry, incident });
   return desk;
 }
 

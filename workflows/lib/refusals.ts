@@ -34,7 +34,9 @@ export function refusalsOf(state: MigrationState, stages: readonly Stage[]): Ref
       ? undefined
       : `gate: nothing waits for "${gate}" now${state.waitingFor ? `; the migration waits for ${state.waitingFor}` : ''}.`;
   const retry = (): string | undefined =>
-    state.state === 'parked' ? undefined : `Nothing is parked; the migration is ${state.state}.`;
+    state.state === 'parked'
+      ? undefined
+      : `Nothing is parked, and no step waits to be tried again; the migration is ${state.state}.`;
   /** Checkpoints, in the cutover the stages that have begun, and `old`: everything to the old system, what was copied stays. */
   const waysBack = (): string[] => [
     ...state.checkpoints.map((checkpoint) => checkpoint.name),
