@@ -66,10 +66,9 @@ async function standingOf(on: On): Promise<Standing | null> {
   return row ?? null;
 }
 
-/** Everything, at one moment. Reads only. */
+/** Reads only, and decides nothing: whoever acts by it asks again where it acts. */
 export async function knownOf(pool: pg.Pool): Promise<Known> {
   return inTransaction(pool, 'reading where the migration stands', async (client) => {
-    await client.query('set transaction isolation level repeatable read, read only');
     const standing = await standingOf(client);
     const there = await hasTable(client, 'closed_collections');
     const restore = await unfinishedRestore(client);
