@@ -4,7 +4,7 @@ import { controlSchemaOf } from '../control/schema.ts';
 import { knownOf } from '../control/lifecycle.ts';
 import { nothingKnown, type Known } from '../core/lifecycle.ts';
 import { refusalOfEnded, statusOfEnded } from '../core/ended.ts';
-import type { Status } from '../core/state.ts';
+import { begin, statusOf, type Status } from '../core/state.ts';
 import type { UndoStep } from '../core/story.ts';
 import { openPool } from '../stores/postgres/connection.ts';
 import type { rollback as rollbackWorkflow, RollbackResult } from '../workflows/children/rollback.ts';
@@ -58,7 +58,9 @@ export async function statusOfStopped(session: TemporalSession, name: string): P
     return undefined;
   });
   if (known?.standing) return statusOfEnded(name, known, known.standing, last);
-  if (last) return known && (await wasUndone(session, name)) ? { ...last, ...undone } : last;
+  const isUndone = known !== undefined && (await wasUndone(session, name));
+  if (last) return isUndone ? { ...last, ...undone } : last;
+  if (isUndone) return { ...statusOf(begin(name)), ...undone };
   if (!description) throw new WorkflowNotFoundError('not found', handle.workflowId, undefined);
   const why = description.status.name === 'FAILED' ? await reasonOf(handle) : '';
   throw new OrderRefused(

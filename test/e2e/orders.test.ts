@@ -2,6 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { readSettings } from '../../core/settings.ts';
 import { setCutoverPercentageUpdate } from '../../workflows/contract.ts';
 import { within } from '../support/within.ts';
 import { World } from '../support/world.ts';
@@ -196,6 +197,46 @@ test('a gate waits for its approval and for no other; then the migration complet
   ).toEqual(new Set(['new_system']));
 });
 
+test('a completed migration whose writes have moved is neither begun again nor aborted; the way back loses nothing', async () => {
+  await world.rows(
+    `insert into api_usage ("timestamp", provider, model_name, input_tokens, output_tokens, cost, currency, session_id)
+     values (now(), 'openai', 'born on the new side', 1, 1, 1, 'USD', 's')`,
+  );
+  const born = () => world.source.collection('token_usage').countDocuments({ model_name: 'born on the new side' });
+  await vi.waitFor(async () => expect(await born()).toBe(1), { timeout: 20_000 });
+  const held = async () => ({
+    rows: await world.rows('select count(*) from api_usage'),
+    documents: await world.target.collection('analysis_results_optimized').countDocuments(),
+    ledger: await world.rows('select count(*) from migration_control.ledger where not deleted'),
+    closed: await world.rows('select count(*) from migration_control.closed_collections'),
+  });
+  const before = await held();
+  for (const [order, says] of [
+    [['start'], /is completed: the new system has the writes of .*`causeway rollback --to old`/],
+    [
+      ['abort', '--reason', 'test'],
+      /is not aborted, because the new system has the writes of .*`causeway rollback --to old`/,
+    ],
+  ] as const) {
+    const refused = await world.causeway(order);
+    expect([refused.code, refused.stderr]).toEqual([1, expect.stringMatching(says)]);
+  }
+  // Past the command line the workflow itself refuses.
+  const { settings } = readSettings({}) as { settings: object };
+  const args = [{ name: world.name, settings, until: 'cutover' }];
+  const { taskQueue } = await world.temporal.workflow.getHandle(`migration/${world.name}`).describe();
+  const started = await world.temporal.workflow.start('migration', {
+    workflowId: `migration/${world.name}`,
+    taskQueue,
+    args,
+  });
+  await expect(started.result()).rejects.toMatchObject({
+    cause: { message: expect.stringContaining('There is nothing to start') as string },
+  });
+  expect(await held()).toEqual(before);
+  expect(await world.status()).toMatchObject({ state: 'completed', phase: 'cutover' });
+});
+
 test('a migration that has ended names the ways back it has, and tells where traffic goes now', async () => {
   const stage = await world.causeway(['rollback', '--to', 'first', '--reason', 'test']);
   expect(stage.code).toBe(2);
@@ -228,6 +269,8 @@ test('a migration that has ended names the ways back it has, and tells where tra
   expect(await routes()).toEqual(new Set(['100 new_system']));
   expect((await world.causeway(['rollback', '--to', 'old', '--reason', 'test'])).code).toBe(0);
   expect(await routes()).toEqual(new Set(['0 old']));
+  expect(await world.status()).toMatchObject({ phase: 'cutover', state: 'stopped', waitingFor: 'causeway start' });
+  expect(await world.source.collection('token_usage').countDocuments({ model_name: 'born on the new side' })).toBe(1);
 });
 
 test('a migration that has ended can still be rolled back, and afterwards nothing of it is left', async () => {
