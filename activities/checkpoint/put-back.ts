@@ -70,7 +70,7 @@ const sum = (parts: readonly ManifestPart[]): PutBack => ({
   records: parts.reduce((total, part) => total + part.records, 0),
 });
 
-/** Values and removals go, the application's own too, keys of other types stay; then those of the snapshot come, with the expiry they had. */
+/** Our keys and removals go, others stay; then those of the snapshot come, with the expiry they had. */
 export async function restoreKeys(resources: Resources, verified: Verified, say: Say): Promise<PutBack> {
   const { redis } = resources;
   return whileRestoring(resources, verified, async (snapshot, still) => {

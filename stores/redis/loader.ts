@@ -154,13 +154,13 @@ const typesOf = (connection: RedisConnection, keys: readonly string[]): Promise<
   redis('reading the types of keys', () => Promise.all(keys.map((key) => connection.type(key))));
 
 /**
- * Removes the values and tombstones of a prefix, also values that the application wrote there by itself: they go as the rows do, or the next cutover would
- * serve them, and the next start refuse them. The prefix was free when the migration began. Keys of other types stay. Returns how many.
+ * Removes the keys of a prefix that this migration wrote, and its tombstones. What the application wrote there by itself is not ours to remove; a copy
+ * takes such a value over where a document has the key (`areStrings`). Returns how many.
  */
 export async function removeKeys(connection: RedisConnection, prefix: string): Promise<number> {
   let removed = 0;
   for await (const keys of scanAll(connection, prefix)) {
-    const ours = await areStrings(connection, keys);
+    const ours = await areOurs(connection, keys);
     const mine = keys.filter((_, i) => ours[i]);
     const gone = await redis('removing keys', () => Promise.all(mine.map((key) => connection.unlink(key))));
     removed += gone.filter((one) => one === 1).length;
