@@ -10,6 +10,7 @@ import { controlSchemaOf, makeControlSchema, undoControlSchema } from '../contro
 import { mongo } from '../stores/mongodb/connection.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
 import { redis } from '../stores/redis/connection.ts';
+import type { KeysTarget } from '../stores/redis/target.ts';
 import { claim, identify, markTargets, unmarkTargets } from './identity.ts';
 import type { Resources } from './resources.ts';
 
@@ -109,9 +110,15 @@ export async function rehearseRollback(resources: Resources): Promise<string[]> 
     await db.collection(scratch).deleteMany({});
     await db.collection(scratch).drop();
   });
-  await redis('rehearsing rollback', async () => {
-    await resources.redis.set(scratch, '1', 'EX', 60);
-    await resources.redis.unlink(scratch);
-  });
+  const keys = [...resources.mappings.values()]
+    .flatMap((mapping) => mapping.targets)
+    .find((target): target is KeysTarget => target.store === 'redis');
+  // Under a prefix of ours: rights may go no further.
+  const key = `${keys?.prefix}${scratch}`;
+  if (keys)
+    await redis('rehearsing rollback', async () => {
+      await resources.redis.set(key, '1', 'EX', 60);
+      await resources.redis.unlink(key);
+    });
   return ['PostgreSQL', 'MongoDB', 'Redis'];
 }
