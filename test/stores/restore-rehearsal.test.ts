@@ -15,7 +15,17 @@ const quiet = () => undefined;
 beforeAll(async () => {
   world = await World.open('rehearsal');
   resources = await world.resources();
-  await prepareControl(resources, 'm');
+  await prepareControl(resources, 'm', {
+    phase: 'preparation',
+    stage: 0,
+    override: false,
+    undo: [{ undo: 'preparation' }],
+    undoing: null,
+    completed: false,
+    until: 'cutover',
+    collections: {},
+    settings: {},
+  });
   await makePostgres(resources, [...resources.mappings.keys()]);
   await world.pool.query(
     `insert into migration_control.collections (mapping, source) values ('users', 'users') on conflict do nothing;
