@@ -9,6 +9,7 @@ import { assertOwner, claimOf } from '../../control/owner.ts';
 import { inTransaction } from '../../stores/postgres/connection.ts';
 import { postgresIdentity } from '../../stores/postgres/identity.ts';
 import { readEnvironment } from '../../workers/environment.ts';
+import { begun } from '../support/standing.ts';
 import { World } from '../support/world.ts';
 
 let world: World;
@@ -58,17 +59,7 @@ test('two spellings of the same stores are one fingerprint, another database of 
 test('a claimed database refuses every transaction of another migration or of other stores, and undo of both', async () => {
   const { owner } = await identify(bare, 'm');
   const ours = await owned(owner);
-  await prepareControl(ours, 'm', {
-    phase: 'preparation',
-    stage: 0,
-    override: false,
-    undo: [{ undo: 'preparation' }],
-    undoing: null,
-    completed: false,
-    until: 'cutover',
-    collections: {},
-    settings: {},
-  });
+  await prepareControl(ours, 'm', begun);
   await inTransaction(ours.postgres, 'ours', (client) => client.query('select 1'));
   for (const other of [
     { ...owner, migration: 'other' },

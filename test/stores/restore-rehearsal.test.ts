@@ -5,6 +5,7 @@ import { verifySnapshot } from '../../activities/checkpoint/restore.ts';
 import { prepareControl } from '../../activities/record.ts';
 import type { Resources } from '../../activities/resources.ts';
 import { makePostgres } from '../../activities/targets.ts';
+import { begun } from '../support/standing.ts';
 import { World } from '../support/world.ts';
 
 let world: World;
@@ -15,17 +16,7 @@ const quiet = () => undefined;
 beforeAll(async () => {
   world = await World.open('rehearsal');
   resources = await world.resources();
-  await prepareControl(resources, 'm', {
-    phase: 'preparation',
-    stage: 0,
-    override: false,
-    undo: [{ undo: 'preparation' }],
-    undoing: null,
-    completed: false,
-    until: 'cutover',
-    collections: {},
-    settings: {},
-  });
+  await prepareControl(resources, 'm', begun);
   await makePostgres(resources, [...resources.mappings.keys()]);
   await world.pool.query(
     `insert into migration_control.collections (mapping, source) values ('users', 'users') on conflict do nothing;
