@@ -158,7 +158,7 @@ test('documents are encrypted at rest: the table holds no plain text; shown, the
   const other = randomBytes(32).toString('hex');
   const wrong = await world.causeway(['quarantine', 'show', 'token_usage', id], { CAUSEWAY_QUARANTINE_KEY: other });
   expect(wrong.code).toBe(1);
-  expect(wrong.stdout).toMatch(/encrypted with key [0-9a-f]{12}; CAUSEWAY_QUARANTINE_KEY holds [0-9a-f]{12}/);
+  expect(wrong.stdout).toMatch(/encrypted with key [0-9a-f]{12}, and CAUSEWAY_QUARANTINE_KEY holds [0-9a-f]{12}\./);
   expect(wrong.stdout + wrong.stderr).not.toContain(other);
   const rotated = await world.causeway(['quarantine', 'show', 'token_usage', id], {
     CAUSEWAY_QUARANTINE_KEY: `${other},${key}`,
