@@ -7,7 +7,7 @@ import type { CollectionTarget } from '../../stores/mongodb/target.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { explain, indexesOf, serves, type Blocker, type Plan } from '../../stores/postgres/diagnosis.ts';
 import { name } from '../../stores/postgres/connection.ts';
-import type { TableTarget } from '../../stores/postgres/target.ts';
+import { uniqueSets, type TableTarget } from '../../stores/postgres/target.ts';
 import type { Asker } from './ask.ts';
 import type { MeasuredQuery } from './measure.ts';
 import type { Probe } from './probes.ts';
@@ -137,9 +137,9 @@ export async function lostIndexes(asker: Asker, mapping: Mapping): Promise<{ dec
   let declared = 0;
   for (const target of mapping.targets) {
     if (target.store === 'postgres') {
-      const { indexes = [], unique = [] } = target as TableTarget;
+      const declares = target as TableTarget;
       const standing = await indexesOf(asker.pool, [target.name]);
-      for (const keys of [...indexes, ...unique]) {
+      for (const keys of [...(declares.indexes ?? []), ...uniqueSets(declares)]) {
         declared++;
         if (!standing.some((index) => index.valid && serves(index, keys)))
           lost.push(`${target.name} (${keys.join(', ')})`);
