@@ -107,7 +107,15 @@ async function withWorker(migration: string, work: () => Promise<void>): Promise
 }
 
 async function start(migration: string, more: object) {
-  const { settings } = readSettings({ sampleSeconds: 1, quarantineBudget: 1, ...more }) as { settings: Settings };
+  // Histories are recorded, not speeds: a busy machine sends no traffic back.
+  const policy = {
+    queryTime: { floorMs: 60_000 },
+    errorRate: { increase: 1 },
+    throughput: { minimumReads: 1_000_000 },
+  };
+  const { settings } = readSettings({ sampleSeconds: 1, quarantineBudget: 1, policy, ...more }) as {
+    settings: Settings;
+  };
   const { owner } = await identityAt(readEnvironment(environment).addresses, migration);
   return client.workflow.start('migration', {
     workflowId: rootId(migration),
@@ -136,7 +144,7 @@ async function save(name: string): Promise<void> {
   const folder = join(histories, name);
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
-  for await (const execution of client.workflow.list({ query: `MigrationName = '${name}'` })) {
+  for await (const execution of client.workflow.list({ query: `WorkflowId STARTS_WITH '${rootId(name)}'` })) {
     const history = await client.workflow.getHandle(execution.workflowId, execution.runId).fetchHistory();
     const text = `${JSON.stringify(JSON.parse(historyToJSON(history))).replaceAll(checkout, '')}\n`;
     const place = execution.workflowId.slice(rootId(name).length + 1).replaceAll('/', '.') || 'root';
