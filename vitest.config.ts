@@ -16,15 +16,15 @@ const soak = ['test/soak/**/*.test.ts'];
 const withStack = {
   globalSetup: './test/support/global-setup.ts',
   testTimeout: 180_000,
-  hookTimeout: 240_000,
+  hookTimeout: 420_000,
 };
 
 // docs/testing.md says what belongs where. `npm test` runs all suites but `soak`.
 export default defineConfig({
   test: {
     pool: 'forks',
-    // More than a machine of two cores has: much of what is tested is waiting.
-    maxWorkers: 3,
+    // As many as a machine of two cores has: each file has servers and a worker of its own beside it.
+    maxWorkers: 2,
     projects: [
       { test: { name: 'unit', include: unit, testTimeout: 60_000 } },
       {

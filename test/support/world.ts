@@ -63,6 +63,8 @@ export class World {
     // A test may kill the server; what it then asks for fails where it is awaited.
     this.redis.on('error', () => undefined);
     this.temporal = new Client({ connection });
+    // A file whose set-up failed may not come to close its world; its workers end with it all the same.
+    process.once('exit', () => this.#workers.forEach((child) => child.kill('SIGKILL')));
   }
 
   /** `temporal`: the address of another Temporal server than the stack's. `own`: the URLs of other stores, their database called as the stack's. */
@@ -189,7 +191,7 @@ export class World {
     return this.temporal.workflow.getHandle(`migration/${this.name}`).query<Status>('status');
   }
 
-  until(check: (status: Status) => boolean, timeout = 90_000): Promise<Status> {
+  until(check: (status: Status) => boolean, timeout = 240_000): Promise<Status> {
     return vi.waitFor(
       async () => {
         const status = await this.query();
