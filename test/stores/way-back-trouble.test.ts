@@ -218,7 +218,7 @@ test('a row that no document can stand for stops no other, and is told', async (
   for (const id of good) expect(await inOld(id)).not.toBeNull();
   expect((await reverseStatus(resources.postgres))!.unsaid).toBe(1);
   expect(await world.rows(`select paths from migration_control.reverse_unsaid where source_id = 'u-17'`)).toEqual([
-    { paths: expect.stringMatching(/^the whole document \(Defect: .+\)$/) },
+    { paths: 'the whole document (the rule source_id_names_an_id at source_id refuses it)' },
   ]);
   await world.pool.query(`delete from api_usage where source_id = 'u-17'`);
   await drain();
@@ -375,7 +375,7 @@ test('what the way back has left is told when it has been taken down', async () 
   const told = await world.causeway(['reverse', 'status']);
   expect(told.code, told.stderr).toBe(0);
   expect(told.stdout).toContain('The way back was taken down');
-  expect(told.stdout).toMatch(/set aside: accepted: the whole document \(Defect: .*u-17/);
+  expect(told.stdout).toMatch(/set aside: accepted: the whole document \(the rule source_id_names_an_id.*u-17/);
   const json = await world.causeway(['reverse', 'status', '--json']);
   expect(JSON.parse(json.stdout)).toMatchObject({
     setAside: 0,
