@@ -55,6 +55,19 @@ const session = (name: string, more: object = {}) => ({
 });
 type Session = ReturnType<typeof session>;
 
+/** As the reader keeps a batch of the stream for the lane: sealed to its place. */
+const keep = (at: bigint, changes: readonly Buffer[]) =>
+  world.pool.query(
+    `insert into migration_control.captured (lane, segment, first_version, last_version, events, first_wall, last_wall, content)
+     values (0, $1, $2, $2, $3, now(), now(), $4)`,
+    [
+      ++segment,
+      at.toString(),
+      changes.length,
+      ownVault().sealBytes(capturedPlace(0, BigInt(segment)), Buffer.concat(changes)),
+    ],
+  );
+
 /** What the reader would have kept, one batch of the stream. */
 async function captured(...documents: (Session | Uint8Array)[]): Promise<void> {
   const changes = documents.map((document) => {
@@ -62,16 +75,7 @@ async function captured(...documents: (Session | Uint8Array)[]): Promise<void> {
     const id = document instanceof Uint8Array ? sourceId(undecodableId) : sourceId(document._id);
     return encodeChange({ feed, id, version: { time: ++time, op: 0 }, bytes });
   });
-  await world.pool.query(
-    `insert into migration_control.captured (lane, segment, first_version, last_version, events, first_wall, last_wall, content)
-     values (0, $1, $2, $2, $3, now(), now(), $4)`,
-    [
-      ++segment,
-      time.toString(),
-      documents.length,
-      ownVault().sealBytes(capturedPlace(0, BigInt(segment)), Buffer.concat(changes)),
-    ],
-  );
+  await keep(time, changes);
 }
 
 async function lane(ms: number): Promise<void> {
@@ -214,21 +218,8 @@ test('a key of any length is loaded, read again and deleted like any other', asy
   ]);
   expect(await world.rows('select whole from migration_control.long_keys')).toEqual([{ whole: JSON.stringify(_id) }]);
 
-  const undone = { ...long, _id };
-  await world.pool.query(
-    `insert into migration_control.captured (lane, segment, first_version, last_version, events, first_wall, last_wall, content)
-     values (0, $1, $2, $2, 1, now(), now(), $3)`,
-    [
-      ++segment,
-      (BigInt(Math.floor(Date.now() / 1000) + 5) << 32n).toString(),
-      encodeChange({
-        feed,
-        id: sourceId(undone._id),
-        version: { time: BigInt(Math.floor(Date.now() / 1000) + 5) << 32n, op: 0 },
-        bytes: undefined,
-      }),
-    ],
-  );
+  const undone = BigInt(Math.floor(Date.now() / 1000) + 5) << 32n;
+  await keep(undone, [encodeChange({ feed, id: sourceId(_id), version: { time: undone, op: 0 }, bytes: undefined })]);
   await untilApplied();
   expect(await arrived()).toBe('2');
 });
