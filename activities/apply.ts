@@ -74,6 +74,16 @@ export interface Totals {
   readonly later: Set<string>;
 }
 
+export const noTotals = (): Totals => ({
+  applied: 0,
+  stale: 0,
+  quarantined: 0,
+  clashes: [],
+  refused: new Set(),
+  touched: new Set(),
+  later: new Set(),
+});
+
 /** `copy`: unique values were settled before it, and the ledger knows it as the one without a name. */
 export type Writer = Origin | 'copy';
 
@@ -101,15 +111,7 @@ export async function applyChanges(
   { lost = new Map(), origin = 'capture', late = 'leave', outside: elsewhere = 'settle' }: ChangeOptions = {},
 ): Promise<Totals> {
   await enterStores(client);
-  const totals: Totals = {
-    applied: 0,
-    stale: 0,
-    quarantined: 0,
-    clashes: [],
-    refused: new Set(),
-    touched: new Set(),
-    later: new Set(),
-  };
+  const totals = noTotals();
   const mappings = [...new Set(changes.map((change) => change.feed.mapping.collection))];
   const moved = await movedOf(client, mappings);
   const leftovers = await leftoversOf(

@@ -61,11 +61,6 @@ begin
   end loop;
 end $owner$`;
 
-/** The same inside a transaction that has begun. Whoever works for nobody in particular (a command that only reads) is not checked. */
-export async function assertOwner(client: pg.ClientBase, owner: Owner | undefined): Promise<void> {
-  if (owner) await query(client, 'looking whose database it is', ownerCheck(owner));
-}
-
 /** Of a mark in a store outside PostgreSQL: throws where it is another's. A mark that is gone (an eviction, a dropped collection) proves nothing. */
 export function assertMark(
   what: string,

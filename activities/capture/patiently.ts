@@ -4,7 +4,15 @@ import { failures, KnownFailure, type FailureType } from '../../core/failures.ts
 import { notAppliedRule, refusedRule } from '../../core/quarantine.ts';
 import { postgresFailure } from '../../stores/postgres/connection.ts';
 import { orNoteAgain } from '../../stores/postgres/redo.ts';
-import { applyChanges, lostKey, type Change, type ChangeOptions, type ChangeSettings, type Totals } from '../apply.ts';
+import {
+  applyChanges,
+  lostKey,
+  noTotals,
+  type Change,
+  type ChangeOptions,
+  type ChangeSettings,
+  type Totals,
+} from '../apply.ts';
 import type { Resources } from '../resources.ts';
 import type { Why } from '../shape.ts';
 
@@ -70,7 +78,7 @@ async function find(search: Search, changes: readonly Change[], again = false): 
       search.failing.push({ changes, failure: asKnown(failure) });
       // The copy has nobody who comes back to them: it stops, and says why.
       if (options.origin === 'copy' && isEverybody(search)) throw asKnown(failure);
-      return nothing();
+      return noTotals();
     }
     // Both halves in order, and no key in both: changes to one document stay together.
     const left = new Set(keys.slice(0, keys.length >> 1));
@@ -104,7 +112,7 @@ async function setAsideOne(search: Search, one: Failing): Promise<Totals> {
     path: '',
     message: one.failure.message,
   };
-  if (options.origin === 'read again' && (await standsAside(client, one.changes, why.rule))) return nothing();
+  if (options.origin === 'read again' && (await standsAside(client, one.changes, why.rule))) return noTotals();
   const lost = new Map([...(options.lost ?? []), [lostKey(feed, id), why]]);
   // What another store refuses of it may also keep it from being taken away there: then only PostgreSQL says so.
   for (const outside of ['settle', 'leave'] as const)
@@ -139,7 +147,7 @@ async function wait(client: pg.ClientBase, { changes, failure }: Failing): Promi
      ${orNoteAgain}, cause = excluded.cause`,
     [feed.collectionId, id, failure.message],
   );
-  return { ...nothing(), later: new Set([lostKey(feed, id)]) };
+  return { ...noTotals(), later: new Set([lostKey(feed, id)]) };
 }
 
 async function inSavepoint<T>(client: pg.ClientBase, work: () => Promise<T>): Promise<T> {
@@ -153,16 +161,6 @@ async function inSavepoint<T>(client: pg.ClientBase, work: () => Promise<T>): Pr
     throw error;
   }
 }
-
-const nothing = (): Totals => ({
-  applied: 0,
-  stale: 0,
-  quarantined: 0,
-  clashes: [],
-  refused: new Set(),
-  touched: new Set(),
-  later: new Set(),
-});
 
 const sum = (a: Totals, b: Totals): Totals => ({
   applied: a.applied + b.applied,

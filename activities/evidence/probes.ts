@@ -5,6 +5,7 @@ import type { SideEvidence } from '../../core/evidence.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { add, quantile, type Histogram } from '../../core/histogram.ts';
 import { idFromSourceId, idsFrom } from '../../core/identity.ts';
+import { within } from '../../core/within.ts';
 import type { Mapping } from '../../mappings/mapping.ts';
 import { clientConfig, name } from '../../stores/postgres/connection.ts';
 import { sessionSettings } from '../../stores/postgres/session.ts';
@@ -125,7 +126,7 @@ function freshProbe(
   const read = mapping.mainRead;
   const redisKey = key?.keys[0];
   if (mapping.targets[0]?.store === 'redis' && redisKey !== undefined)
-    return () => within(timeoutMs, resources.redis.get(redisKey), 'reading a key');
+    return () => within(timeoutMs, resources.redis.get(redisKey), () => new TookTooLong('reading a key'));
   const target = mapping.targets.find((one) => one.store === 'postgres' || one.store === 'mongodb');
   if (target?.store === 'mongodb') {
     const collection = resources.mongodb.db.collection(target.name);
@@ -212,18 +213,6 @@ class Reader {
 }
 
 class TookTooLong extends Error {}
-
-async function within<T>(ms: number, work: Promise<T>, doing: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new TookTooLong(doing)), ms);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
 
 /** 57014 PostgreSQL gave up a statement, 55P03 it waited for a lock; 50 MongoDB's MaxTimeMSExpired. */
 const slow = (error: unknown): boolean =>

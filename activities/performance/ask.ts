@@ -1,5 +1,6 @@
 // Putting one question to one system, bounded in time; what it answers is read and thrown away.
 import type pg from 'pg';
+import { within } from '../../core/within.ts';
 import type { Question } from '../../mappings/query.ts';
 import { openPool } from '../../stores/postgres/connection.ts';
 import { openMongo } from '../../stores/mongodb/connection.ts';
@@ -77,17 +78,12 @@ export class Asker {
 
 /** Not every server heeds the limit it is given. */
 async function bounded(work: Promise<void>, timeoutMs: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new TimedOut(`no answer in ${timeoutMs} ms`)), timeoutMs + 250);
-  });
+  const late = () => new TimedOut(`no answer in ${timeoutMs} ms`);
   try {
-    await Promise.race([work, late]);
+    await within(timeoutMs + 250, work, late);
   } catch (error) {
     // 57014 in PostgreSQL, 50 in MongoDB: ended by the limit.
     const { code } = error as { code?: unknown };
-    throw code === '57014' || code === 50 ? new TimedOut(`no answer in ${timeoutMs} ms`) : error;
-  } finally {
-    clearTimeout(timer);
+    throw code === '57014' || code === 50 ? late() : error;
   }
 }

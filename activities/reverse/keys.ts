@@ -3,6 +3,7 @@ import type pg from 'pg';
 import { ownVault } from '../../control/vault.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { versionOfRead } from '../../core/guard.ts';
+import { within } from '../../core/within.ts';
 import type { Outcome } from '../../mappings/mapping.ts';
 import { millisecondsOf } from '../../stores/mongodb/source.ts';
 import { orNoteAgain } from '../../stores/postgres/redo.ts';
@@ -109,18 +110,6 @@ async function write(redis: Resources['redis'], targets: readonly KeysTarget[], 
       );
     }
   };
-  let timer: NodeJS.Timeout | undefined;
-  const running = work();
-  running.catch(() => undefined);
-  try {
-    await Promise.race([
-      running,
-      new Promise<never>((_, reject) => {
-        const late = new KnownFailure('StoreBusy', `Redis did not take keys of the way back within ${patienceMs} ms`);
-        timer = setTimeout(() => reject(late), patienceMs);
-      }),
-    ]);
-  } finally {
-    clearTimeout(timer);
-  }
+  const late = () => new KnownFailure('StoreBusy', `Redis did not take keys of the way back within ${patienceMs} ms`);
+  await within(patienceMs, work(), late);
 }

@@ -5,8 +5,8 @@ import { compare, identify, markTargets } from '../../activities/identity.ts';
 import { prepareControl, undoPreparation } from '../../activities/record.ts';
 import { openResources, type Resources } from '../../activities/resources.ts';
 import { undoData } from '../../activities/targets.ts';
-import { assertOwner, claimOf } from '../../control/owner.ts';
-import { inTransaction } from '../../stores/postgres/connection.ts';
+import { claimOf, ownerCheck } from '../../control/owner.ts';
+import { inTransaction, query } from '../../stores/postgres/connection.ts';
 import { postgresIdentity } from '../../stores/postgres/identity.ts';
 import { readEnvironment } from '../../workers/environment.ts';
 import { begun } from '../support/standing.ts';
@@ -74,9 +74,9 @@ test('a claimed database refuses every transaction of another migration or of ot
       refused,
     );
     await expect(undoData(foreign, () => undefined)).rejects.toMatchObject(refused);
-    await expect(inTransaction(bare.postgres, 'asked', (client) => assertOwner(client, other))).rejects.toMatchObject(
-      refused,
-    );
+    await expect(
+      inTransaction(bare.postgres, 'asked', (client) => query(client, 'asked', ownerCheck(other))),
+    ).rejects.toMatchObject(refused);
     await expect(undoPreparation(foreign, other.migration))
       .resolves.toBeUndefined()
       .catch(() => undefined);

@@ -8,18 +8,12 @@ import { route } from '../../activities/route.ts';
 import { makeMongo, makePostgres, mayRemove, undoData, undoSchema } from '../../activities/targets.ts';
 import { knownOf, noteUndone, noteUndoing, passStage, whileOldCounts } from '../../control/lifecycle.ts';
 import type { Standing } from '../../core/lifecycle.ts';
+import { inCutover } from '../support/standing.ts';
 import { World } from '../support/world.ts';
 
 const collections = ['token_usage', 'analysis_results'];
 const standing: Standing = {
-  phase: 'cutover',
-  stage: 1,
-  override: false,
-  undo: [{ undo: 'preparation' }, { undo: 'schema' }, { undo: 'data' }, { undo: 'cutover' }],
-  undoing: null,
-  completed: false,
-  until: 'cutover',
-  collections: {},
+  ...inCutover,
   settings: { stages: [{ name: 'first' }, { name: 'writes' }] },
 };
 const nothing = () => undefined;

@@ -1,4 +1,4 @@
-// Where a migration stands that has just begun: what a preparation writes down.
+// Where a migration stands, as it is written down: by a preparation, and before the second stage of a cutover.
 import type { Standing } from '../../core/lifecycle.ts';
 
 export const begun: Standing = {
@@ -11,4 +11,11 @@ export const begun: Standing = {
   until: 'cutover',
   collections: {},
   settings: {},
+};
+
+export const inCutover: Standing = {
+  ...begun,
+  phase: 'cutover',
+  stage: 1,
+  undo: [{ undo: 'preparation' }, { undo: 'schema' }, { undo: 'data' }, { undo: 'cutover' }],
 };

@@ -5,6 +5,7 @@ import { nothingKnown, type Known, type Standing } from '../../core/lifecycle.ts
 import { readSettings } from '../../core/settings.ts';
 import type { Route, Status } from '../../core/state.ts';
 import type { RollbackResult } from '../../workflows/children/rollback.ts';
+import { inCutover } from '../support/standing.ts';
 import { withWorkflows, type WorkflowTest } from '../support/workflow-env.ts';
 import { untilCancelled } from '../support/stub-activities.ts';
 
@@ -15,13 +16,7 @@ const stages = [
 const read = readSettings({ stages });
 const settings = 'settings' in read ? read.settings : undefined!;
 const standing: Standing = {
-  phase: 'cutover',
-  stage: 1,
-  override: false,
-  undo: [{ undo: 'preparation' }, { undo: 'schema' }, { undo: 'data' }, { undo: 'cutover' }],
-  undoing: null,
-  completed: false,
-  until: 'cutover',
+  ...inCutover,
   collections: {
     token_usage: { source: 10, loaded: 10, quarantined: 0, skipped: 0, chunksDone: 1, chunksTotal: 1 },
   },
