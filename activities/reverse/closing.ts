@@ -7,6 +7,7 @@ import {
   closeCollection,
   closingOf,
   isClosed,
+  isHeldName,
   keptForm,
   readKept,
   reopenCollection,
@@ -33,7 +34,9 @@ export async function close(
 ): Promise<Closed> {
   const before = await validationsOf(source.db, collections);
   const kept = await keptOf(postgres, [...before.keys()]);
-  const closings = [...before].map(([collection, validation]) => {
+  // The name of a collection taken out of use is closed for good.
+  const closable = [...before].filter(([, validation]) => !isHeldName(validation));
+  const closings = closable.map(([collection, validation]) => {
     const held = closingOf(validation);
     const own = isClosed(validation) ? (held?.before ?? kept.get(collection)?.before ?? {}) : validation;
     return { collection, before: own, isOurs: held?.token === token && kept.get(collection)?.token === token };
@@ -129,7 +132,10 @@ export async function settleClosings(resources: Resources): Promise<void> {
     resources.source.db,
     moved.map((row) => row.collection),
   );
-  const open = moved.filter(({ collection }) => now.has(collection) && !isClosed(now.get(collection)));
+  const open = moved.filter(({ collection }) => {
+    const validation = now.get(collection);
+    return now.has(collection) && !isClosed(validation) && !isHeldName(validation);
+  });
   for (const { collection, token } of open) await closeAgain(resources, collection, token);
 }
 

@@ -10,6 +10,7 @@ import { awaitDoubtful, awaitRouters, lowerFence, raiseFence } from '../../activ
 import { flip, OutcomeUnknown, refuseOpened } from '../../activities/reverse/flip.ts';
 import { Lapse } from '../../activities/reverse/lapse.ts';
 import { makeControlSchema } from '../../control/schema.ts';
+import { holdName, isHeldName, validationOf } from '../../stores/mongodb/close.ts';
 import { openMongo } from '../../stores/mongodb/connection.ts';
 import { DualWriteManager } from '../../traffic/dual-write.ts';
 import { writeNew } from '../../traffic/new-write.ts';
@@ -260,6 +261,21 @@ test('an old collection that somebody opens while writes are being moved keeps t
   expect(
     await world.rows(`select detail from migration_control.audit_log where action = 'old collection closed again'`),
   ).toEqual([{ detail: { collection } }]);
+});
+
+test('housekeeping leaves the name of a collection taken out of use to whoever holds it', async () => {
+  const fence = await raiseFence(resources, [collection], 5000);
+  const token = randomUUID();
+  await close(resources, [collection], token);
+  await move(fence, token);
+  await world.source.collection(collection).rename('retired');
+  try {
+    await holdName(world.source, collection);
+    await settleClosings(resources);
+    expect(isHeldName(await validationOf(world.source, collection))).toBe(true);
+  } finally {
+    await world.source.collection('retired').rename(collection, { dropTarget: true });
+  }
 });
 
 test('while a fence stands nobody but its own mover opens what is closed', async () => {

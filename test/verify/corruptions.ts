@@ -165,12 +165,16 @@ export function plot(configuration: string): Plot {
       `with two as (select c.id, o.config_data from user_configs c join users u on u.id = c.user_id join user_configs o on o.config_type = c.config_type and o.id <> c.id join users v on v.id = o.user_id
          where c.config_type = 'preferences' and u.source_id in (${a}, ${b}) and v.source_id in (${a}, ${b})) update user_configs c set config_data = two.config_data from two where two.id = c.id`,
   );
-  pair(
-    'unique values exchanged',
-    'users',
-    (a, b) =>
-      `update users t set email = o.email, email_key = o.email_key from users o where t.source_id in (${a}, ${b}) and o.source_id in (${a}, ${b}) and o.source_id <> t.source_id`,
-  );
+  const [stepping, staying] = [next('users').id, next('users').id];
+  add('unique values exchanged', [stepping, staying], async ({ pool }) => {
+    const read = 'select email, email_key from users where source_id = $1';
+    const give = 'update users set email = $2, email_key = $3 where source_id = $1';
+    const [a, b] = [await valuesOf(pool, read, stepping), await valuesOf(pool, read, staying)];
+    // Constraints are checked row by row: one of them steps aside stepping.
+    await mustChange(pool, give, [stepping, 'aside', 'aside']);
+    await mustChange(pool, give, [staying, ...a]);
+    await mustChange(pool, give, [stepping, ...b]);
+  });
   sql('a user gone with his children', 'users', (id) => `delete from users where source_id = ${id}`);
   const stranger = new ObjectId().toHexString();
   add('a user of no document', [stranger], ({ pool }) =>
@@ -264,9 +268,14 @@ export function plot(configuration: string): Plot {
   return { victims, corruptions };
 }
 
-async function mustChange(pool: pg.Pool, text: string): Promise<void> {
-  const { rowCount } = await pool.query(text);
+async function mustChange(pool: pg.Pool, text: string, values: unknown[] = []): Promise<void> {
+  const { rowCount } = await pool.query(text, values);
   if (!rowCount) throw new Error(`changed nothing: ${text}`);
+}
+
+async function valuesOf(pool: pg.Pool, text: string, id: string): Promise<unknown[]> {
+  const { rows } = await pool.query<unknown[]>({ text, values: [id], rowMode: 'array' });
+  return rows[0]!;
 }
 
 async function must(done: Promise<number>): Promise<void> {
