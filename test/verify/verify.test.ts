@@ -11,7 +11,7 @@ import { checkEqual } from '../support/checker.ts';
 import { World } from '../support/world.ts';
 import { plot, type Plot } from './corruptions.ts';
 
-const documents = Number(process.env['VERIFY_DOCUMENTS'] ?? 10_000);
+const documents = Number(process.env['VERIFY_DOCUMENTS'] ?? 4000);
 const writesPerSecond = Number(process.env['VERIFY_WRITES'] ?? 40);
 
 let world: World;
