@@ -1,5 +1,6 @@
 // What a decision rests on, sampled: the application's traffic, probes of both sides, and whether the data is still there and right.
 import { captureStatus } from '../control/capture.ts';
+import { learnAllLongKeys } from '../control/long-keys.ts';
 import { pruneTraffic, readTraffic, type TrafficSums } from '../control/traffic.ts';
 import { nothingSeen, type CollectionEvidence, type Evidence, type SideEvidence } from '../core/evidence.ts';
 import { quantile } from '../core/histogram.ts';
@@ -137,6 +138,8 @@ async function routesOf({ postgres }: Resources): Promise<Map<string, Route>> {
 }
 
 async function enrolledIn({ postgres }: Resources): Promise<Map<string, Enrolled[]>> {
+  // Keys are drawn from the ledger: without it, documents of long ones would be missed where they are.
+  await learnAllLongKeys(postgres);
   const rows = await query<{ id: number; mapping: string; source: string }>(
     postgres,
     'reading collections',

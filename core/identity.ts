@@ -5,7 +5,7 @@ import { valueOfText } from './bson/parse.ts';
 import { bsonType, bufferOf, elementNamed, elementsIn } from './bson/reader.ts';
 import { textOfValue } from './bson/text.ts';
 import { typeOf } from './bson-type.ts';
-import { shortened, wholeOf } from './long-keys.ts';
+import { isShortened, shortened, wholeOf } from './long-keys.ts';
 
 /** 24 hex digits for an ObjectId, canonical Extended JSON in the order of the bytes for anything else (a string stands in quotes). */
 export function sourceIdOf(document: Uint8Array): string {
@@ -74,6 +74,8 @@ export function sourceIdsOf(text: string): Reading[] {
     if (!readings.has(key)) readings.set(key, { sourceId: key, as: typeOf(id) });
   };
   const trimmed = text.trim();
+  // As it is told wherever a long key is told of.
+  if (isShortened(trimmed)) readings.set(trimmed, { sourceId: trimmed, as: 'a long key' });
   const hex = /^(?:ObjectId\(\s*["']?)?([0-9a-f]{24})(?:["']?\s*\))?$/i.exec(trimmed)?.[1];
   if (hex !== undefined) add(new ObjectId(hex));
   const canonical = idFromSourceId(trimmed);

@@ -12,6 +12,7 @@ import {
   type SeenVersion,
   type Waiting,
 } from '../control/lineage.ts';
+import { learnLongKeys } from '../control/long-keys.ts';
 import { idsFrom, sourceIdsOf, type Reading } from '../core/identity.ts';
 import type { Mapping } from '../mappings/mapping.ts';
 import { collectionNames } from '../stores/mongodb/schema.ts';
@@ -71,6 +72,7 @@ export async function explainDocument(
   collection: string,
   text: string,
 ): Promise<Explanation | Unknown> {
+  await learnLongKeys(resources.postgres, [text.trim()]);
   const tried = sourceIdsOf(text);
   const ids = tried.map((reading) => reading.sourceId);
   const entries = await entriesOf(resources.postgres, collection, ids);

@@ -3,6 +3,7 @@
 import { isUtf8 } from 'node:buffer';
 import { Decimal128, deserialize, EJSON, onDemand, serialize } from 'bson';
 import { RawValue } from '../../core/bson/raw-value.ts';
+import { shortened } from '../../core/long-keys.ts';
 
 export interface ReadDocument {
   readonly id: string;
@@ -169,8 +170,9 @@ function single(type: number, value: Buffer, name = ''): unknown {
   }
 }
 
+/** Too long for an index, its digest stands for it in every table: that is a rule of names and not of reading, and there is one of it. */
 function idText(type: number, value: Buffer): string {
-  return type === 7 ? value.toString('hex') : (words(type, value) ?? inHex(type, value));
+  return type === 7 ? value.toString('hex') : shortened(words(type, value) ?? inHex(type, value));
 }
 
 const inHex = (type: number, value: Buffer): string =>

@@ -352,6 +352,9 @@ test('an id is found in every form a person may give it', () => {
   expect(sourceIdsOf(hex).map((one) => one.sourceId)).toContain(`"${hex}"`);
   expect(sourceIdsOf('42').map((one) => one.as)).toEqual(['int', 'long', 'double', 'string']);
   expect(sourceIdsOf('true').map((one) => one.as)).toEqual(['bool', 'string']);
+  // A key too long for an index is told as what stands for it everywhere.
+  const long = sourceId('x'.repeat(2000));
+  expect(sourceIdsOf(` ${long}`)[0]).toEqual({ sourceId: long, as: 'a long key' });
   fc.assert(
     fc.property(
       fc.oneof(

@@ -6,6 +6,7 @@ import { differencesInBytes, readDocument, readId } from '../../activities/verif
 import { decodeDocument, faultOf } from '../../core/bson/decode.ts';
 import { bsonType } from '../../core/bson/reader.ts';
 import { sourceIdOf } from '../../core/identity.ts';
+import { isShortened } from '../../core/long-keys.ts';
 import { toJson } from '../../mappings/fields/json.ts';
 import { Notes } from '../../mappings/notes.ts';
 import { anyDocument, anyValue, documentOf, of } from '../support/bson-bytes.ts';
@@ -32,6 +33,28 @@ test('identity, order, what is to be set aside, and what a mapping makes of it',
     }),
     { numRuns: 3000 },
   );
+});
+
+test('a key that is too long for an index goes by the same short name with both, whatever is in it', () => {
+  const letters = '名'.repeat(400);
+  const ids = [
+    of.text('x'.repeat(999)),
+    of.text(letters),
+    of.symbol(letters),
+    of.object(['b', of.text('y'.repeat(1200))], ['1', of.int(2)]),
+    of.codeWithScope('', documentOf([['', of.double('010000000000f8ff')]])),
+    of.codeWithScope('f'.repeat(700), documentOf([['$x', of.binary(0, Buffer.alloc(500))]])),
+    of.binary(2, Buffer.alloc(1000, 7)),
+    of.array(of.text('z'.repeat(600)), of.text(Buffer.alloc(600, 0xff))),
+  ];
+  const names = ids.map((id) => {
+    const bytes = documentOf([['_id', id]]);
+    const { id: name } = readDocument(bytes);
+    expect(name).toBe(sourceIdOf(bytes));
+    expect(readId(bytes).id).toBe(name);
+    return name;
+  });
+  expect(names.filter(isShortened)).toHaveLength(ids.length - 1);
 });
 
 test('a document is different from another in the fields whose bytes are others, whatever a decoder makes of them', () => {
