@@ -66,6 +66,8 @@ const told = (report: Report, state: Difference['state']) =>
     .sort();
 
 const timeout = 400_000 + documents * 2;
+/** What a run compares that nobody interrupts. */
+let whole = 0;
 
 test('nothing is found while nothing is wrong, whatever the application writes', { timeout }, async () => {
   const report = await verify();
@@ -73,6 +75,7 @@ test('nothing is found while nothing is wrong, whatever the application writes',
   expect(told(report, 'suspect')).toEqual([]);
   expect(report).toMatchObject({ code: 0, different: 0, open: 0, repaired: 0 });
   expect(report.documents).toBeGreaterThan(documents);
+  whole = report.documents;
   expect(report.equal).toBeGreaterThan(documents * 0.9);
 });
 
@@ -146,8 +149,8 @@ test('a verifier that is killed goes on where it stood', { timeout }, async () =
   const { compared } = ended.find((one) => one.scan === 1)!;
   expect(stood.some((one) => one.pieces > 0 && !one.done) || stood.some((one) => one.done)).toBe(true);
   expect(Number(compared)).toBeGreaterThan(0);
-  // Each document was compared once: nothing was begun anew.
-  expect(report.documents).toBeLessThan(documents * 1.6);
+  // Each document was compared once: nothing was begun anew, and the application has written some since.
+  expect(report.documents).toBeLessThan(whole * 1.4);
 });
 
 test('a run that was broken off is continued by the next, or abandoned on demand', { timeout }, async () => {
