@@ -1,20 +1,23 @@
 // Servers as users have them: Debian's PostgreSQL, Redis and pgbouncer, where `.ci/stock-servers` has unpacked them or the machine has them.
 import { existsSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { writeFileSync as writeNow } from 'node:fs';
+import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
-import { Redis } from 'ioredis';
 import { MongoClient } from 'mongodb';
 import pg from 'pg';
 import { run } from '../../stack/command.ts';
 import { checkout, homeOf } from '../../stack/home.ts';
 import { mongoBinary } from '../../stack/install.ts';
 import { unprivileged } from '../../stack/privilege.ts';
+import { openRedis } from '../../stores/redis/connection.ts';
 import type { Certificates } from './certificates.ts';
 import { startServer, type Server } from './server.ts';
 
 const unpacked = join(checkout, '.causeway', 'stock');
-const libraries = { LD_LIBRARY_PATH: join(unpacked, 'usr/lib/x86_64-linux-gnu') };
+const libraries = {
+  LD_LIBRARY_PATH: ['x86_64', 'aarch64'].map((machine) => join(unpacked, `usr/lib/${machine}-linux-gnu`)).join(':'),
+};
 const found = (path: string) => [path, join(unpacked, path)].find((file) => file.startsWith('/') && existsSync(file));
 
 export const stockPostgres = found('/usr/lib/postgresql/15/bin');
@@ -31,12 +34,15 @@ export const missing = (what: Record<string, string | undefined>): string | unde
   return reason;
 };
 
+/** Whether the machine has IPv6, if only for itself. */
+export const ipv6 = Object.values(networkInterfaces()).some((all) => all?.some(({ address }) => address === '::1'));
+
 export interface StockPostgres extends Server {
   /** As the superuser. */
   url(database: string): string;
 }
 
-/** As Debian ships it: JIT on, no settings of ours but those given. */
+/** As Debian ships it: JIT on, no settings of ours but those given. With certificates it takes nobody without one. */
 export async function startPostgres(
   password: string,
   settings: Record<string, string> = {},
@@ -45,9 +51,15 @@ export async function startPostgres(
   const account = await unprivileged();
   const env = { ...libraries, TZ: 'UTC' };
   const [program, ...before] = [...account.prefix, join(stockPostgres!, 'postgres')];
-  const options = { unix_socket_directories: '', listen_addresses: '127.0.0.1', fsync: 'on', ...settings };
-  const secure = tls && { ssl: 'on', ssl_cert_file: tls.cert, ssl_key_file: tls.key };
-  const query = tls ? `?sslmode=verify-full&sslrootcert=${encodeURIComponent(tls.ca)}` : '';
+  const options = {
+    unix_socket_directories: '',
+    listen_addresses: ipv6 ? '127.0.0.1,::1' : '127.0.0.1',
+    fsync: 'on',
+    ...settings,
+  };
+  const query = tls
+    ? `?sslmode=verify-full&${new URLSearchParams({ sslrootcert: tls.ca, sslcert: tls.client.cert, sslkey: tls.client.key })}`
+    : '';
   const at = (port: number, database: string) =>
     `postgres://postgres:${encodeURIComponent(password)}@localhost:${port}/${database}${query}`;
   const server = await startServer({
@@ -66,16 +78,24 @@ export async function startPostgres(
       ];
       const made = await run(command!, args, { env, ...(account.ids.uid !== undefined && { ids: account.ids }) });
       if (made.code !== 0) throw new Error(made.output);
+      if (!tls) return;
+      for (const [name, from] of Object.entries({ 'server.crt': tls.cert, 'server.key': tls.key, 'ca.crt': tls.ca })) {
+        await copyFile(from, join(folder, name));
+        await account.own(join(folder, name));
+      }
+      await writeFile(join(folder, 'data', 'pg_hba.conf'), 'hostssl all all all scram-sha-256 clientcert=verify-ca\n');
     },
-    args: (port, folder) => [
-      ...before,
-      '-D',
-      join(folder, 'data'),
-      ...Object.entries({ port: `${port}`, ...options, ...secure }).flatMap(([name, value]) => [
-        '-c',
-        `${name}=${value}`,
-      ]),
-    ],
+    args: (port, folder) => {
+      const file = (name: string) => join(folder, name);
+      const secure = tls && {
+        ssl: 'on',
+        ssl_cert_file: file('server.crt'),
+        ssl_key_file: file('server.key'),
+        ssl_ca_file: file('ca.crt'),
+      };
+      const set = Object.entries({ port: `${port}`, ...options, ...secure });
+      return [...before, '-D', file('data'), ...set.flatMap(([name, value]) => ['-c', `${name}=${value}`])];
+    },
     ready: async (port) => {
       const client = new pg.Client({ connectionString: at(port, 'postgres') });
       client.on('error', () => undefined);
@@ -86,47 +106,36 @@ export async function startPostgres(
   return { ...server, url: (database) => at(server.port, database) };
 }
 
-/** With a password, and with the eviction that a cache has. */
-export async function startRedis(password: string, tls?: Certificates): Promise<Server> {
+/** With a password, and with the eviction that a cache has. With certificates it takes nobody without one. */
+export async function startRedis(password: string, tls?: Certificates): Promise<Server & { readonly url: string }> {
+  const query = tls && new URLSearchParams({ cacert: tls.ca, cert: tls.client.cert, key: tls.client.key });
+  const at = (port: number) =>
+    `redis${tls ? 's' : ''}://:${encodeURIComponent(password)}@localhost:${port}/0${query ? `?${query}` : ''}`;
   const secure = (port: number) =>
     tls
-      ? [
-          '--port',
-          '0',
-          '--tls-port',
-          `${port}`,
-          '--tls-cert-file',
-          tls.cert,
-          '--tls-key-file',
-          tls.key,
-          '--tls-ca-cert-file',
-          tls.ca,
-          '--tls-auth-clients',
-          'no',
-        ]
+      ? Object.entries({
+          port: '0',
+          'tls-port': `${port}`,
+          'tls-cert-file': tls.cert,
+          'tls-key-file': tls.key,
+          'tls-ca-cert-file': tls.ca,
+          'tls-auth-clients': 'yes',
+        }).flatMap(([name, value]) => [`--${name}`, value])
       : ['--port', `${port}`];
-  return startServer({
+  const server = await startServer({
     program: stockRedis!,
     env: libraries,
     args: (port, folder) => [
       ...secure(port),
-      ...['--bind', '127.0.0.1', '--dir', folder, '--appendonly', 'yes', '--requirepass', password],
-      ...['--maxmemory', '256mb', '--maxmemory-policy', 'allkeys-lru'],
+      ...['--bind', '127.0.0.1', ...(ipv6 ? ['::1'] : []), '--dir', folder, '--appendonly', 'yes'],
+      ...['--requirepass', password, '--maxmemory', '256mb', '--maxmemory-policy', 'allkeys-lru'],
     ],
     ready: async (port) => {
-      const options = { lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0 };
-      const client = new Redis({
-        ...options,
-        host: 'localhost',
-        port,
-        password,
-        ...(tls && { tls: { rejectUnauthorized: false } }),
-      });
-      client.on('error', () => undefined);
-      await client.connect();
-      client.disconnect();
+      const client = openRedis(at(port));
+      await client.ping().finally(() => client.disconnect());
     },
   });
+  return { ...server, url: at(server.port) };
 }
 
 /** In front of one PostgreSQL, which it reaches without TLS. */
@@ -171,21 +180,29 @@ export async function startPgbouncer(
   });
 }
 
-/** The embedded server with users, and TLS where certificates are given. */
+/** The embedded server with users. With certificates it speaks TLS only, and with `demands` takes nobody without one. */
 export async function startMongo(
   password: string,
-  users: Record<string, { role: string; db: string }[]>,
-  tls?: Certificates,
-): Promise<Server & { url(user: string, database: string): string }> {
-  const { path } = await mongoBinary(homeOf(process.env), () => undefined);
+  { tls, demands = false, host = '127.0.0.1' }: { tls?: Certificates; demands?: boolean; host?: string } = {},
+): Promise<Server & { url(database: string): string }> {
+  const { path, is } = await mongoBinary(homeOf(process.env), () => undefined);
+  if (is === 'mongod') throw new Error('this starts the embedded server; a mongod needs a key file for --auth');
   const secure = tls ? ['--tls-cert-file', tls.cert, '--tls-key-file', tls.key] : [];
-  const query = tls ? `&tls=true&tlsCAFile=${encodeURIComponent(tls.ca)}` : '';
+  const demanding = tls && demands ? ['--tls-ca-file', tls.ca, '--tls-require-client-cert'] : [];
+  const files = tls && { tlsCAFile: tls.ca, ...(demands && { tlsCertificateKeyFile: tls.client.both }) };
+  const query = new URLSearchParams({
+    authSource: 'admin',
+    directConnection: 'true',
+    ...(files && { tls: 'true', ...files }),
+  });
+  const name = host.includes(':') ? `[${host}]` : 'localhost';
   const at = (port: number, login: string, database: string) =>
-    `mongodb://${login}localhost:${port}/${database}?authSource=admin&directConnection=true${query}`;
+    `mongodb://${login}${name}:${port}/${database}?${query}`;
   const args = (port: number, folder: string) => [
-    ...['--port', `${port}`, '--storage-path', folder, '--cache-size', '128M', '--log-level', 'ERROR'],
+    ...['--host', host, '--port', `${port}`, '--storage-path', folder, '--cache-size', '128M', '--log-level', 'ERROR'],
     ...['--oplog-retention-seconds', '86400', '--oplog-max-entries', '1000000', '--log-file-max', '128MB'],
     ...secure,
+    ...demanding,
   ];
   const ready = async (port: number) => {
     const client = new MongoClient(at(port, '', 'admin'), { serverSelectionTimeoutMS: 1000 });
@@ -196,9 +213,8 @@ export async function startMongo(
   };
   const server = await startServer({ program: path, args, ready });
   const open = new MongoClient(at(server.port, '', 'admin'));
-  for (const [user, roles] of Object.entries({ root: [{ role: 'root', db: 'admin' }], ...users }))
-    await open.db('admin').command({ createUser: user, pwd: password, roles });
+  await open.db('admin').command({ createUser: 'root', pwd: password, roles: [{ role: 'root', db: 'admin' }] });
   await open.close();
   await server.again((port, folder) => [...args(port, folder), '--auth'], ready);
-  return { ...server, url: (user, database) => at(server.port, `${user}:${encodeURIComponent(password)}@`, database) };
+  return { ...server, url: (database) => at(server.port, `root:${encodeURIComponent(password)}@`, database) };
 }
