@@ -1,6 +1,7 @@
 // Where Temporal is and how it is reached: the variables of Temporal's own CLI. Clear words when nobody answers there, or not to us.
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import type { NativeConnectionOptions } from '@temporalio/worker';
+import { faultOfLine } from './temporal-line.ts';
 
 export interface TemporalSettings {
   readonly address: string;
@@ -73,8 +74,8 @@ interface Asking {
 
 /** A connection that works: the server answers, takes our credentials, and has the namespace. Throws UnreachableError. */
 export async function reach<C extends Asking>(settings: TemporalSettings, connect: () => Promise<C>): Promise<C> {
-  const connection = await connect().catch((error: unknown) => {
-    throw new UnreachableError(describe(settings, error));
+  const connection = await inTime(connect()).catch(async (error: unknown) => {
+    throw new UnreachableError(describe(settings, error, await faultOfLine(settings)));
   });
   try {
     await connection.workflowService.describeNamespace({ namespace: settings.namespace });
@@ -85,6 +86,20 @@ export async function reach<C extends Asking>(settings: TemporalSettings, connec
     throw new UnreachableError(describe(settings, error));
   }
   return connection;
+}
+
+const connectMs = 10_000;
+
+/** The worker's connection waits longer for a server that says nothing. */
+async function inTime<C extends Asking>(connecting: Promise<C>): Promise<C> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      connecting.then((connection) => connection.close()).catch(() => undefined);
+      reject(new Error(`no answer within ${connectMs / 1000} s`));
+    }, connectMs);
+  });
+  return Promise.race([connecting, late]).finally(() => clearTimeout(timer));
 }
 
 const grpc = { notFound: 5, permissionDenied: 7, unimplemented: 12, unauthenticated: 16 } as const;
@@ -98,18 +113,18 @@ function codeOf(error: unknown): number | undefined {
   return undefined;
 }
 
-function describe({ address, namespace, options }: TemporalSettings, error: unknown): string {
+function describe({ address, namespace, options }: TemporalSettings, error: unknown, fault?: string): string {
   const code = codeOf(error);
   const at = `Temporal at ${address}`;
   if (code === grpc.notFound)
     return `${at} has no namespace "${namespace}": create it with \`temporal operator namespace create --namespace ${namespace}\`, or correct TEMPORAL_NAMESPACE.`;
   if (code === grpc.unauthenticated || code === grpc.permissionDenied)
     return `${at} refuses the credentials: check TEMPORAL_API_KEY, or TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH.`;
-  const text = error instanceof Error ? error.message.split('\n', 1)[0]! : String(error);
+  const text = firstLine(error);
   // The worker's connection shows a chain of structures; what the system said is the last message in it.
-  const why = /.*message: "([^"]+)"/.exec(text)?.[1] ?? text;
+  const why = fault ?? /.*message: "([^"]+)"/.exec(text)?.[1] ?? text;
   const tls = options.tls
-    ? 'It is asked over TLS: check TEMPORAL_TLS_SERVER_CA_CERT_PATH (the CA of its certificate) and TEMPORAL_TLS_SERVER_NAME (the name in it).'
+    ? 'It is asked over TLS: check TEMPORAL_TLS_SERVER_CA_CERT_PATH (the CA of its certificate), TEMPORAL_TLS_SERVER_NAME (the name in it) and, where it demands a client certificate, TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH.'
     : 'It is asked without TLS: TEMPORAL_TLS=true, or a TEMPORAL_TLS_ variable, asks with it.';
   return `${at} cannot be reached (${why}). Check that it runs (\`causeway stack status\`, for the embedded one) and TEMPORAL_ADDRESS. ${tls}`;
 }
@@ -140,23 +155,29 @@ export interface MissingAttributes {
   readonly commands: readonly string[];
 }
 
+type Name = keyof typeof searchAttributes;
+
+const missing = async ({ operatorService }: Operating, namespace: string): Promise<Name[]> => {
+  const { customAttributes } = await operatorService.listSearchAttributes({ namespace });
+  return (Object.keys(searchAttributes) as Name[]).filter((name) => customAttributes?.[name] === undefined);
+};
+
 /** Registers what is missing. undefined: all are there; otherwise what is missing, and the commands for who may. */
 export async function registerAttributes(
-  { operatorService }: Operating,
+  connection: Operating,
   { namespace }: Pick<TemporalSettings, 'namespace'>,
 ): Promise<MissingAttributes | undefined> {
-  let names: (keyof typeof searchAttributes)[] = Object.keys(searchAttributes) as (keyof typeof searchAttributes)[];
+  let names = Object.keys(searchAttributes) as Name[];
   try {
-    const { customAttributes } = await operatorService.listSearchAttributes({ namespace });
-    names = names.filter((name) => customAttributes?.[name] === undefined);
+    names = await missing(connection, namespace);
     if (names.length === 0) return undefined;
     const wanted = Object.fromEntries(names.map((name) => [name, searchAttributes[name].number]));
-    await operatorService.addSearchAttributes({ namespace, searchAttributes: wanted });
+    await connection.operatorService.addSearchAttributes({ namespace, searchAttributes: wanted });
     return undefined;
   } catch (error) {
     return {
       names,
-      why: error instanceof Error ? error.message.split('\n', 1)[0]! : String(error),
+      why: firstLine(error),
       commands: names.map(
         (name) =>
           `temporal operator search-attribute create --namespace ${namespace} --name ${name} --type ${searchAttributes[name].type}`,
@@ -167,3 +188,22 @@ export async function registerAttributes(
 
 export const withoutAttributes = ({ names, why, commands }: MissingAttributes): string =>
   `Temporal lacks the search attributes ${names.join(', ')}, and they could not be registered here (${why}). The migration runs without them; whoever may registers them with: ${commands.join('; ')}`;
+
+/** For a dry run: what would be registered, or that nobody here may look. Registers nothing. */
+export async function attributesToCome(
+  connection: Operating,
+  { address, namespace }: TemporalSettings,
+): Promise<{ status: 'passed' | 'warning'; detail: string }> {
+  const at = `${address}, namespace ${namespace}`;
+  try {
+    const names = await missing(connection, namespace);
+    const detail = names.length === 0 ? at : `${at}; registers the search attributes ${names.join(', ')}`;
+    return { status: 'passed', detail };
+  } catch (error) {
+    const detail = `${at}; its search attributes cannot be asked for (${firstLine(error)}): where they are missing, the migration runs without them`;
+    return { status: 'warning', detail };
+  }
+}
+
+const firstLine = (error: unknown): string =>
+  error instanceof Error ? error.message.split('\n', 1)[0]! : String(error);

@@ -11,8 +11,8 @@ import type { Settings } from '../../core/settings.ts';
 import { migrationName, migrationPhase } from '../../workflows/lib/attributes.ts';
 import { rootId, type MigrationInput } from '../../workflows/contract.ts';
 import type { migration } from '../../workflows/migration.ts';
-import { registerAttributes, withoutAttributes } from '../../workers/temporal.ts';
-import { checkName, home, readAddresses, withTemporal } from '../connect.ts';
+import { attributesToCome, registerAttributes, withoutAttributes } from '../../workers/temporal.ts';
+import { checkName, home, readAddresses, withTemporal, type TemporalSession } from '../connect.ts';
 import { knownNow } from '../ended.ts';
 import { OrderRefused, UsageError } from '../errors.ts';
 import { settingsFrom } from '../migration-settings.ts';
@@ -43,13 +43,14 @@ async function run(options: Options): Promise<void> {
   const settings = await settingsFrom(options.config);
   if (!isPhase(options.until))
     throw new UsageError(`--until must be one of ${phases.join(', ')}, not "${options.until}".`);
-  await check(name, settings, options.until, options);
-  if (options.dryRun) return;
-  const { owner } = await identityHere(name);
+  const { until } = options;
   await withTemporal(async (session) => {
+    await check(session, name, { settings, until, options });
+    if (options.dryRun) return;
+    const { owner } = await identityHere(name);
     const missing = await registerAttributes(session.connection, session.settings);
     if (missing) process.stderr.write(`${withoutAttributes(missing)}\n`);
-    const input: MigrationInput = { name, settings, until: options.until as Phase };
+    const input: MigrationInput = { name, settings, until };
     const handle = await session.client.workflow
       .start<typeof migration>('migration', {
         workflowId: rootId(name),
@@ -79,8 +80,14 @@ async function run(options: Options): Promise<void> {
   });
 }
 
+interface Asked {
+  readonly settings: Settings;
+  readonly until: Phase;
+  readonly options: Options;
+}
+
 /** The workers check again; here the answer is at once, and nothing is started that must fail. */
-async function check(name: string, settings: Settings, until: Phase, options: Options): Promise<void> {
+async function check(session: TemporalSession, name: string, { settings, until, options }: Asked): Promise<void> {
   const resources = await openResources((await readAddresses()).addresses, home(), { host: '', process: '' });
   try {
     // A store that cannot be reached is named by the checks.
@@ -93,6 +100,10 @@ async function check(name: string, settings: Settings, until: Phase, options: Op
     if (arrival.is === 'takes-over' && !options.json)
       process.stderr.write(`The migration goes on in ${arrival.phase}, where it stood.\n`);
     if (!options.dryRun) return;
+    checks.unshift({
+      name: 'Temporal is reachable',
+      ...(await attributesToCome(session.connection, session.settings)),
+    });
     const plans = await planCollections(resources, settings);
     if (options.json)
       return printJson({

@@ -14,17 +14,18 @@ export interface OwnTemporal {
 }
 
 /**
- * `limits`: dynamic configuration of the server, as `limit.historyCount.suggestContinueAsNew`. `namespaces` besides `default`. Nothing of it
- * is kept.
+ * `limits`: dynamic configuration of the server, as `limit.historyCount.suggestContinueAsNew`. `namespaces` besides `default`. Without `prepared` it
+ * knows no search attribute of ours. Nothing of it is kept.
  */
 export async function startTemporal(
   limits: Readonly<Record<string, number>>,
   namespaces: readonly string[] = [],
+  prepared = true,
 ): Promise<OwnTemporal> {
   const port = await getPort();
   const address = `127.0.0.1:${port}`;
   const configured = Object.entries(limits).flatMap(([key, value]) => ['--dynamic-config-value', `${key}=${value}`]);
-  const attributes = searchAttributes.flatMap((attribute) => ['--search-attribute', attribute]);
+  const attributes = (prepared ? searchAttributes : []).flatMap((attribute) => ['--search-attribute', attribute]);
   const child = spawn(
     await temporalBinary(homeOf({}), () => undefined),
     ['server', 'start-dev', '--ip', '127.0.0.1', '--port', `${port}`, '--headless', '--log-level', 'error']
