@@ -42,6 +42,8 @@ TARGET_MONGODB_URL, TARGET_REDIS_URL. Those not set come from the embedded stack
       const { message, code } = explain(error);
       process.stderr.write(`causeway: ${message}\n`);
       process.exitCode = code;
+      // The worker's connection to a server that says nothing goes on trying, and would keep the process for half a minute.
+      if (code === 3) process.exit();
     }
   }
 }

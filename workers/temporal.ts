@@ -88,7 +88,7 @@ export async function reach<C extends Asking>(settings: TemporalSettings, connec
   return connection;
 }
 
-const connectMs = 10_000;
+const connectMs = 8000;
 
 /** The worker's connection waits longer for a server that says nothing. */
 async function inTime<C extends Asking>(connecting: Promise<C>): Promise<C> {
