@@ -1,5 +1,6 @@
 // Routing rows: one transaction per change, the epoch raised, audited, and listeners told.
 import type pg from 'pg';
+import type { Undoing } from '../core/lifecycle.ts';
 import type { Route, WriteMode } from '../core/state.ts';
 import { routesOf, routingChannel, takeRoutes } from '../control/routing.ts';
 import { unfinishedMessage, unfinishedRestore } from '../control/checkpoints.ts';
@@ -16,6 +17,8 @@ export interface RouteOrder {
   readonly writeMode?: WriteMode | undefined;
   /** Leaves collections alone whose writes the new system has. */
   readonly unmoved?: boolean;
+  /** A way back: a collection of which fewer reads go to the new system, or that is not written to both, stays so. */
+  readonly onlyBack?: boolean;
   readonly reason: string;
 }
 
@@ -32,11 +35,11 @@ export async function route(resources: Pick<Resources, 'postgres'>, order: Route
     isLeft: order.unmoved === true && before[collection]?.writeMode === 'new_system',
   }));
   const isAsItIs = ({ route: one, isLeft }: (typeof asked)[number]) =>
-    isLeft || (one?.percentage === order.percentage && one.writeMode === (order.writeMode ?? one.writeMode));
+    isLeft || (one?.percentage === shareOf(order, one) && one.writeMode === modeOf(order, one));
   if (asked.every(isAsItIs)) return before;
   const keepsModes = asked.every(
     ({ route: one, isLeft }) =>
-      isLeft || order.writeMode === undefined || (one?.writeMode ?? 'old') === order.writeMode,
+      isLeft || order.writeMode === undefined || (one?.writeMode ?? 'old') === modeOf(order, one),
   );
   return inTransaction(resources.postgres, 'changing the routing', async (client) => {
     if (keepsModes) await client.query(`set local lock_timeout = '900ms'`);
@@ -48,14 +51,20 @@ export async function route(resources: Pick<Resources, 'postgres'>, order: Route
     const { rows: changed } = await client.query<{ collection: string }>(
       `insert into migration_control.routing as r (collection, percentage, write_mode, epoch)
        select collection, $2, coalesce($3, 'old'), 1 from unnest($1::text[]) collection order by 1
-       on conflict (collection) do update set percentage = excluded.percentage, write_mode = coalesce($3, r.write_mode), epoch = r.epoch + 1, updated_at = clock_timestamp()
-       where (r.percentage, r.write_mode) is distinct from (excluded.percentage, coalesce($3, r.write_mode)) and not ($4 and r.write_mode = 'new_system')
+       on conflict (collection) do update set percentage = ${shareSql}, write_mode = ${modeSql}, epoch = r.epoch + 1, updated_at = clock_timestamp()
+       where (r.percentage, r.write_mode) is distinct from (${shareSql}, ${modeSql}) and not ($4 and r.write_mode = 'new_system')
        returning collection`,
       // Where only percentages change, the mode is the row's own: it may be changing just now.
-      [order.collections, order.percentage, keepsModes ? null : (order.writeMode ?? null), order.unmoved === true],
+      [
+        order.collections,
+        order.percentage,
+        keepsModes ? null : (order.writeMode ?? null),
+        order.unmoved === true,
+        order.onlyBack === true,
+      ],
     );
     // Going on after whatever ended the root, the stage leaves the traffic where an operator has put it.
-    if (order.reason === 'operator') await client.query('update migration_control.lifecycle set override = true');
+    if (order.reason === 'operator') await noteOperator(client, order.percentage);
     if (changed.length > 0) {
       const detail = { ...order, collections: changed.map((row) => row.collection) };
       await client.query(`insert into migration_control.audit_log (action, detail) values ('route', $1)`, [
@@ -67,6 +76,26 @@ export async function route(resources: Pick<Resources, 'postgres'>, order: Route
     await refuseToMoveWrites(client, order);
     return routesOf(client);
   });
+}
+
+/** What a way back leaves as it is, it leaves: it never sends more there than goes there. */
+const shareOf = ({ percentage, onlyBack }: RouteOrder, one: Route | undefined): number =>
+  onlyBack === true ? Math.min(percentage, one?.percentage ?? percentage) : percentage;
+const modeOf = ({ writeMode, onlyBack }: RouteOrder, one: Route | undefined): WriteMode | undefined =>
+  onlyBack === true && one?.writeMode === 'old' ? 'old' : (writeMode ?? one?.writeMode);
+const shareSql = 'case when $5 then least(r.percentage, excluded.percentage) else excluded.percentage end';
+const modeSql = `case when $5 and r.write_mode = 'old' then r.write_mode else coalesce($3, r.write_mode) end`;
+
+/** While the migration is being undone nobody sends reads to what may be removed next. Whoever writes down that it is undone waits for this. */
+async function noteOperator(client: pg.ClientBase, percentage: number): Promise<void> {
+  const { rows } = await client.query<{ undoing: Undoing | null }>(
+    'update migration_control.lifecycle set override = true returning undoing',
+  );
+  if (percentage > 0 && rows[0]?.undoing?.steps.some((step) => !step.to))
+    throw new KnownFailure(
+      'ConfigurationInvalid',
+      'The migration is being undone: traffic can only be taken back now, with 0 %.',
+    );
 }
 
 /** Writes change sides only behind a fence (reverse/switch.ts). */

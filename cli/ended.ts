@@ -1,4 +1,5 @@
 // A migration whose workflow does not run: what the database knows of it, and ways back that need no root.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { WorkflowNotFoundError, type WorkflowHandle } from '@temporalio/client';
 import { controlSchemaOf } from '../control/schema.ts';
 import { knownOf } from '../control/lifecycle.ts';
@@ -57,7 +58,8 @@ export async function statusOfStopped(session: TemporalSession, name: string): P
     );
     return undefined;
   });
-  if (known?.standing) return statusOfEnded(name, known, known.standing, last);
+  if (known?.standing)
+    return statusOfEnded(name, known, known.standing, { last, isBeingUndone: await isBeingUndone(session, name) });
   const isUndone = known !== undefined && (await wasUndone(session, name));
   if (last) return isUndone ? { ...last, ...undone } : last;
   if (isUndone) return { ...statusOf(begin(name)), ...undone };
@@ -76,6 +78,15 @@ const reasonOf = (handle: Pick<WorkflowHandle, 'result'>): Promise<string> =>
     (error: { cause?: Error }) => ` ${error.cause?.message ?? ''}`,
   );
 
+/** Whether a rollback is at work, although no root is. */
+const isBeingUndone = async ({ client }: TemporalSession, name: string): Promise<boolean> =>
+  (
+    await client.workflow
+      .getHandle(rollbackId(name))
+      .describe()
+      .catch(() => undefined)
+  )?.status.name === 'RUNNING';
+
 /** Whether a rollback removed everything after the root had ended. */
 async function wasUndone({ client }: TemporalSession, name: string): Promise<boolean> {
   const handle = client.workflow.getHandle<typeof rollbackWorkflow>(rollbackId(name));
@@ -84,26 +95,40 @@ async function wasUndone({ client }: TemporalSession, name: string): Promise<boo
   return (await handle.result()).undone.some((step) => step.undo === 'preparation');
 }
 
-/** Compensation without a root. One that runs already is followed; what it leaves is undone after it. */
+/**
+ * Compensation without a root. One that runs already is followed; what it leaves is undone after it. undefined: it has not ended within `patienceMs`,
+ * and goes on by itself.
+ */
 export async function undoEnded(
   session: TemporalSession,
   name: string,
   steps: readonly UndoStep[],
-): Promise<RollbackResult> {
+  patienceMs?: number,
+): Promise<RollbackResult | undefined> {
   const { zone, providers, fenceMs } = await settingsFor(session, name);
   const workflowId = rollbackId(name);
   const taskQueue = await queueFor(session, name);
   const { workflow } = session.client;
+  const over = patienceMs === undefined ? undefined : sleep(patienceMs, undefined, { ref: false });
+  const ended = <T>(result: Promise<T>): Promise<T | undefined> =>
+    over ? Promise.race([result, over.then(() => undefined)]) : result;
   process.stderr.write(`Rolling back: ${workflowId} undoes ${steps.map((step) => step.undo).join(', ')}.\n`);
   for (;;)
     try {
-      return await workflow.execute<typeof rollbackWorkflow>('rollback', {
+      const handle = await workflow.start<typeof rollbackWorkflow>('rollback', {
         workflowId,
         taskQueue,
         args: [name, steps, { zone, providers, fenceMs }],
       });
+      return await ended(handle.result());
     } catch (error) {
       if ((error as Error).name !== 'WorkflowExecutionAlreadyStartedError') throw error;
-      await workflow.getHandle(workflowId).result();
+      const before = await ended(
+        workflow
+          .getHandle(workflowId)
+          .result()
+          .then(() => true),
+      );
+      if (before !== true) return undefined;
     }
 }

@@ -2,23 +2,35 @@
 import { counts, why, type Known, type Standing } from './lifecycle.ts';
 import { isOver, type Status } from './state.ts';
 
-/** Of one that stands; `last` is what its last workflow ended with, where Temporal still knows. */
-export function statusOfEnded(migration: string, known: Known, standing: Standing, last: Status | undefined): Status {
-  const completed = standing.completed && standing.undoing === null;
+export interface Ended {
+  /** What its last workflow ended with, where Temporal still knows. */
+  readonly last?: Status | undefined;
+  /** A rollback is at work all the same. */
+  readonly isBeingUndone?: boolean;
+}
+
+/** Of one that stands, and whose own workflow does not run. */
+export function statusOfEnded(
+  migration: string,
+  known: Known,
+  standing: Standing,
+  { last, isBeingUndone = false }: Ended,
+): Status {
+  const completed = standing.completed && standing.undoing === null && !isBeingUndone;
   const told = completed && last?.state === 'completed' ? last : undefined;
   const { routing, checkpoints, capture } = known;
   return {
     migration,
     phase: standing.phase,
-    state: completed ? 'completed' : 'stopped',
-    waitingFor: completed ? null : 'causeway start',
+    state: completed ? 'completed' : isBeingUndone ? 'compensating' : 'stopped',
+    waitingFor: completed || isBeingUndone ? null : 'causeway start',
     collections: told?.collections ?? standing.collections,
     capture,
     routing,
     stage: standing.stage,
     checkpoints,
     refused: last?.refused ?? [],
-    lastError: completed ? null : stoppedBecause(known, standing, last),
+    lastError: completed || isBeingUndone ? null : stoppedBecause(known, standing, last),
   };
 }
 

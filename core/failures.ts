@@ -153,6 +153,12 @@ export const failures = {
     then: 'park',
     advice: '`causeway retry` asks again, `causeway abort` undoes the migration.',
   },
+  EndedFromOutside: {
+    retryable: false,
+    then: 'park',
+    advice:
+      'Nothing was undone. `causeway retry` begins it again where it stood; `causeway abort` undoes the migration.',
+  },
   CompensationFailed: {
     retryable: false,
     then: 'park',

@@ -30,6 +30,11 @@ export type RollbackOrder = z.infer<typeof rollbackOrder>;
 export type AbortOrder = z.infer<typeof abortOrder>;
 export type IncidentOrder = z.infer<typeof incidentOrder>;
 
+const longest = 200;
+
+/** What was sent may be of any length; what is told of it, and kept, is not. */
+export const brief = (text: string): string => (text.length > longest ? `${text.slice(0, longest)} …` : text);
+
 /** The payload, or the reason it is refused: names the field, what is wrong, and what would be right. */
 export function readOrder<T>(
   schema: z.ZodType<T>,
@@ -41,5 +46,5 @@ export function readOrder<T>(
   const problems = read.error.issues.map((issue) =>
     issue.path.length > 0 ? `${issue.path.join('.')}: ${issue.message}` : issue.message,
   );
-  return { refusal: `${problems.join('; ')}. Send for example ${example}.` };
+  return { refusal: `${brief(problems.join('; '))}. Send for example ${example}.` };
 }

@@ -135,7 +135,7 @@ async function goOn(state: MigrationState, desk: Desk, input: MigrationInput): P
   const isLast = here === input.until || after(here) === undefined;
   if (isLast && !(await comesToRest(state, desk, input))) return;
   try {
-    await passOn(state, input);
+    await passOn(state, desk, input);
   } catch (error) {
     // The phase is done: nothing of it is undone because its checkpoint could not be written.
     const reason = reasonOf(error);
@@ -144,7 +144,7 @@ async function goOn(state: MigrationState, desk: Desk, input: MigrationInput): P
 }
 
 /** The phase's checkpoint, and in the same transaction what comes next. */
-async function passOn(state: MigrationState, input: MigrationInput): Promise<void> {
+async function passOn(state: MigrationState, desk: Desk, input: MigrationInput): Promise<void> {
   const here = state.phase;
   const next = here === input.until ? undefined : after(here);
   const workflowId = `${workflowInfo().workflowId}/checkpoint/${here}`;
@@ -154,7 +154,8 @@ async function passOn(state: MigrationState, input: MigrationInput): Promise<voi
   state.checkpoints = [...state.checkpoints.filter((one) => one.name !== entry.name), entry];
   state.passed = false;
   if (next) state.phase = next;
-  else enter(state, 'completed', null);
+  // Who has ordered a way back meanwhile is not told that it is completed.
+  else if (!wantsBack(desk)) enter(state, 'completed', null);
 }
 
 /** It is not complete while capture is behind or fails: that is waited for, and said. False: an order came between, or it cannot be waited for. */

@@ -55,7 +55,7 @@ export async function flip(
     const collections = [...fence.epochs.keys()];
     await client.query(briefly);
     const { rows } = await client.query<{ collection: string; paused: number }>(
-      `update migration_control.routing r set write_mode = $3, percentage = $4, epoch = r.epoch + 1, fenced_until = null, updated_at = clock_timestamp()
+      `update migration_control.routing r set write_mode = $3, percentage = case when $3 = 'new_system' then $4 else least(r.percentage, $4) end, epoch = r.epoch + 1, fenced_until = null, updated_at = clock_timestamp()
        from unnest($1::text[], $2::bigint[]) f(collection, epoch), (select collection, updated_at from migration_control.routing) o
        where r.collection = f.collection and o.collection = r.collection and r.epoch = f.epoch and r.fenced_until > clock_timestamp()
        returning r.collection, (extract(epoch from clock_timestamp() - o.updated_at) * 1000)::float8 as paused`,

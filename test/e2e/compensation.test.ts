@@ -77,7 +77,7 @@ test('a privilege lost in the middle of the data phase', async () => {
     expect(
       (await world.until((one) => one.state === 'completed' || one.state === 'parked', 120_000)).lastError,
     ).toBeNull();
-    const aborted = await world.causeway(['abort', '--reason', 'test'], extra);
+    const aborted = await world.causeway(['abort', '--reason', 'test', '--wait'], extra);
     expect(aborted, aborted.stderr).toMatchObject({ code: 0, stdout: 'Undone: data, schema, preparation.\n' });
   } finally {
     await owner.end();

@@ -202,7 +202,7 @@ test('back to 90 % and dual write, then everything to the old system; nothing of
       ).toHaveLength(1),
     { timeout: 20_000 },
   );
-  expect((await world.causeway(['rollback', '--to', 'old', '--reason', 'test'])).code).toBe(0);
+  expect((await world.causeway(['rollback', '--to', 'old', '--reason', 'test', '--wait'])).code).toBe(0);
   await vi.waitFor(
     async () =>
       expect(await world.rows('select distinct percentage, write_mode from migration_control.routing')).toEqual([

@@ -108,7 +108,7 @@ test('approved: saved, verified, renamed and closed; the way back is gone', { ti
   expect(
     await world.rows(`select 1 from pg_trigger where tgname like 'causeway%' and tgname <> 'causeway_fill'`),
   ).toEqual([]);
-  const back = await world.causeway(['rollback', '--to', 'old', '--reason', 'test']);
+  const back = await world.causeway(['rollback', '--to', 'old', '--reason', 'test', '--wait']);
   expect(back.code).toBe(1);
   expect(back.stdout + back.stderr).toContain('taken out of use');
 });

@@ -267,7 +267,7 @@ test('a migration that has ended names the ways back it has, and tells where tra
   const routes = async () =>
     new Set(Object.values((await world.status()).routing).map((one) => `${one.percentage} ${one.writeMode}`));
   expect(await routes()).toEqual(new Set(['100 new_system']));
-  expect((await world.causeway(['rollback', '--to', 'old', '--reason', 'test'])).code).toBe(0);
+  expect((await world.causeway(['rollback', '--to', 'old', '--reason', 'test', '--wait'])).code).toBe(0);
   expect(await routes()).toEqual(new Set(['0 old']));
   expect(await world.status()).toMatchObject({ phase: 'cutover', state: 'stopped', waitingFor: 'causeway start' });
   expect(await world.source.collection('token_usage').countDocuments({ model_name: 'born on the new side' })).toBe(1);
@@ -276,7 +276,7 @@ test('a migration that has ended names the ways back it has, and tells where tra
 test('a migration that has ended can still be rolled back, and afterwards nothing of it is left', async () => {
   const dry = await world.causeway(['rollback', '--dry-run', '--json']);
   expect((JSON.parse(dry.stdout) as { undo: string[] }).undo).toEqual(['data', 'schema', 'preparation']);
-  const rolled = await world.causeway(['rollback', '--reason', 'test']);
+  const rolled = await world.causeway(['rollback', '--reason', 'test', '--wait']);
   expect(rolled.code, rolled.stderr + rolled.stdout).toBe(0);
   expect(await world.rows(`select 1 from pg_tables where schemaname in ('public', 'migration_control')`)).toEqual([]);
   expect(await world.target.listCollections().toArray()).toEqual([]);

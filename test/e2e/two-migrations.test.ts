@@ -41,7 +41,7 @@ test('a worker of one migration takes no task of the other, whose abort leaves e
 
   await other.worker();
   await other.until((status) => status.state === 'completed');
-  expect((await other.causeway(['rollback', '--reason', 'test'])).code).toBe(0);
+  expect((await other.causeway(['rollback', '--reason', 'test', '--wait'])).code).toBe(0);
   expect(await other.rows(`select to_regnamespace('migration_control') as there`)).toEqual([{ there: null }]);
   expect(await other.redis.dbsize()).toBe(0);
   expect(await contents(first)).toEqual(before);

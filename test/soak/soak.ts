@@ -16,7 +16,16 @@ const known = [
   ...(await readdir(here)).filter((file) => file.endsWith(suffix)).map((file) => file.slice(0, -suffix.length)),
   verification,
 ];
-const short = { names: ['load', 'cutover'], seconds: '30', documents: '1500', rate: '60', kills: '2', cycles: '1' };
+/** Has a part that needs no stores, beside the one that has them. */
+const operators = 'operators';
+const short = {
+  names: ['load', 'cutover', operators],
+  seconds: '30',
+  documents: '1500',
+  rate: '60',
+  kills: '2',
+  cycles: '1',
+};
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -45,6 +54,7 @@ const environment = Object.fromEntries(
 );
 const soaks = names.filter((name) => name !== verification).map((name) => join(here, `${name}${suffix}`));
 if (soaks.length > 0) await run('soak', soaks);
+if (names.includes(operators)) await run('workflows', [join(checkout, 'test', 'workflows', `${operators}${suffix}`)]);
 if (names.includes(verification)) await run('e2e', [join(checkout, 'test', 'verify', `verify${suffix}`)]);
 
 async function run(project: string, files: readonly string[]): Promise<void> {

@@ -27,6 +27,8 @@ export class RoutedWriter {
   /** Errors by what they were. */
   readonly errors = new Map<string, number>();
   #stopping = false;
+  #paused = false;
+  #busy: Promise<void> = Promise.resolve();
   #running: Promise<void> = Promise.resolve();
 
   private constructor(
@@ -82,11 +84,22 @@ export class RoutedWriter {
   }
 
   async stop(): Promise<void> {
+    if (this.#stopping) return this.#running;
     this.#stopping = true;
     await this.#running;
     this.#manager.close();
     await this.#router.close();
     await this.#resources.close();
+  }
+
+  /** Returns when no write is under way. */
+  async pause(): Promise<void> {
+    this.#paused = true;
+    await this.#busy;
+  }
+
+  resume(): void {
+    this.#paused = false;
   }
 
   /** Documents of the old system that are not as they were written last; outcomes that an error left open are not judged. */
@@ -112,10 +125,31 @@ export class RoutedWriter {
     return found;
   }
 
+  /** The same of the new system, while that has the writes. */
+  async differencesOnNew({ target, rows }: Pick<World, 'target' | 'rows'>): Promise<string[]> {
+    const found: string[] = [];
+    for (const [id, { collection, fields, unsure }] of this.#expected) {
+      if (unsure) continue;
+      const there: Record<string, unknown> | null | undefined =
+        collection === 'analysis_results'
+          ? await target.collection('analysis_results_optimized').findOne({ _id: new ObjectId(id) })
+          : (
+              await rows(`select * from ${collection === 'users' ? 'users' : 'api_usage'} where source_id = $1`, [id])
+            )[0];
+      if (fields === null && there) found.push(`${collection} ${id} was deleted and is there`);
+      if (fields !== null && !there) found.push(`${collection} ${id} is missing`);
+      for (const [field, value] of Object.entries((there && fields) ?? {}))
+        if (String(plain(there![field])) !== String(value))
+          found.push(`${collection} ${id}: ${field} is ${String(plain(there![field]))}, not ${String(value)}`);
+    }
+    return found;
+  }
+
   async #run(perSecond: number): Promise<void> {
     for (let n = 0; !this.#stopping; n++) {
       const next = sleep(1000 / perSecond);
-      await this.#one(n);
+      this.#busy = this.#paused ? Promise.resolve() : this.#one(n);
+      await this.#busy;
       await next;
     }
   }

@@ -39,12 +39,12 @@ export function allGoesWell(): Stubs {
   const routes: Record<string, Route> = {};
   const move = (
     names: readonly string[],
-    to: { percentage?: number | undefined; writeMode?: WriteMode | undefined },
+    to: { percentage?: number | undefined; writeMode?: WriteMode | undefined; onlyBack?: boolean },
   ) => {
     for (const name of names) {
       const { percentage, writeMode, epoch } = routes[name] ?? { percentage: 0, writeMode: 'old' as const, epoch: 0 };
       routes[name] = {
-        percentage: to.percentage ?? percentage,
+        percentage: to.onlyBack ? Math.min(to.percentage ?? 100, percentage) : (to.percentage ?? percentage),
         writeMode: to.writeMode ?? writeMode,
         epoch: epoch + 1,
       };

@@ -148,7 +148,7 @@ export class WorkflowTest {
   /** Runs of one workflow of the tree: more than one where histories were begun anew. */
   async runsOf(place?: string): Promise<number> {
     const { workflowId } = this.handle(place);
-    return (await this.#executions()).filter((one) => one.workflowId === workflowId).length;
+    return (await this.executions()).filter((one) => one.workflowId === workflowId).length;
   }
 
   /** `default` answers for whatever has no stub: it does nothing. */
@@ -162,18 +162,19 @@ export class WorkflowTest {
     return classified({ default: answer });
   }
 
-  async #executions(): Promise<{ workflowId: string; runId: string; running: boolean }[]> {
+  /** Every run of the tree, with how it ended. */
+  async executions(): Promise<{ workflowId: string; runId: string; status: string }[]> {
     const found = [];
     for await (const { workflowId, runId, status } of this.client.workflow.list({
       query: `WorkflowId STARTS_WITH '${rootId(this.name)}'`,
     }))
-      found.push({ workflowId, runId, running: status.name === 'RUNNING' });
+      found.push({ workflowId, runId, status: status.name as string });
     return found;
   }
 
   async end(): Promise<void> {
-    for (const one of await this.#executions())
-      if (one.running)
+    for (const one of await this.executions())
+      if (one.status === 'RUNNING')
         await this.client.workflow
           .getHandle(one.workflowId)
           .terminate('test over')
@@ -182,7 +183,7 @@ export class WorkflowTest {
 
   /** The code comes to the same from each history of the tree. */
   async replay(bundle: string): Promise<void> {
-    const executions = await this.#executions();
+    const executions = await this.executions();
     expect(executions.map((one) => one.workflowId)).toContain(rootId(this.name));
     const { client } = this;
     async function* histories() {

@@ -284,3 +284,109 @@ test('while it cannot be read where the migration stands, nothing is begun and n
     expect(undone(run)).toEqual(['undoData', 'undoSchema', 'undoPreparation']);
   });
 });
+
+test('a rollback whose own workflow is terminated parks the root, and `retry` goes on undoing', async () => {
+  let hang = true;
+  const stubs = {
+    makePostgres: untilCancelled,
+    undoSchema: () => (hang ? (untilCancelled() as unknown as Promise<void>) : undefined),
+  };
+  await withWorkflows({ stubs }, async (run) => {
+    await run.start();
+    await vi.waitFor(() => expect(run.callsOf('makePostgres')).toHaveLength(1), 30_000);
+    await run.order('abort', { reason: 'test' });
+    await vi.waitFor(() => expect(run.callsOf('undoSchema')).toHaveLength(1), 30_000);
+    await run.handle('rollback').terminate('by hand');
+    const { lastError } = await run.parked();
+    expect(lastError).toMatchObject({ type: 'CompensationFailed' });
+    expect(lastError!.message).toMatch(/rollback.* was terminated/);
+    hang = false;
+    await run.order('retry');
+    expect(await run.handle().result()).toMatchObject({ state: 'aborted' });
+  });
+});
+
+test('a phase whose workflow is terminated from outside is told as that, not as a defect', async () => {
+  let hang = true;
+  const stubs = { makePostgres: () => (hang ? untilCancelled() : ({ made: [], timescale: false } as never)) };
+  await withWorkflows({ stubs }, async (run) => {
+    await run.start({ until: 'schema' });
+    await vi.waitFor(() => expect(run.callsOf('makePostgres')).toHaveLength(1), 30_000);
+    await run.handle('schema').terminate('by hand');
+    const { lastError } = await run.parked();
+    expect(lastError!.message).toMatch(/schema was terminated from outside/);
+    expect(lastError!.advice).toContain('`causeway retry`');
+    expect(undone(run)).toEqual([]);
+    hang = false;
+    await run.order('retry');
+    expect(await run.handle().result()).toMatchObject({ state: 'completed' });
+  });
+});
+
+test('an order that waits for a database that refuses does not make the root ask as fast as it can', async () => {
+  let away = true;
+  const readKnown = () => {
+    if (away) throw new KnownFailure('AuthenticationFailed', 'PostgreSQL refuses the password.');
+    return nothingKnown;
+  };
+  await withWorkflows({ stubs: { readKnown } }, async (run) => {
+    await run.start();
+    await run.parked();
+    await run.order('abort', { reason: 'test' });
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    expect(run.callsOf('readKnown').length).toBeLessThan(4);
+    expect((await run.status()).waitingFor).toBe('retry');
+    away = false;
+    await run.order('retry');
+    expect(await run.handle().result()).toMatchObject({ state: 'aborted' });
+  });
+});
+
+test('a rollback ordered while another is under way is judged again by what that one left', async () => {
+  for (const to of ['old', 'data', 'first']) {
+    let release: () => void = () => undefined;
+    const released = new Promise<void>((resolve) => (release = resolve));
+    await withWorkflows({ stubs: { undoData: () => released } }, async (run) => {
+      await run.start({ at: 'cutover', settings: { stages: [{ ...stages[0], soakSeconds: 600 }, stages[1]] } });
+      await run.until((status) => status.routing['sessions']?.percentage === 10);
+      await run.order('rollback', { to: 'schema' });
+      await vi.waitFor(() => expect(run.callsOf('undoData')).toHaveLength(1), 30_000);
+      await run.signal('rollback', { to });
+      release();
+      const { phase, refused } = await run.parked();
+      expect([to, phase, refused.at(-1)?.order]).toEqual([to, 'data', 'rollback']);
+      expect(undone(run)).toEqual(['undoCutover', 'undoData']);
+    });
+  }
+});
+
+test('a way back never sends more reads to the new system than go there', async () => {
+  const three = [
+    { name: 'first', percentage: 10, soakSeconds: 600 },
+    { name: 'half', percentage: 50, soakSeconds: 600, approve: true },
+  ];
+  await withWorkflows({}, async (run) => {
+    await run.start({ at: 'cutover', settings: { stages: three } });
+    await run.until((status) => status.routing['sessions']?.percentage === 10);
+    await run.order('advanceStage');
+    await run.until((status) => status.waitingFor === 'approve {"gate": "half"}');
+    // Nobody has approved it yet.
+    await run.order('rollback', { to: 'half' });
+    await run.until((status) => status.state === 'parked');
+    expect(Object.values((await run.status()).routing).map((one) => one.percentage)).toEqual([10, 10]);
+  });
+});
+
+test('an order that comes at the very end of the last phase is obeyed', async () => {
+  let release: () => void = () => undefined;
+  const released = new Promise<void>((resolve) => (release = resolve));
+  const recordCheckpoint = async () => (await released, new Date().toISOString());
+  await withWorkflows({ stubs: { recordCheckpoint } }, async (run) => {
+    await run.start({ at: 'cutover', settings: { stages } });
+    await vi.waitFor(() => expect(run.callsOf('recordCheckpoint')).toHaveLength(1), 30_000);
+    await run.order('rollback', { to: 'old' });
+    release();
+    await run.until((status) => status.state === 'parked');
+    expect(run.callsOf('switchBack')).toHaveLength(1);
+  });
+});

@@ -142,6 +142,134 @@ test('a gate waits for its approval and for no other order', async () => {
   });
 });
 
+test('what its own workflows tell it, sent by hand and wrong, is refused like any order, and so is what nobody knows', async () => {
+  await withWorkflows({}, async (run) => {
+    await soaking(run);
+    const told = ['progress', 'captureProgress', 'stageProgress', 'restored'];
+    for (const name of told)
+      for (const args of [
+        [],
+        ['x'],
+        [null],
+        [7, 7],
+        [{}],
+        ['sessions', { source: 'x' }],
+        [{ stage: 99, routing: null }],
+      ])
+        await run.signal(name, ...args);
+    await run.signal('nobodyKnowsThis', 1);
+    const { refused } = await run.until((status) => status.refused.at(-1)?.order === 'nobodyKnowsThis');
+    expect(refused.at(-1)!.reason).toContain('setCutoverPercentage');
+    expect(new Set(refused.map((one) => one.order))).toEqual(new Set([...told.slice(1), 'nobodyKnowsThis']));
+    expect(Object.keys((await run.status()).collections)).toEqual(['token_usage', 'sessions']);
+    expect(await run.order('pause')).toMatchObject({ state: 'paused' });
+    expect(await percentages(run)).toEqual([10, 10]);
+  });
+});
+
+test('names that every object has are no collections, and what is refused is told in a few words', async () => {
+  await withWorkflows({}, async (run) => {
+    await soaking(run);
+    for (const collection of ['toString', 'constructor', '__proto__', 'hasOwnProperty'])
+      expect(await refusal(run.order('setCutoverPercentage', { percentage: 5, collection }))).toContain(
+        'known are token_usage, sessions',
+      );
+    const long = 'x'.repeat(300_000);
+    for (const payload of [
+      { percentage: 5, collection: long },
+      { percentage: 5, [long]: 1 },
+    ]) {
+      expect((await refusal(run.order('setCutoverPercentage', payload))).length).toBeLessThan(1000);
+      await run.signal('setCutoverPercentage', payload);
+    }
+    await run.signal('approve', { gate: long });
+    await run.signal('rollback', { to: long });
+    const { refused } = await run.until((status) => status.refused.length === 4);
+    for (const { reason } of refused) expect(reason.length).toBeLessThan(1000);
+    expect(await percentages(run)).toEqual([10, 10]);
+  });
+});
+
+test('a bare signal that comes out of its time leaves a trace', async () => {
+  let open = false;
+  await withWorkflows({ stubs: { planCollections: untilOpen(() => open) } }, async (run) => {
+    await run.start({ until: 'schema' });
+    await run.until((status) => status.phase === 'schema');
+    await run.signal('advanceStage');
+    await run.signal('resume');
+    const { refused } = await run.until((status) => status.refused.length === 2);
+    expect(refused.map((one) => one.reason)).toEqual([
+      'No stage is soaking; the migration is in schema, running.',
+      'Nothing is paused; the migration is running.',
+    ]);
+    open = true;
+    await run.handle().result();
+  });
+});
+
+test('while the migration is being undone no reads are sent to what is about to be removed', async () => {
+  let release: () => void = () => undefined;
+  const released = new Promise<void>((resolve) => (release = resolve));
+  await withWorkflows({ stubs: { undoData: () => released } }, async (run) => {
+    await soaking(run);
+    await run.order('abort', { reason: 'test' });
+    await expect.poll(() => run.callsOf('undoData').length, { timeout: 30_000 }).toBe(1);
+    expect(await refusal(run.order('setCutoverPercentage', { percentage: 50 }))).toContain('being undone');
+    await run.signal('setCutoverPercentage', { percentage: 50 });
+    expect(await percentages(run)).toEqual([0, 0]);
+    release();
+    expect(await run.handle().result()).toMatchObject({ state: 'aborted' });
+    expect(run.callsOf('route').map(([order]) => (order as { reason: string }).reason)).not.toContain('operator');
+  });
+});
+
+test('an incident that no stage can judge takes the traffic back all the same', async () => {
+  let steady: () => void = () => undefined;
+  const waits = new Promise<void>((resolve) => (steady = resolve));
+  const stubs = { awaitSteady: () => waits };
+  await withWorkflows({ stubs }, async (run) => {
+    // Passed, and not complete while change capture has not come to rest.
+    await run.start({ at: 'cutover', settings: { stages: [{ ...stages[0], soakSeconds: 0 }] } });
+    await run.until((status) => status.waitingFor?.includes('change capture') === true);
+    expect(await percentages(run)).toEqual([10, 10]);
+    await run.order('reportIncident', { kind: 'data_corruption' });
+    expect((await run.parked()).lastError!.message).toContain('incident reported: data_corruption');
+    expect(await percentages(run)).toEqual([0, 0]);
+    steady();
+  });
+  // Between a resume and the stage that goes on.
+  let opening: (() => void) | undefined;
+  let hang = false;
+  const openCapture = async () => {
+    if (hang) await new Promise<void>((resolve) => (opening = resolve));
+    return { lanes: 1, images: 'post-images' as const, openedAt: '1.1' };
+  };
+  await withWorkflows({ stubs: { openCapture } }, async (run) => {
+    await soaking(run);
+    await run.order('pause');
+    hang = true;
+    await run.order('resume');
+    await expect.poll(() => opening, { timeout: 30_000 }).toBeDefined();
+    await run.order('reportIncident', { kind: 'data_corruption' });
+    hang = false;
+    opening!();
+    expect((await run.parked()).lastError!.message).toContain('incident reported: data_corruption');
+    expect(await percentages(run)).toEqual([0, 0]);
+  });
+});
+
+test('a pause that was ordered while it was parked can be taken back before it is obeyed', async () => {
+  await withWorkflows({}, async (run) => {
+    await soaking(run);
+    await run.order('reportIncident', { kind: 'data_corruption' });
+    await run.parked();
+    await run.order('pause');
+    await run.order('resume');
+    await run.order('retry');
+    await run.until((status) => status.routing['sessions']?.percentage === 10);
+  });
+});
+
 /** The stub of planCollections that answers once it may. */
 function untilOpen(isOpen: () => boolean) {
   return async (): Promise<[]> => {

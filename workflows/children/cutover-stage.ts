@@ -126,6 +126,9 @@ class Course {
     });
     this.#watched = false;
     if (outcome.is !== 'passed') return outcome;
+    // It came when the last decision had been made.
+    const late = this.#monitor.unjudged();
+    if (late !== undefined) return this.#fled(late.kind);
     const end = await this.#conclude();
     if (this.#incident !== undefined) return this.#fled(this.#incident);
     return end.is === 'passed' ? outcome : end;

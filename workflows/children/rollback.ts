@@ -75,10 +75,8 @@ async function undoCutover(
     await bringChangesBack(migration, settings);
     await switchBackPatiently({ ...standing, percentage, writes, immediate, fenceMs: settings.fenceMs });
   }
-  const routes =
-    writes === 'new_system'
-      ? await control.route({ collections: standing.collections, percentage, reason: 'rollback' })
-      : await control.route({ collections: standing.collections, percentage, writeMode: writes, reason: 'rollback' });
+  const to = { collections: standing.collections, percentage, onlyBack: true, reason: 'rollback' };
+  const routes = await control.route(writes === 'new_system' ? to : { ...to, writeMode: writes });
   await long.validateRollback(standing.collections);
   if (writes !== 'new_system') {
     await control.awaitBroughtBack();

@@ -14,13 +14,11 @@ import {
 import { statusOf, type MigrationState } from '../../core/state.ts';
 import * as contract from '../contract.ts';
 import type { Desk, PlacedCutover } from './desk.ts';
-import type { Refusals } from './refusals.ts';
 
 /** Also after the workflow was cancelled: that is an order, and other orders are still heard. */
 const until = (reached: () => boolean): Promise<void> => CancellationScope.nonCancellable(() => condition(reached));
 
 export interface Counter {
-  readonly refusals: Refusals;
   readonly place: (order: CutoverOrder) => PlacedCutover;
   /** The order, carried out; or why it is not. */
   readonly retry: () => Promise<string | undefined>;
@@ -29,7 +27,8 @@ export interface Counter {
 
 /** Each is refused to its caller, or obeyed before the caller is answered; a refused one leaves no history. */
 export function answerOrders(state: MigrationState, desk: Desk, counter: Counter): void {
-  const { refusals, place, retry, incident } = counter;
+  const { place, retry, incident } = counter;
+  const { refusals } = desk;
   const validated = (refusal: string | undefined) => {
     if (refusal !== undefined) throw ApplicationFailure.nonRetryable(refusal, 'OrderRefused');
   };
@@ -68,7 +67,7 @@ export function answerOrders(state: MigrationState, desk: Desk, counter: Counter
       return statusOf(state);
     },
     {
-      validator: () => validated(refusals.resume()),
+      validator: () => validated(desk.paused ? undefined : refusals.resume()),
       description: 'Go on after a pause',
     },
   );
@@ -124,7 +123,7 @@ export function answerOrders(state: MigrationState, desk: Desk, counter: Counter
       return statusOf(state);
     },
     {
-      validator: (payload) => check(readOrder(abortOrder, payload, examples.abort), () => undefined),
+      validator: (payload) => check(readOrder(abortOrder, payload, examples.abort), () => refusals.abort()),
       description: 'Undo everything and end',
     },
   );

@@ -1,14 +1,13 @@
 // How a root begins: it reads what is known durably, takes it over, or refuses where beginning could only do harm.
-import { ApplicationFailure } from '@temporalio/workflow';
+import { ApplicationFailure, condition } from '@temporalio/workflow';
 import { arrive, counts, type Known } from '../../core/lifecycle.ts';
 import type { MigrationState } from '../../core/state.ts';
 import type { MigrationInput } from '../contract.ts';
 import { control } from '../proxies.ts';
-import type { Desk } from './desk.ts';
+import { wantsBack, wantsOut, type Desk } from './desk.ts';
 import { interruptible } from './interruptible.ts';
 import { reasonOf } from './reason.ts';
-import { decide, parkFor } from './root-state.ts';
-import { wantsOut } from './desk.ts';
+import { decide, enter, parkFor, say, type Cause } from './root-state.ts';
 
 /** Until it is known where the migration stands nothing is done, whatever is ordered. Throws where nothing may be begun. */
 export async function takeOver(state: MigrationState, desk: Desk, input: MigrationInput): Promise<void> {
@@ -16,7 +15,7 @@ export async function takeOver(state: MigrationState, desk: Desk, input: Migrati
   try {
     known = await control.readKnown();
   } catch (error) {
-    return parkFor(state, desk, { ...reasonOf(error), phase: 'start' });
+    return lookAgain(state, desk, { ...reasonOf(error), phase: 'start' });
   }
   const arrival = arrive(known, { until: input.until, stages: input.settings.stages });
   if (arrival.is === 'refused') throw ApplicationFailure.nonRetryable(arrival.message, 'StartRefused');
@@ -27,6 +26,18 @@ export async function takeOver(state: MigrationState, desk: Desk, input: Migrati
   Object.assign(state, { phase, stage, override, undo: [...undo], undoing, collections: { ...collections } });
   Object.assign(state, { routing: { ...known.routing }, checkpoints: [...known.checkpoints], capture: known.capture });
   decide(state, `go on in ${phase}`, undoing ? 'an earlier workflow was undoing' : 'it stood there');
+}
+
+const lookAgainAfter = '1 minute';
+
+/** An order that waits is not obeyed before; it must not make the root ask as fast as it can. */
+async function lookAgain(state: MigrationState, desk: Desk, cause: Cause): Promise<void> {
+  if (!wantsBack(desk)) return parkFor(state, desk, cause);
+  say(state, cause);
+  enter(state, 'parked', 'retry');
+  const seen = desk.retries;
+  await condition(() => desk.retries > seen, lookAgainAfter);
+  enter(state, 'running', null);
 }
 
 /** What `causeway start` checks beforehand; what an earlier run has made stays, whatever is found. */

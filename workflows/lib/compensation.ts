@@ -9,10 +9,12 @@ import type { MigrationInput } from '../contract.ts';
 import { control } from '../proxies.ts';
 import type { Desk } from './desk.ts';
 import { goBack as rollBack } from './go-back.ts';
-import { decide, enter, park, parkFor, say } from './root-state.ts';
+import { reasonOf } from './reason.ts';
+import { decide, enter, park, parkFor, refuseStale, say } from './root-state.ts';
 import { standingOf } from './standing.ts';
 
 export async function goBack(state: MigrationState, desk: Desk, input: MigrationInput): Promise<void> {
+  if (!desk.abort && refuseStale(desk)) return;
   const order = desk.abort
     ? { kind: 'abort' as const, to: undefined, reason: desk.abort.reason }
     : { kind: 'rollback' as const, to: desk.rollback?.to, reason: desk.rollback?.reason ?? 'asked by an operator' };
@@ -117,7 +119,12 @@ async function attempt(
   } catch (error) {
     return { phase: 'rollback', type: 'CompensationFailed', message: (error as Error).message };
   }
-  const result = await rollBack(input.name, steps, input.settings);
+  // Its workflow reports what fails; it fails itself where somebody ended it from outside.
+  const result = await rollBack(input.name, steps, input.settings).catch((error: unknown) => ({
+    undone: [],
+    routing: {},
+    failed: { step: steps[0]!, reason: reasonOf(error) },
+  }));
   Object.assign(state.routing, result.routing);
   for (const step of result.undone) forget(state, step);
   const left = steps.filter((step) => !result.undone.some((done) => done.undo === step.undo));

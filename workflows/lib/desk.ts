@@ -1,8 +1,17 @@
 // Where orders arrive: handlers only write here, synchronously; the migration's story is the one reader.
-import { CancellationScope, condition, log, setHandler, workflowInfo } from '@temporalio/workflow';
+import {
+  CancellationScope,
+  condition,
+  log,
+  setDefaultSignalHandler,
+  setHandler,
+  workflowInfo,
+} from '@temporalio/workflow';
+import { captureNews, progressNews, readNews, restoredNews, stageNews } from '../../core/news.ts';
 import {
   abortOrder,
   approveOrder,
+  brief,
   cutoverOrder,
   examples,
   incidentOrder,
@@ -14,11 +23,11 @@ import {
   type RollbackOrder,
 } from '../../core/orders.ts';
 import type { Stage } from '../../core/settings.ts';
-import { statusOf, type CollectionProgress, type MigrationState } from '../../core/state.ts';
+import { statusOf, type CollectionProgress, type DecisionEntry, type MigrationState } from '../../core/state.ts';
 import * as contract from '../contract.ts';
 import { showing } from '../proxies.ts';
 import { answerOrders } from './answers.ts';
-import { refusalsOf } from './refusals.ts';
+import { refusalsOf, type Refusals } from './refusals.ts';
 
 /** What became of a cutover order, for whoever waits for it. */
 export interface PlacedCutover extends CutoverOrder {
@@ -40,11 +49,14 @@ export interface Desk {
   emergency: IncidentOrder | undefined;
   /** The root's own workflow was cancelled; what that means is decided by whose data counts. */
   cancelled: boolean;
+  /** What the migration, as it stands, does not take. */
+  readonly refusals: Refusals;
   /** Puts an order that was not carried out where `status` shows it. */
   refuse(order: string, reason: string): void;
 }
 
 const refusedKept = 20;
+const decisionsKept = 200;
 
 /** A bad payload is refused with a reason that shows in `status`; as an update (`answers.ts`) it is refused to the caller. */
 export function openDesk(state: MigrationState, now: () => string, stages: readonly Stage[]): Desk {
@@ -52,6 +64,9 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
     log.warn('order refused', { order, reason });
     state.refused = [...state.refused, { at: now(), order, reason }].slice(-refusedKept);
   };
+  const decided = (one: Omit<DecisionEntry, 'at'>) =>
+    void (state.decisions = [...state.decisions, { at: now(), ...one }].slice(-decisionsKept));
+  const refusals = refusalsOf(state, stages);
   const desk: Desk = {
     paused: state.state === 'paused',
     retries: 0,
@@ -63,6 +78,7 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
     abort: undefined,
     emergency: undefined,
     cancelled: false,
+    refusals,
     refuse,
   };
   const take = <T>(order: string, read: { order: T } | { refusal: string }, use: (order: T) => string | undefined) => {
@@ -70,7 +86,6 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
     if (refusal !== undefined) refuse(order, refusal);
   };
 
-  const refusals = refusalsOf(state, stages);
   const place = (order: CutoverOrder): PlacedCutover => {
     const placed = { ...order, carriedOut: false };
     desk.cutovers.push(placed);
@@ -102,8 +117,7 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
     return refusal;
   };
   const incident = (order: IncidentOrder): void => {
-    const decision = `incident reported: ${order.kind}`;
-    state.decisions = [...state.decisions, { at: now(), decision, reason: order.detail }];
+    decided({ decision: `incident reported: ${order.kind}`, reason: order.detail });
     // A stage judges it at once; elsewhere in the cutover the traffic goes back; before it somebody has to look.
     if (state.phase === 'cutover' && state.state === 'running') desk.incidents.push(order);
     else if (state.phase === 'cutover' && state.state !== 'compensating') desk.emergency = order;
@@ -123,7 +137,15 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
   setHandler(contract.pauseSignal, () => void (desk.paused = true), {
     description: 'Stop at the next safe place; resume goes on from there',
   });
-  setHandler(contract.resumeSignal, () => void (desk.paused = false), { description: 'Go on after a pause' });
+  setHandler(
+    contract.resumeSignal,
+    () => {
+      const refusal = desk.paused ? undefined : refusals.resume();
+      if (refusal !== undefined) refuse('resume', refusal);
+      desk.paused = false;
+    },
+    { description: 'Go on after a pause' },
+  );
   setHandler(
     contract.retrySignal,
     async () => {
@@ -132,9 +154,15 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
     },
     { description: 'Try the parked step again, or at once what waits to be tried again by itself' },
   );
-  setHandler(contract.advanceStageSignal, () => void desk.advances++, {
-    description: 'End the soak of this cutover stage now',
-  });
+  setHandler(
+    contract.advanceStageSignal,
+    () => {
+      const refusal = refusals.advance();
+      if (refusal === undefined) desk.advances++;
+      else refuse('advanceStage', refusal);
+    },
+    { description: 'End the soak of this cutover stage now' },
+  );
   setHandler(
     contract.setCutoverPercentageSignal,
     (payload) => take('setCutoverPercentage', readOrder(cutoverOrder, payload, examples.setCutoverPercentage), cutover),
@@ -168,7 +196,12 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
   );
   setHandler(
     contract.abortSignal,
-    (payload) => take('abort', readOrder(abortOrder, payload, examples.abort), (order) => void (desk.abort = order)),
+    (payload) =>
+      take(
+        'abort',
+        readOrder(abortOrder, payload, examples.abort),
+        (order) => refusals.abort() ?? void (desk.abort = order),
+      ),
     {
       description: `Undo everything and end: ${examples.abort}`,
     },
@@ -185,33 +218,46 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
       description: `Report an incident: a cutover stage goes back at once, anything else pauses: ${examples.reportIncident}`,
     },
   );
-  setHandler(contract.progressSignal, (collection, progress) => {
-    // Signals sent together may arrive in another order; progress only grows until the data phase is undone.
-    const known = state.collections[collection];
-    if (!known || amountOf(known) <= amountOf(progress!)) state.collections[collection] = progress!;
-  });
-  setHandler(contract.captureProgressSignal, (progress) => void (state.capture = progress));
-  setHandler(contract.stageProgressSignal, ({ stage, waitingFor, routing, back, decision }) => {
-    // What an operator set is over with the stage, also when it was left backwards.
-    if (stage > state.stage || back) state.override = false;
-    state.stage = back ? stage : Math.max(state.stage, stage);
-    state.waitingFor = waitingFor;
-    if (decision) state.decisions = [...state.decisions, { at: now(), ...decision }].slice(-200);
-    for (const [collection, its] of Object.entries(routing)) {
-      const known = state.routing[collection];
-      if (!known || known.epoch < its.epoch) state.routing[collection] = its;
-    }
-  });
+  const hear = <T>(name: string, read: { order: T } | { refusal: string }, use: (news: T) => void) =>
+    take(name, read, (news) => void use(news));
+  setHandler(contract.progressSignal, (collection, progress) =>
+    hear('progress', readNews(progressNews, { collection, progress }), (news) => {
+      // Signals sent together may arrive in another order; progress only grows until the data phase is undone.
+      const known = state.collections[news.collection];
+      if (!known || amountOf(known) <= amountOf(news.progress)) state.collections[news.collection] = news.progress;
+    }),
+  );
+  setHandler(contract.captureProgressSignal, (payload) =>
+    hear('captureProgress', readNews(captureNews, payload), (progress) => void (state.capture = progress)),
+  );
+  setHandler(contract.stageProgressSignal, (payload) =>
+    hear('stageProgress', readNews(stageNews, payload), ({ stage, waitingFor, routing, back, decision }) => {
+      // What an operator set is over with the stage, also when it was left backwards.
+      if (stage > state.stage || back) state.override = false;
+      state.stage = back ? stage : Math.max(state.stage, stage);
+      state.waitingFor = waitingFor;
+      if (decision) decided(decision as Omit<DecisionEntry, 'at'>);
+      for (const [collection, its] of Object.entries(routing)) {
+        const known = state.routing[collection];
+        if (!known || known.epoch < its.epoch) state.routing[collection] = its;
+      }
+    }),
+  );
+  setHandler(contract.restoredSignal, (payload) =>
+    hear('restored', readNews(restoredNews, payload), ({ checkpoint, routing }) => {
+      Object.assign(state.routing, routing);
+      decided({ decision: `stores restored to checkpoint ${checkpoint}`, reason: 'asked by an operator' });
+    }),
+  );
+  setDefaultSignalHandler((name) =>
+    refuse(brief(name), `There is no such order. There are ${Object.keys(examples).join(', ')}, ${plainOrders}.`),
+  );
 
-  setHandler(contract.restoredSignal, ({ checkpoint, routing }) => {
-    Object.assign(state.routing, routing);
-    const decision = `stores restored to checkpoint ${checkpoint}`;
-    state.decisions = [...state.decisions, { at: now(), decision, reason: 'asked by an operator' }].slice(-200);
-  });
-
-  answerOrders(state, desk, { refusals, place, retry, incident });
+  answerOrders(state, desk, { place, retry, incident });
   return desk;
 }
+
+const plainOrders = 'pause, resume, retry, advanceStage';
 
 const amountOf = (its: CollectionProgress): number =>
   its.loaded + its.quarantined + its.skipped + its.chunksDone + its.chunksTotal;

@@ -45,6 +45,11 @@ export class Monitor {
     return this.#incidents.length > 0;
   }
 
+  /** The first incident that nobody will judge any more. */
+  unjudged(): Incident | undefined {
+    return this.#incidents.shift();
+  }
+
   /** To be judged at once, whatever is being sampled. */
   report(incident: Incident): void {
     this.#incidents.push(incident);

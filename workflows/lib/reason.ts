@@ -1,5 +1,13 @@
 // Why something failed, out of Temporal's chain of causes: the failure class and its sentence.
-import { ActivityFailure, ApplicationFailure, TimeoutFailure, isCancellation } from '@temporalio/workflow';
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancelledFailure,
+  ChildWorkflowFailure,
+  TerminatedFailure,
+  TimeoutFailure,
+  isCancellation,
+} from '@temporalio/workflow';
 import { failures, isFailureType, type FailureType } from '../../core/failures.ts';
 
 export interface Reason {
@@ -9,7 +17,13 @@ export interface Reason {
 
 export function reasonOf(error: unknown): Reason {
   let timeout: string | undefined;
+  let child = 'A workflow of the migration';
   for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    if (at instanceof ChildWorkflowFailure) child = at.execution.workflowId ?? child;
+    if (at instanceof TerminatedFailure || at instanceof CancelledFailure) {
+      const how = at instanceof TerminatedFailure ? 'terminated' : 'cancelled';
+      return { type: 'EndedFromOutside', message: `${child} was ${how} from outside.` };
+    }
     if (at instanceof ApplicationFailure)
       return { type: isFailureType(at.type) ? at.type : 'Defect', message: at.message };
     if (at instanceof TimeoutFailure) timeout = at.message;

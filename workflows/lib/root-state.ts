@@ -19,12 +19,22 @@ export function decide(state: MigrationState, decision: string, reason: string):
   void control.recordAudit('decision', { decision, reason }).catch(() => undefined);
 }
 
-/** Until somebody says how it goes on. */
+/** Until somebody says how it goes on. A way back that was ordered meanwhile and is none any more is refused, and not taken for a word to go on. */
 export async function park(state: MigrationState, desk: Desk): Promise<void> {
   const seen = desk.retries;
+  refuseStale(desk);
   enter(state, 'parked', 'retry, abort or rollback');
   await condition(() => desk.retries > seen || wantsBack(desk));
   enter(state, 'running', null);
+}
+
+/** Whether the rollback that was ordered is none any more, because of what has been undone since. */
+export function refuseStale(desk: Desk): boolean {
+  const refusal = desk.rollback && desk.refusals.rollback(desk.rollback);
+  if (refusal === undefined) return false;
+  desk.refuse('rollback', refusal);
+  desk.rollback = undefined;
+  return true;
 }
 
 export interface Cause {

@@ -22,10 +22,11 @@ export async function serveCutover(state: MigrationState, desk: Desk): Promise<v
         .signal(approveSignal, { gate })
         .catch(() => undefined);
     const incident = desk.incidents.shift();
+    // Where the phase's own workflow does not run, nobody else takes the traffic back.
     if (incident)
       await stages()
         .signal(reportIncidentSignal, incident)
-        .catch(() => undefined);
+        .catch(() => void (desk.emergency = incident));
     if (desk.advances > 0) {
       desk.advances--;
       await stages()
@@ -36,6 +37,15 @@ export async function serveCutover(state: MigrationState, desk: Desk): Promise<v
 }
 
 async function carryOut(state: MigrationState, desk: Desk, order: PlacedCutover): Promise<void> {
+  // What was possible when it came may not be any more.
+  const refusal = desk.refusals.cutover(order);
+  if (refusal === undefined) await move(state, desk, order);
+  else desk.refuse('setCutoverPercentage', (order.refusal = refusal));
+  order.carriedOut = true;
+  report(state);
+}
+
+async function move(state: MigrationState, desk: Desk, order: PlacedCutover): Promise<void> {
   const collections = order.collection === undefined ? Object.keys(state.collections) : [order.collection];
   await routing.route
     .executeWithOptions({ summary: `${order.percentage} % ${order.collection ?? ''}` }, [
@@ -52,8 +62,6 @@ async function carryOut(state: MigrationState, desk: Desk, order: PlacedCutover)
         desk.refuse('setCutoverPercentage', order.refusal);
       },
     );
-  order.carriedOut = true;
-  report(state);
 }
 
 const notMoved = ({ message }: Reason): string =>

@@ -10,10 +10,10 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import { retreatFrom, type StageOutcome } from '../../core/cutover.ts';
+import { incidentOrder, type IncidentOrder } from '../../core/orders.ts';
 import {
   advanceStageSignal,
   approveSignal,
-  pauseSignal,
   reportIncidentSignal,
   stageProgressSignal,
   rootId,
@@ -35,35 +35,63 @@ export async function cutoverPhase(
   collections: readonly string[],
   from: { readonly stage: number; readonly keepRouting: boolean },
 ): Promise<void> {
+  const course: Course = { stage: from.stage, running: undefined, goes: false, incident: undefined };
+  const scope = new CancellationScope();
+  listen(course, input, scope);
+  try {
+    await scope.run(() => runStages(course, input, collections, from));
+  } catch (error) {
+    if (course.incident === undefined) throw error;
+  }
+  // What no stage could judge takes the traffic back from wherever the phase was.
+  if (course.incident !== undefined) await CancellationScope.nonCancellable(() => flee(course, input));
+}
+
+/** Where the phase is, and what it has been told. */
+interface Course {
+  /** The stage that runs, or comes next. */
+  stage: number;
+  /** Id of the stage's workflow, while there is one. */
+  running: string | undefined;
+  /** The old system may go. */
+  goes: boolean;
+  /** Reported while no stage could hear it. */
+  incident: IncidentOrder['kind'] | undefined;
+}
+
+/** Orders come to the root; the phase passes on what the running stage must hear. */
+function listen(course: Course, input: MigrationInput, scope: CancellationScope): void {
+  const stage = () => (course.running === undefined ? undefined : getExternalWorkflowHandle(course.running));
+  const heard = async (sent: Promise<void> | undefined): Promise<boolean> =>
+    sent?.then(
+      () => true,
+      () => false,
+    ) ?? false;
+  setHandler(approveSignal, async (payload) => {
+    if (course.running === undefined && (payload as { gate?: unknown } | null)?.gate === 'decommission')
+      course.goes = true;
+    await heard(stage()?.signal(approveSignal, payload));
+  });
+  setHandler(advanceStageSignal, async () => void (await heard(stage()?.signal(advanceStageSignal))));
+  setHandler(reportIncidentSignal, async (payload) => {
+    const read = incidentOrder.safeParse(payload);
+    if (!read.success || (await heard(stage()?.signal(reportIncidentSignal, payload)))) return;
+    if (!input.settings.policy.criticalErrors[read.data.kind]) return;
+    course.incident = read.data.kind;
+    scope.cancel();
+  });
+}
+
+async function runStages(
+  course: Course,
+  input: MigrationInput,
+  collections: readonly string[],
+  from: { readonly stage: number; readonly keepRouting: boolean },
+): Promise<void> {
   const root = rootId(input.name);
   const { stages, approvalSeconds } = input.settings;
   await captureChanges(input);
   if (from.stage === 0 && !from.keepRouting) await bothSides(input, collections);
-  let current: string | undefined;
-  let goes = false;
-  // Orders come to the root; it passes on what the running stage must hear.
-  const pass = () => (current === undefined ? undefined : getExternalWorkflowHandle(current));
-  setHandler(approveSignal, async (payload) => {
-    if (current === undefined && (payload as { gate?: unknown } | null)?.gate === 'decommission') goes = true;
-    await pass()
-      ?.signal(approveSignal, payload)
-      .catch(() => undefined);
-  });
-  setHandler(
-    advanceStageSignal,
-    async () =>
-      void (await pass()
-        ?.signal(advanceStageSignal)
-        .catch(() => undefined)),
-  );
-  setHandler(
-    reportIncidentSignal,
-    async (payload) =>
-      void (await (
-        pass()?.signal(reportIncidentSignal, payload) ?? getExternalWorkflowHandle(root).signal(pauseSignal)
-      ).catch(() => undefined)),
-  );
-
   let accepted = false;
   for (const [index, stage] of stages.entries()) {
     if (index < from.stage) continue;
@@ -78,7 +106,8 @@ export async function cutoverPhase(
         .join('\n\n'),
     );
     const workflowId = `${workflowInfo().workflowId}/${stage.name}`;
-    current = workflowId;
+    course.stage = index;
+    course.running = workflowId;
     const outcome = await reaching(workflowId, () =>
       alone(workflowId, () =>
         executeChild(cutoverStage, {
@@ -100,11 +129,12 @@ export async function cutoverPhase(
         }),
       ),
     );
-    current = undefined;
+    course.running = undefined;
     accepted = outcome.is === 'passed' && outcome.byOperator === true;
     // Begun, it is not left half done, whatever is ordered meanwhile.
     if (outcome.is === 'back') await CancellationScope.nonCancellable(() => leave(input, index, outcome));
     await control.passStage(index + 1);
+    course.stage = index + 1;
     await getExternalWorkflowHandle(root).signal(stageProgressSignal, {
       stage: index + 1,
       waitingFor: null,
@@ -112,7 +142,15 @@ export async function cutoverPhase(
     });
   }
   if (stages.at(-1)?.writes === 'new_system') await armPolicies();
-  if (input.settings.decommission) await retireOldSystem(input, stages.length, () => goes);
+  if (input.settings.decommission) await retireOldSystem(input, stages.length, () => course.goes);
+}
+
+/** All traffic goes back: an incident needs no evidence beside it. */
+async function flee({ stage, incident }: Course, input: MigrationInput): Promise<never> {
+  const reasons = [`incident reported: ${incident!}`];
+  const index = Math.min(stage, input.settings.stages.length - 1);
+  await control.recordAudit('decision', { decision: 'rollback, immediate', reason: reasons[0]!, severity: 'critical' });
+  return leave(input, index, { is: 'back', mode: 'immediate', reasons });
 }
 
 /** What is not armed, and why, stands in the audit log; `status` says it. It holds nothing up: the data has been moved. */

@@ -1,0 +1,166 @@
+// Random commands, signals, updates, cancel, terminate and dead workers, while an application writes through the library: no acknowledged write is lost,
+// nothing that counts is removed, every order is answered in time and in words, and what `status` advises leads to the end or back.
+// The same orders against the workflows alone, thousands of them: test/workflows/operators.test.ts.
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { checkEqual } from '../support/checker.ts';
+import { RoutedWriter } from '../support/routed-writer.ts';
+import { World } from '../support/world.ts';
+import { Operator, type Account } from './operator.ts';
+import { seeds, size } from './options.ts';
+import { randomFrom } from './random.ts';
+
+const { seconds = 600, documents = 300, rate = 15 } = size;
+const ordersOfARound = 22;
+const wayOutMs = 300_000;
+const stages = [
+  { name: 'first', percentage: 10, soakSeconds: 600 },
+  { name: 'writes', percentage: 100, writes: 'new_system', soakSeconds: 600, approve: true },
+];
+const settings = {
+  stages,
+  sampleSeconds: 1,
+  gateSeconds: 20,
+  quarantineBudget: 0.9,
+  fenceMs: 4000,
+  // A machine that has no time to spare is no reason to go back here.
+  policy: { queryTime: { floorMs: 60_000 }, errorRate: { increase: 1 }, throughput: { minimumReads: 1_000_000 } },
+};
+
+const idsOf = async ({ source }: World): Promise<Set<string>> => {
+  const ids = new Set<string>();
+  for (const { name } of await source.listCollections({}, { nameOnly: true }).toArray())
+    for await (const { _id } of source.collection(name).find({}, { projection: { _id: 1 } }))
+      ids.add(`${name} ${String(_id)}`);
+  return ids;
+};
+
+async function round(seed: number, number: number, account: Account): Promise<void> {
+  const random = randomFrom(seed * 1000 + number);
+  const world = await World.open('operators');
+  const said: string[] = [];
+  const before = account.findings.length;
+  const config = join(world.home, 'settings.json');
+  const operator = new Operator(world, random, account, config, (what) => said.push(what));
+  const watching = new AbortController();
+  let writer: RoutedWriter | undefined;
+  const find = (what: string, found: readonly string[]) => {
+    if (found.length > 0) account.findings.push(`${what}: ${found.slice(0, 5).join('; ')} (${found.length})`);
+  };
+  try {
+    await writeFile(config, JSON.stringify({ ...settings, configurationDirectory: join(world.home, 'configuration') }));
+    await world.seed(documents, 0.02, undefined, seed);
+    const seeded = await idsOf(world);
+    await operator.ensureWorker();
+    await operator.command(['start', '--until', 'data', '--wait', '--config', config], wayOutMs);
+    writer = await RoutedWriter.start(world, rate, randomFrom(seed * 1000 + number + 1_000_000));
+    const from = Math.floor(random() * 4);
+    said.push(`it begins with: ${['data', 'a cutover', 'moved writes', 'a completed cutover'][from]!}`);
+    if (from > 0) await operator.command(['start', '--config', config]);
+    const reads = (share: number) =>
+      world.until((status) => Object.values(status.routing).some((one) => one.percentage === share), 90_000);
+    if (from > 0) await reads(10);
+    if (from > 1) {
+      await operator.command(['cutover', 'advance']);
+      await world.until((status) => status.waitingFor?.includes('writes') === true, 90_000);
+      await operator.command(['approve', 'writes']);
+      await reads(100);
+    }
+    if (from > 2) {
+      await operator.command(['cutover', 'advance']);
+      await world.until((status) => status.state === 'completed', 90_000);
+    }
+    const watch = operator.watch(watching.signal);
+    for (let n = 0; n < ordersOfARound; n++) {
+      await operator.order();
+      await sleep(random() * 800);
+    }
+    await operator.settled();
+    await operator.ensureWorker();
+    const way = random() < 0.6 ? 'forward' : 'back';
+    const led = await operator.leadOut(way, wayOutMs);
+    watching.abort();
+    await watch;
+    if (led === 'nowhere') {
+      const { stdout } = await operator.command(['status']);
+      account.findings.push(`nothing that status advises led ${way} within ${wayOutMs} ms: ${stdout}`);
+    }
+    await sleep(2000);
+    if (led === 'completed') {
+      await writer.pause();
+      find('lost in the new system', await writer.differencesOnNew(world));
+      writer.resume();
+      await operator.command(['rollback', '--to', 'old', '--reason', 'the end', '--wait'], wayOutMs);
+    }
+    await writer.stop();
+    find('lost in the old system', await writer.differences(world.source));
+    const now = await idsOf(world);
+    find(
+      'removed from the old system',
+      [...seeded].filter((id) => !now.has(id)),
+    );
+    if (led === 'completed') {
+      // Capture goes on where it stood, whatever was ended meanwhile.
+      await operator.command(['start', '--until', 'data', '--config', config]);
+      let different = await checkEqual(world.environment as never);
+      for (let n = 0; n < 30 && different.length > 0; n++) {
+        await sleep(2000);
+        different = await checkEqual(world.environment as never);
+      }
+      find(
+        'the targets differ',
+        different.map((one) => JSON.stringify(one)),
+      );
+    }
+    if (led === 'undone')
+      find(
+        'left of an undone migration',
+        (
+          await world.rows<{ tablename: string }>(
+            `select tablename from pg_tables where schemaname in ('public', 'migration_control')`,
+          )
+        ).map((one) => one.tablename),
+      );
+  } catch (error) {
+    account.findings.push(`the round broke off: ${String(error)}`);
+  } finally {
+    watching.abort();
+    await writer?.stop();
+    account.rounds++;
+    const isFound = account.findings.length > before;
+    process.stdout.write(
+      `  seed ${seed}, round ${number}: ${said.length} steps, ${writer ? `${writer.counts.old} writes to the old system, ${writer.counts.new} to the new, ${writer.counts.errors} errors` : 'no writes'}\n`,
+    );
+    if (isFound)
+      process.stdout.write(
+        `${[...said, ...account.findings.slice(before).map((one) => `FOUND ${one}`)].map((one) => `    ${one}`).join('\n')}\n`,
+      );
+    await operator.killWorker();
+    await world.close();
+  }
+}
+
+test.each(seeds)(
+  'whatever an operator does, nothing is lost and nothing is wedged (seed %i)',
+  { timeout: seconds * 1000 + 1_200_000 },
+  async (seed) => {
+    const account: Account = {
+      rounds: 0,
+      orders: 0,
+      timings: new Map(),
+      coverage: new Map(),
+      findings: [],
+    };
+    const until = Date.now() + seconds * 1000;
+    for (let number = 0; Date.now() < until; number++) await round(seed, number, account);
+    process.stdout.write(`  ${account.rounds} rounds, ${account.orders} orders, ${account.findings.length} findings\n`);
+    for (const [name, { calls, maxMs, maxShare }] of [...account.timings].sort())
+      process.stdout.write(
+        `    ${name}: ${calls} times, at most ${Math.round(maxMs)} ms, ${Math.round(maxShare)} ms of a quiet machine\n`,
+      );
+    for (const [where, times] of [...account.coverage].sort()) process.stdout.write(`    ${times} × ${where}\n`);
+    expect(account.findings).toEqual([]);
+  },
+);

@@ -1,0 +1,32 @@
+// Random orders, good and bad, at random moments, with activities that fail at random: no workflow fails by a defect, whatever is reached has an order
+// that leads out, nothing that counts is removed, and every history replays. `npm run soak -- operators` goes on for longer.
+import { expect, test } from 'vitest';
+import { newAccount, Round } from '../support/operator.ts';
+import { withWorkflows } from '../support/workflow-env.ts';
+
+const seeds = (process.env['SOAK_SEEDS'] ?? '1').split(',').map(Number);
+const seconds = Number(process.env['SOAK_SECONDS'] ?? 8);
+const ordersOfARound = 24;
+
+test.each(seeds)(
+  'random orders lead nowhere that documented ones do not lead out of (seed %i)',
+  { timeout: 120_000 + seconds * 4000 },
+  async (seed) => {
+    const account = newAccount();
+    const until = Date.now() + seconds * 1000;
+    for (let number = 0; Date.now() < until && account.findings.length === 0; number++) {
+      const said: string[] = [];
+      await withWorkflows({}, async (run) => {
+        const round = new Round(run, seed * 1000 + number, account, said);
+        await round.play(ordersOfARound);
+        await round.end();
+      });
+      if (account.findings.length > 0)
+        process.stdout.write(`  round ${number} of seed ${seed}:\n${said.map((one) => `    ${one}\n`).join('')}`);
+    }
+    process.stdout.write(
+      `  ${account.rounds} rounds, ${account.orders} orders, ${account.coverage.size} orders in states\n`,
+    );
+    expect(account.findings).toEqual([]);
+  },
+);
