@@ -216,9 +216,9 @@ test('while the migration is being undone no reads are sent to what is about to 
     await expect.poll(() => run.callsOf('undoData').length, { timeout: 30_000 }).toBe(1);
     expect(await refusal(run.order('setCutoverPercentage', { percentage: 50 }))).toContain('being undone');
     await run.signal('setCutoverPercentage', { percentage: 50 });
-    expect(await percentages(run)).toEqual([0, 0]);
     release();
     expect(await run.handle().result()).toMatchObject({ state: 'aborted' });
+    expect(await percentages(run)).toEqual([0, 0]);
     expect(run.callsOf('route').map(([order]) => (order as { reason: string }).reason)).not.toContain('operator');
   });
 });
