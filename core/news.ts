@@ -34,7 +34,7 @@ export const stageNews = z.strictObject({
   waitingFor: text.nullable(),
   routing,
   back: z.boolean().optional(),
-  decision: z.strictObject({ decision: text, reason: text, severity: text.optional() }).optional(),
+  decision: z.strictObject({ decision: text, reason: text, severity: text.exactOptional() }).optional(),
 });
 
 export const restoredNews = z.strictObject({ checkpoint: text, routing });

@@ -23,6 +23,7 @@ import { report } from './lib/report.ts';
 import { decide, enter, now, parkFor } from './lib/root-state.ts';
 import { serveCutover } from './lib/serve-cutover.ts';
 import { standingOf } from './lib/standing.ts';
+import { captureChanges } from './lib/start-capture.ts';
 import { runPhase } from './phases/index.ts';
 import { control, long } from './proxies.ts';
 
@@ -165,7 +166,14 @@ async function comesToRest(state: MigrationState, desk: Desk, input: MigrationIn
   if (state.phase === 'cutover' && input.settings.decommission) return true;
   enter(state, 'running', 'change capture to catch up and to fail nowhere');
   const outcome = await interruptible(
-    () => long.awaitSteady.executeWithOptions({ summary: 'change capture has caught up, and nothing of it fails' }, []),
+    async () => {
+      // Whoever ended it from outside would be waited for in vain.
+      await captureChanges(input);
+      await long.awaitSteady.executeWithOptions(
+        { summary: 'change capture has caught up, and nothing of it fails' },
+        [],
+      );
+    },
     () => wantsOut(desk) || hasGap(state),
   );
   enter(state, 'running', null);

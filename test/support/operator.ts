@@ -142,7 +142,7 @@ export class Round {
     await this.#start();
     for (let n = 0; n < orders; n++) {
       await this.#order();
-      await sleep(this.#random() < 0.3 ? 100 + this.#random() * 500 : this.#random() * 40);
+      await sleep(this.#random() < 0.2 ? 100 + this.#random() * 500 : this.#random() * 20);
     }
     this.#stores.mishap = () => undefined;
     this.#say('the mishaps end');
@@ -331,7 +331,7 @@ export class Round {
     );
     this.#pending.add(sent);
     void sent.finally(() => this.#pending.delete(sent));
-    await Promise.race([sent, sleep(this.#random() < 0.5 ? 50 : 1500)]);
+    await Promise.race([sent, sleep(this.#random() < 0.8 ? 50 : 1000)]);
   }
 
   #judgeAnswer(what: string, error: unknown): void {
@@ -453,7 +453,7 @@ function answerOf(error: unknown): string | undefined {
   if (error instanceof WorkflowUpdateFailedError) {
     const { message = '', type = '' } = (error.cause ?? {}) as { message?: string; type?: string };
     if (type === 'OrderRefused' && message.length > 10 && message.length < 1500) return undefined;
-    if (/no handler|not defined|was not found|unknown update|registered for/i.test(message)) return undefined;
+    if (/No registered handler for update/.test(message)) return undefined;
     // The root ended, or was terminated, before the order was carried out.
     if (type === 'AcceptedUpdateCompletedWorkflow') return undefined;
     return `${type}: ${message}`;

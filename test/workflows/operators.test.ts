@@ -6,7 +6,7 @@ import { withWorkflows } from '../support/workflow-env.ts';
 
 const seeds = (process.env['SOAK_SEEDS'] ?? '1').split(',').map(Number);
 const seconds = Number(process.env['SOAK_SECONDS'] ?? 8);
-const ordersOfARound = 24;
+const ordersOfARound = 50;
 
 test.each(seeds)(
   'random orders lead nowhere that documented ones do not lead out of (seed %i)',

@@ -1,6 +1,7 @@
 // Orders to the root, as updates that are answered or refused, and as bare signals that leave a trace where they are refused.
 import { expect, test } from 'vitest';
 import { KnownFailure } from '../../core/failures.ts';
+import type { Status } from '../../core/state.ts';
 import { withWorkflows, type WorkflowTest } from '../support/workflow-env.ts';
 
 const week = 7 * 24 * 3600;
@@ -262,9 +263,11 @@ test('a pause that was ordered while it was parked can be taken back before it i
   await withWorkflows({}, async (run) => {
     await soaking(run);
     await run.order('reportIncident', { kind: 'data_corruption' });
-    await run.parked();
+    const { waitingFor } = await run.parked();
+    // A stage's word that comes late hides no waiting of the migration's own.
+    await run.signal('stageProgress', { stage: 0, waitingFor: null, routing: {} });
     await run.order('pause');
-    await run.order('resume');
+    expect((await run.order('resume')) as Status).toMatchObject({ state: 'parked', waitingFor });
     await run.order('retry');
     await run.until((status) => status.routing['sessions']?.percentage === 10);
   });

@@ -1,17 +1,8 @@
 // Where orders arrive: handlers only write here, synchronously; the migration's story is the one reader.
-import {
-  CancellationScope,
-  condition,
-  log,
-  setDefaultSignalHandler,
-  setHandler,
-  workflowInfo,
-} from '@temporalio/workflow';
-import { captureNews, progressNews, readNews, restoredNews, stageNews } from '../../core/news.ts';
+import { CancellationScope, condition, log, setHandler, workflowInfo } from '@temporalio/workflow';
 import {
   abortOrder,
   approveOrder,
-  brief,
   cutoverOrder,
   examples,
   incidentOrder,
@@ -23,10 +14,11 @@ import {
   type RollbackOrder,
 } from '../../core/orders.ts';
 import type { Stage } from '../../core/settings.ts';
-import { statusOf, type CollectionProgress, type DecisionEntry, type MigrationState } from '../../core/state.ts';
+import { statusOf, type MigrationState } from '../../core/state.ts';
 import * as contract from '../contract.ts';
 import { showing } from '../proxies.ts';
 import { answerOrders } from './answers.ts';
+import { hearNews, keepDecision } from './news.ts';
 import { refusalsOf, type Refusals } from './refusals.ts';
 
 /** What became of a cutover order, for whoever waits for it. */
@@ -56,7 +48,6 @@ export interface Desk {
 }
 
 const refusedKept = 20;
-const decisionsKept = 200;
 
 /** A bad payload is refused with a reason that shows in `status`; as an update (`answers.ts`) it is refused to the caller. */
 export function openDesk(state: MigrationState, now: () => string, stages: readonly Stage[]): Desk {
@@ -64,8 +55,6 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
     log.warn('order refused', { order, reason });
     state.refused = [...state.refused, { at: now(), order, reason }].slice(-refusedKept);
   };
-  const decided = (one: Omit<DecisionEntry, 'at'>) =>
-    void (state.decisions = [...state.decisions, { at: now(), ...one }].slice(-decisionsKept));
   const refusals = refusalsOf(state, stages);
   const desk: Desk = {
     paused: state.state === 'paused',
@@ -117,7 +106,7 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
     return refusal;
   };
   const incident = (order: IncidentOrder): void => {
-    decided({ decision: `incident reported: ${order.kind}`, reason: order.detail });
+    keepDecision(state, { decision: `incident reported: ${order.kind}`, reason: order.detail });
     // A stage judges it at once; elsewhere in the cutover the traffic goes back; before it somebody has to look.
     if (state.phase === 'cutover' && state.state === 'running') desk.incidents.push(order);
     else if (state.phase === 'cutover' && state.state !== 'compensating') desk.emergency = order;
@@ -218,49 +207,10 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
       description: `Report an incident: a cutover stage goes back at once, anything else pauses: ${examples.reportIncident}`,
     },
   );
-  const hear = <T>(name: string, read: { order: T } | { refusal: string }, use: (news: T) => void) =>
-    take(name, read, (news) => void use(news));
-  setHandler(contract.progressSignal, (collection, progress) =>
-    hear('progress', readNews(progressNews, { collection, progress }), (news) => {
-      // Signals sent together may arrive in another order; progress only grows until the data phase is undone.
-      const known = state.collections[news.collection];
-      if (!known || amountOf(known) <= amountOf(news.progress)) state.collections[news.collection] = news.progress;
-    }),
-  );
-  setHandler(contract.captureProgressSignal, (payload) =>
-    hear('captureProgress', readNews(captureNews, payload), (progress) => void (state.capture = progress)),
-  );
-  setHandler(contract.stageProgressSignal, (payload) =>
-    hear('stageProgress', readNews(stageNews, payload), ({ stage, waitingFor, routing, back, decision }) => {
-      // What an operator set is over with the stage, also when it was left backwards.
-      if (stage > state.stage || back) state.override = false;
-      state.stage = back ? stage : Math.max(state.stage, stage);
-      state.waitingFor = waitingFor;
-      if (decision) decided(decision as Omit<DecisionEntry, 'at'>);
-      for (const [collection, its] of Object.entries(routing)) {
-        const known = state.routing[collection];
-        if (!known || known.epoch < its.epoch) state.routing[collection] = its;
-      }
-    }),
-  );
-  setHandler(contract.restoredSignal, (payload) =>
-    hear('restored', readNews(restoredNews, payload), ({ checkpoint, routing }) => {
-      Object.assign(state.routing, routing);
-      decided({ decision: `stores restored to checkpoint ${checkpoint}`, reason: 'asked by an operator' });
-    }),
-  );
-  setDefaultSignalHandler((name) =>
-    refuse(brief(name), `There is no such order. There are ${Object.keys(examples).join(', ')}, ${plainOrders}.`),
-  );
-
+  hearNews(state, refuse);
   answerOrders(state, desk, { place, retry, incident });
   return desk;
 }
-
-const plainOrders = 'pause, resume, retry, advanceStage';
-
-const amountOf = (its: CollectionProgress): number =>
-  its.loaded + its.quarantined + its.skipped + its.chunksDone + its.chunksTotal;
 
 /** Whether somebody has ordered a way back. */
 export const wantsBack = (desk: Desk): boolean =>
