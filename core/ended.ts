@@ -48,11 +48,14 @@ function stoppedBecause(known: Known, standing: Standing, last: Status | undefin
 /** What leads out of where it stands. */
 export function waysOut({ authority }: Known, standing: Standing): string {
   const back = '`causeway rollback --to old` takes reads and writes back to the old system and loses none of them';
-  if (standing.completed)
+  if (standing.completed && standing.undoing === null)
     return counts(authority)
       ? `${back}; \`causeway decommission\` takes the old system out of use.`
       : '`causeway start` goes on with the phases that are left, `causeway abort` undoes the migration.';
-  const forward = `\`causeway start\` goes on in ${standing.phase}, where it stood`;
+  const forward =
+    standing.undoing === null
+      ? `\`causeway start\` goes on in ${standing.phase}, where it stood`
+      : '`causeway start` brings that to its end';
   return counts(authority) ? `${forward}; ${back}.` : `${forward}; \`causeway abort\` undoes the migration.`;
 }
 

@@ -105,12 +105,13 @@ export function arrive(
     );
   if (standing === null)
     return counts(authority) ? refused(`Nothing is begun, because ${why(authority)}. ${takeBack}`) : { is: 'begins' };
-  if (standing.completed && counts(authority))
+  // What was being undone is brought to its end, whatever had been completed before.
+  if (standing.completed && standing.undoing === null && counts(authority))
     return refused(
       `The migration is completed: ${why(authority)}. There is nothing to start. \`causeway rollback --to old\` takes reads and writes back to the old system and loses none of them; \`causeway decommission\` takes the old system out of use.`,
     );
   const due = standing.completed ? (after(standing.phase) ?? standing.phase) : standing.phase;
-  if (standing.completed || !counts(authority))
+  if (!counts(authority))
     return takesOver(standing, phases.indexOf(due) > phases.indexOf(order.until) ? order.until : due, order.stages);
   return order.until === 'cutover'
     ? takesOver(standing, due, order.stages)

@@ -6,7 +6,8 @@ import { progressOf } from '../../control/progress.ts';
 import { routesOf } from '../../control/routing.ts';
 import { openPool } from '../../stores/postgres/connection.ts';
 import { policiesOf, unarmedText, type Policy } from '../../stores/postgres/policies.ts';
-import { liveCapture, readAddresses, readStatus, withTemporal } from '../connect.ts';
+import { captureId } from '../../workflows/contract.ts';
+import { liveCapture, readAddresses, readStatus, withTemporal, type TemporalSession } from '../connect.ts';
 import { failingActivities, failingText } from '../failing-activities.ts';
 import { print, printJson } from '../output.ts';
 import { statusText } from '../status-text.ts';
@@ -18,7 +19,7 @@ export const status = (): Command =>
     (options: { migration: string; json?: boolean }) =>
       withTemporal(async (session) => {
         const told = await withRoutingNow(await readStatus(session, options.migration));
-        const found = await withLivePosition(await withLiveCounts(told));
+        const found = await withCapture(session, await withLivePosition(await withLiveCounts(told)));
         const restore = await restoreNow();
         const failing = await failingActivities(session.client, options.migration);
         const policies = await policiesNow();
@@ -90,6 +91,20 @@ export async function withRoutingNow(status: Status): Promise<Status> {
   } finally {
     await pool.end();
   }
+}
+
+const notRunning =
+  'nobody runs it, because its workflow was ended: `causeway pause` and `causeway resume` begin it again where it stood; where no workflow of the migration runs, `causeway start` or `causeway rollback --to old` does.';
+
+/** A position that nobody moves on is no trouble that the tables know of. */
+async function withCapture({ client }: TemporalSession, status: Status): Promise<Status> {
+  if (status.capture.position === null || status.state === 'aborted' || status.state === 'rolled-back') return status;
+  const capture = await client.workflow
+    .getHandle(captureId(status.migration))
+    .describe()
+    .catch(() => undefined);
+  if (!capture || capture.status.name === 'RUNNING') return status;
+  return { ...status, capture: { ...status.capture, troubles: [notRunning, ...(status.capture.troubles ?? [])] } };
 }
 
 /** The workflow hears once a minute where capture stands; the tables tell it now. Where they cannot be read, the workflow's word does. */

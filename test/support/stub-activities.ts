@@ -54,6 +54,7 @@ export function allGoesWell(): Stubs {
   const closed = { closed: [], notClosed: [] };
   return {
     readKnown: () => nothingKnown,
+    startedWith: () => ({ settings: null, collections: [] }),
     endBackOffs: () => [],
     preflight: () => [{ name: 'source', status: 'passed', detail: 'a stub' }],
     estimateVolume: () => ({

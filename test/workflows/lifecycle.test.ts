@@ -390,3 +390,35 @@ test('an order that comes at the very end of the last phase is obeyed', async ()
     expect(run.callsOf('switchBack')).toHaveLength(1);
   });
 });
+
+test('the way back begins change capture again where somebody has ended it', async () => {
+  const startedWith = () => ({ settings, collections: ['token_usage', 'sessions'] });
+  await withWorkflows({ stubs: { startedWith } }, async (run) => {
+    await run.start({ at: 'cutover', settings: { stages: [{ ...stages[1], soakSeconds: 600 }] } });
+    await run.until((status) => status.routing['sessions']?.writeMode === 'new_system');
+    await run.handle('capture').cancel();
+    await vi.waitFor(
+      async () => expect((await run.handle('capture').describe()).status.name).not.toBe('RUNNING'),
+      30_000,
+    );
+    await run.order('rollback', { to: 'old' });
+    await run.parked();
+    expect(await run.runsOf('capture')).toBe(2);
+  });
+});
+
+test('a rollback that was cut off after the migration had completed is brought to its end by a new start', async () => {
+  let known: Known = {
+    ...nothingKnown,
+    authority: moved,
+    standing: { ...standing, completed: true, undoing: { steps: [{ undo: 'cutover' }], then: 'parked' } },
+  };
+  const disarmReverse = () => void (known = { ...known, authority: nothingKnown.authority });
+  await withWorkflows({ stubs: { readKnown: () => known, disarmReverse } }, async (run) => {
+    await run.start({ settings: { stages } });
+    expect(await run.parked()).toMatchObject({ phase: 'cutover', stage: 0, lastError: null });
+    expect(undone(run)).toEqual([]);
+    await run.order('abort', { reason: 'test' });
+    expect(await run.handle().result()).toMatchObject({ state: 'aborted' });
+  });
+});

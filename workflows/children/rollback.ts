@@ -5,7 +5,7 @@ import type { Route } from '../../core/state.ts';
 import type { Phase, UndoStep } from '../../core/story.ts';
 import { reasonOf, type Reason } from '../lib/reason.ts';
 import { introduce } from '../lib/report.ts';
-import { stopCapture } from '../lib/start-capture.ts';
+import { captureChanges, stopCapture } from '../lib/start-capture.ts';
 import { bringChangesBack, stopReverse } from '../lib/start-reverse.ts';
 import { compensation, control, long, switching } from '../proxies.ts';
 
@@ -77,6 +77,9 @@ async function undoCutover(
   }
   const to = { collections: standing.collections, percentage, onlyBack: true, reason: 'rollback' };
   const routes = await control.route(writes === 'new_system' ? to : { ...to, writeMode: writes });
+  // What is written to the old system from now on reaches the new one through capture, and somebody may have ended that.
+  const { settings: begunWith } = await control.startedWith();
+  if (begunWith !== null) await captureChanges({ name: migration, settings: begunWith, until: 'cutover' });
   await long.validateRollback(standing.collections);
   if (writes !== 'new_system') {
     await control.awaitBroughtBack();
