@@ -1,6 +1,5 @@
 // A migration whose workflow does not run: what the database knows of it, and ways back that need no root.
-import { setTimeout as sleep } from 'node:timers/promises';
-import { WorkflowNotFoundError, type WorkflowHandle } from '@temporalio/client';
+import { isGrpcDeadlineError, WorkflowNotFoundError, type WorkflowHandle } from '@temporalio/client';
 import { controlSchemaOf } from '../control/schema.ts';
 import { knownOf } from '../control/lifecycle.ts';
 import { nothingKnown, type Known } from '../core/lifecycle.ts';
@@ -109,9 +108,8 @@ export async function undoEnded(
   const workflowId = rollbackId(name);
   const taskQueue = await queueFor(session, name);
   const { workflow } = session.client;
-  const over = patienceMs === undefined ? undefined : sleep(patienceMs, undefined, { ref: false });
-  const ended = <T>(result: Promise<T>): Promise<T | undefined> =>
-    over ? Promise.race([result, over.then(() => undefined)]) : result;
+  const ended = (handle: WorkflowHandle<typeof rollbackWorkflow>): Promise<RollbackResult | undefined> =>
+    patienceMs === undefined ? handle.result() : resultWithin(session, handle, patienceMs);
   process.stderr.write(`Rolling back: ${workflowId} undoes ${steps.map((step) => step.undo).join(', ')}.\n`);
   for (;;)
     try {
@@ -120,15 +118,23 @@ export async function undoEnded(
         taskQueue,
         args: [name, steps, { zone, providers, fenceMs }],
       });
-      return await ended(handle.result());
+      return await ended(handle);
     } catch (error) {
       if ((error as Error).name !== 'WorkflowExecutionAlreadyStartedError') throw error;
-      const before = await ended(
-        workflow
-          .getHandle(workflowId)
-          .result()
-          .then(() => true),
-      );
-      if (before !== true) return undefined;
+      if ((await ended(workflow.getHandle<typeof rollbackWorkflow>(workflowId))) === undefined) return undefined;
     }
+}
+
+/** The question itself ends: one that is left open would keep the command from ending. */
+async function resultWithin<T>(
+  { client }: TemporalSession,
+  handle: { result(): Promise<T> },
+  ms: number,
+): Promise<T | undefined> {
+  try {
+    return await client.withDeadline(Date.now() + ms, () => handle.result());
+  } catch (error) {
+    if (isGrpcDeadlineError(error) || isGrpcDeadlineError((error as Error).cause)) return undefined;
+    throw error;
+  }
 }
