@@ -33,7 +33,7 @@ const situations: Record<string, (name: string) => Promise<void>> = {
     await until(name, (status) => status.state === 'completed');
     await causeway(name, 'checkpoint', 'create', 'first');
     await causeway(name, 'verify');
-    await causeway(name, 'rollback', '--to', 'old');
+    await causeway(name, 'rollback', '--to', 'old', '--wait');
   },
   async undone(name) {
     await start(name, { copyLagMs: 1 });
