@@ -3,7 +3,8 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { from as copyFrom } from 'pg-copy-streams';
 import type pg from 'pg';
-import { idsFrom, sourceIdOf } from '../core/identity.ts';
+import { idsKnown } from '../control/long-keys.ts';
+import { sourceIdOf } from '../core/identity.ts';
 import { batchesOf, idsAmong } from '../stores/mongodb/source.ts';
 import { collectionNames } from '../stores/mongodb/schema.ts';
 import { inTransaction, name, query } from '../stores/postgres/connection.ts';
@@ -99,7 +100,7 @@ async function stillDiffering(
     for (let i = 0; i < own.length; i += 500) {
       const ids = own.slice(i, i + 500);
       const inLedger = await keysInLedger(resources, collectionId, ids, `not deleted`);
-      const inSource = new Set(await idsAmong(resources.source.db, source, idsFrom(ids)));
+      const inSource = new Set(await idsAmong(resources.source.db, source, await idsKnown(resources.postgres, ids)));
       for (const id of ids)
         if (inSource.has(id) !== inLedger.has(id))
           left.push({ collectionId, id, in: inSource.has(id) ? 'source' : 'ledger' });
@@ -222,11 +223,12 @@ async function compareDocuments(
     const inLedger = new Set<string>();
     for (const id of ids)
       for (const key of await keysInLedger(resources, id, keys, `state = 'l' and not deleted`)) inLedger.add(key);
-    const there = new Set(await idsAmong(resources.mongodb.db, target, idsFrom(keys)));
+    const there = new Set(await idsAmong(resources.mongodb.db, target, await idsKnown(resources.postgres, keys)));
     return keys.filter((key) => inLedger.has(key) !== there.has(key));
   };
   const left = await untilSettled(resources, differing, recheck, heartbeat, mostDocuments);
-  const there = new Set(await idsAmong(resources.mongodb.db, target, idsFrom(left.slice(0, mostDocuments))));
+  const some = await idsKnown(resources.postgres, left.slice(0, mostDocuments));
+  const there = new Set(await idsAmong(resources.mongodb.db, target, some));
   const extra = left.filter((key) => there.has(key)).length;
   return { target, missing: left.length - extra, extra };
 }

@@ -131,6 +131,7 @@ export async function markTargets(stores: Stores, owner: Owner): Promise<void> {
   await assertMarks(stores, owner);
   await mongodb.setMark(stores.mongodb.db, markFor(owner));
   await redis.setMark(stores.redis, markFor(owner));
+  await assertMarks(stores, owner);
 }
 
 /** Throws ForeignStores where a target outside PostgreSQL carries another's mark. */

@@ -14,6 +14,7 @@ import type { KeysTarget } from '../stores/redis/target.ts';
 import { mayBeTheDocument } from './capture/patiently.ts';
 import type { Extracted } from './extract.ts';
 import { askOneByOne, isAskedOneByOne, loadDocuments } from './load-documents.ts';
+import { assertMarks } from './identity.ts';
 import { enrolledIn, kinOf, settleOutside } from './outside.ts';
 import { killPoint } from './kill-points.ts';
 import { mappingOf, type Resources } from './resources.ts';
@@ -55,6 +56,7 @@ export async function loadOutside(
   store: 'mongodb' | 'redis',
   heartbeat: () => void,
 ): Promise<Loaded> {
+  await assertMarks(resources, resources.owner);
   const path = order.extracted.reference.path;
   const manifest = await resources.spool.json<Manifest>(path, manifestFile);
   const version = versionOfRead(BigInt(order.extracted.version));

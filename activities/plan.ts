@@ -1,4 +1,5 @@
 // Planning: which source collections there are, in which order they go, and how each is cut into chunks.
+import type pg from 'pg';
 import { chunkCount } from '../core/chunks.ts';
 import { requireKey } from '../control/sealing.ts';
 import { ownVault } from '../control/vault.ts';
@@ -97,7 +98,7 @@ export async function planChunks(
     const weight = await weigh(db, source);
     documents += weight.documents;
     const collectionId = await enroll(resources, collection, source);
-    if (!(await isPlanned(resources, collectionId))) {
+    if (!(await isPlanned(resources.postgres, collectionId))) {
       const keys = await chooseKeys(resources, source, weight, settings, heartbeat);
       await savePlan(resources, collectionId, keys);
     }
@@ -148,9 +149,9 @@ export async function enroll(resources: Resources, mapping: string, source: stri
   });
 }
 
-async function isPlanned(resources: Resources, collectionId: number): Promise<boolean> {
+async function isPlanned(on: pg.Pool | pg.ClientBase, collectionId: number): Promise<boolean> {
   const rows = await query(
-    resources.postgres,
+    on,
     'reading the plan',
     'select 1 from migration_control.chunks where collection_id = $1 limit 1',
     [collectionId],
@@ -160,12 +161,15 @@ async function isPlanned(resources: Resources, collectionId: number): Promise<bo
 
 async function savePlan(resources: Resources, collectionId: number, keys: readonly string[]): Promise<void> {
   await inTransaction(resources.postgres, 'saving the plan', async (client) => {
+    // Two plans of one collection do not fit together: the first one stands, and is read by both.
+    await client.query('select 1 from migration_control.collections where id = $1 for update', [collectionId]);
+    if (await isPlanned(client, collectionId)) return;
     const vault = ownVault();
     const ranges = tile(keys);
     const sealed = (bound: string | null) => bound && vault.sealText('bound', bound);
     await client.query(
       `insert into migration_control.chunks (collection_id, chunk, lower_id, upper_id)
-       select $1, * from unnest($2::int[], $3::text[], $4::text[]) on conflict do nothing`,
+       select $1, * from unnest($2::int[], $3::text[], $4::text[])`,
       [
         collectionId,
         ranges.map((_, i) => i),

@@ -2,7 +2,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { countsOf } from '../control/quarantine.ts';
+import { enterStores } from '../control/checkpoints.ts';
 import { learnLongKeys } from '../control/long-keys.ts';
+import { movedOf } from '../control/reverse.ts';
 import { readStream, shownUpTo } from '../control/capture.ts';
 import { failures, KnownFailure } from '../core/failures.ts';
 import { judgeQuarantine, type QuarantineShare } from '../core/quarantine.ts';
@@ -178,6 +180,9 @@ async function nextBatch(resources: Resources, work: Work): Promise<boolean> {
   const { run } = work.order;
   return inTransaction(resources.postgres, 'trying quarantined documents again', async (client) => {
     await client.query('set local lock_timeout = 300');
+    // Before any row is locked: one who is inside may want it, and a checkpoint waits for that one.
+    await enterStores(client);
+    const moved = await movedOf(client, [...resources.mappings.keys()]);
     const { rows: runs } = await client.query<{ position: string; up_to: string; counts: Record<string, Tried> }>(
       'select position, up_to, counts from migration_control.quarantine_retries where run_id = $1 for update',
       [run],
@@ -191,7 +196,10 @@ async function nextBatch(resources: Resources, work: Work): Promise<boolean> {
       );
       return false;
     }
-    const judged = await judge(resources, work, rows);
+    // Where the new system has the writes, the old one's document is not what is to be written: what is set aside stays.
+    const judged = (await judge(resources, work, rows)).map((one) =>
+      moved.has(one.feed.mapping.collection) ? { ...one, differs: false } : one,
+    );
     await writeOutcomes(resources, client, work, judged);
     const states = await statesOf(client, judged);
     for (const one of judged) add(counts, one.row.rule, states.get(lostKey(one.feed, one.row.source_id)) ?? 'gone');

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { readStream } from '../control/capture.ts';
 import { clusterTimeOf, readDocuments } from '../stores/mongodb/source.ts';
 import { KnownFailure } from '../core/failures.ts';
-import { idsFrom } from '../core/identity.ts';
+import { idsKnown } from '../control/long-keys.ts';
 import type { Mapping } from '../mappings/mapping.ts';
 import type { TransformSettings } from '../mappings/settings.ts';
 import { query } from '../stores/postgres/connection.ts';
@@ -76,7 +76,7 @@ export async function lookOnceMore(
   passed: (version?: string) => Promise<boolean>,
 ): Promise<{ readonly differing: readonly Finding[]; readonly changing: ReadonlySet<string> } | undefined> {
   const { client, db } = resources.source;
-  const { version, documents } = await readDocuments(client, db, source, idsFrom(keys));
+  const { version, documents } = await readDocuments(client, db, source, await idsKnown(resources.postgres, keys));
   if (!(await passed(version.toString()))) return undefined;
   const findings = await compareBatch(resources, mapping, id, [...documents.values()], transform);
   const differing = findings.filter((one) => one.status !== 'match');

@@ -120,7 +120,7 @@ export class Shaper {
       digest,
       place,
       keys: this.keysOf(outcome, version).map((key) => this.#vault.sealText('redis key', key)),
-      kept: reordered ? bytes : undefined,
+      kept: reordered ? this.#vault.sealKept(bytes) : undefined,
     });
     return { id, version, state: 'loaded', ledger, error: undefined, lines, outcome };
   }
@@ -185,9 +185,9 @@ export function imageOf(bytes: Uint8Array, version: Version): Image {
   return { id: sourceIdOf(bytes), version, bytes, ...decodeDocument(bytes) };
 }
 
-/** What the ledger keeps of a document beside its digest: its bytes, where no target holds the order of its fields. */
+/** What the ledger keeps of a document beside its digest: its bytes, encrypted, where no target holds the order of its fields. */
 export const keptOf = (bytes: Uint8Array | undefined): Buffer | undefined =>
-  bytes && decodeDocument(bytes).reordered ? Buffer.from(bytes) : undefined;
+  bytes && decodeDocument(bytes).reordered ? ownVault().sealKept(bytes) : undefined;
 
 export const lostMessage = (path: string): string =>
   `another document of the collection has the same ${path} and is kept`;

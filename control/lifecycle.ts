@@ -1,7 +1,14 @@
 // Where the migration stands, in SQL: written ahead, read by a root that begins, and asked by every step that removes.
 import type pg from 'pg';
 import { KnownFailure } from '../core/failures.ts';
-import { afterUndone, refusalToRemove, type Authority, type Known, type Standing } from '../core/lifecycle.ts';
+import {
+  afterUndone,
+  refusalToRemove,
+  refusalToRetire,
+  type Authority,
+  type Known,
+  type Standing,
+} from '../core/lifecycle.ts';
 import { notCaptured, type CheckpointEntry } from '../core/state.ts';
 import type { UndoStep } from '../core/story.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
@@ -46,14 +53,46 @@ export async function whileOldCounts<T>(
     }
     const refusal = refusalToRemove(await authorityOf(client), what);
     if (refusal !== undefined) throw new KnownFailure('NewSystemAuthoritative', refusal);
-    // A transaction in which nothing is said would be taken for one that hangs.
-    const alive = setInterval(() => void client.query('select 1').catch(() => undefined), keepAliveMs);
-    try {
-      return await work(client);
-    } finally {
-      clearInterval(alive);
-    }
+    return keptAlive(client, () => work(client));
   });
+}
+
+/**
+ * Runs `work`, which takes something of the old system out of use, while nothing is read or written there and cannot come to: in one transaction that
+ * holds the routes. Throws DecommissionRefused else.
+ */
+export async function whileNewCounts<T>(
+  pool: pg.Pool,
+  doing: string,
+  work: (client: pg.PoolClient) => Promise<T>,
+): Promise<T> {
+  return inTransaction(pool, doing, async (client) => {
+    await client.query(holdRoutes);
+    await refuseToRetire(client);
+    return keptAlive(client, () => work(client));
+  });
+}
+
+/** To be called by who holds the routes. */
+export async function refuseToRetire(client: pg.ClientBase): Promise<void> {
+  const { rows } = await client.query<{ mapping: string }>(
+    'select distinct mapping from migration_control.collections order by 1',
+  );
+  const refusal = refusalToRetire(
+    await routesOf(client),
+    rows.map((row) => row.mapping),
+  );
+  if (refusal !== undefined) throw new KnownFailure('DecommissionRefused', refusal);
+}
+
+/** A transaction in which nothing is said would be taken for one that hangs. */
+async function keptAlive<T>(client: pg.ClientBase, work: () => Promise<T>): Promise<T> {
+  const alive = setInterval(() => void client.query('select 1').catch(() => undefined), keepAliveMs);
+  try {
+    return await work();
+  } finally {
+    clearInterval(alive);
+  }
 }
 
 async function standingOf(on: On): Promise<Standing | null> {

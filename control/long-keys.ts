@@ -1,5 +1,6 @@
 // Keys too long for an index, in SQL: whole, by the digest that stands for them everywhere else.
 import type pg from 'pg';
+import { idsFrom } from '../core/identity.ts';
 import { isShortened, learn, saved, toSave, wholeOf } from '../core/long-keys.ts';
 import { query } from '../stores/postgres/connection.ts';
 
@@ -29,6 +30,12 @@ export async function learnLongKeys(on: pg.Pool | pg.ClientBase, ids: readonly s
     [unknown],
   );
   for (const row of rows) learn(row.source_id, row.whole);
+}
+
+/** The `_id`s that these ids were made from. One that another process has shortened would be none else, and its document taken for gone. */
+export async function idsKnown(on: pg.Pool | pg.ClientBase, ids: readonly string[]): Promise<unknown[]> {
+  await learnLongKeys(on, ids);
+  return idsFrom(ids);
 }
 
 /** All of them: there are hardly any. */

@@ -35,10 +35,15 @@ export async function claimOf(on: pg.Pool | pg.ClientBase): Promise<Claim | unde
 
 /** Writes down with which stores the migration was begun; of one that has been claimed, the fingerprint stays. */
 export async function claimStores(client: pg.ClientBase, owner: Owner, identities: ClaimedStores): Promise<void> {
-  await client.query(
+  const { rowCount } = await client.query(
     `update migration_control.migration set fingerprint = coalesce(fingerprint, $2), stores = $3 where name = $1`,
     [owner.migration, owner.stores, JSON.stringify(identities)],
   );
+  if (rowCount !== 1)
+    throw new KnownFailure(
+      'ForeignStores',
+      `The target PostgreSQL does not belong to the migration "${owner.migration}" any more: nothing was written down.`,
+    );
 }
 
 /** Of PostgreSQL's error codes the one by which the check is known (`stores/postgres/connection.ts`). */

@@ -111,6 +111,30 @@ export class Vault {
     }
   }
 
+  /** 32 hex digits that stand for a text where it is not to be opened again. */
+  fingerprint(kind: TextKind, text: string): string {
+    const { nonce } = this.#keys.at(-1)!;
+    return createHmac('sha256', nonce).update(`fingerprint of a ${kind}\0`).update(text).digest('hex').slice(0, 32);
+  }
+
+  /** A document's bytes that SQL compares with what they should be: as with texts, the same bytes give the same ciphertext. */
+  sealKept(plain: Uint8Array): Buffer {
+    const key = this.#keys.at(-1)!;
+    const nonce = createHmac('sha256', key.nonce).update(`${keptBytes}\0`).update(plain).digest();
+    const sealed = encrypt(key.text, nonce.subarray(0, nonceBytes), Buffer.from(keptBytes), plain);
+    return Buffer.concat([Buffer.from(key.id, 'hex'), sealed]);
+  }
+
+  openKept(sealed: Buffer): Buffer {
+    const what = 'What the ledger keeps of a document';
+    const key = this.#key(sealed.subarray(0, keyIdBytes).toString('hex'), what);
+    try {
+      return decrypt(key.text, Buffer.from(keptBytes), sealed.subarray(keyIdBytes));
+    } catch {
+      throw new VaultError(`${what} does not decrypt with its key ${key.id}: it was changed after it was written.`);
+    }
+  }
+
   /** Bytes on their way, bound to the place they are kept at. */
   sealBytes(place: string, plain: Uint8Array): Buffer {
     const key = this.#keys[0];
@@ -119,12 +143,12 @@ export class Vault {
   }
 
   openBytes(place: string, sealed: Buffer): Buffer {
-    const key = this.#key(sealed.subarray(0, keyIdBytes).toString('hex'), 'What was captured');
+    const key = this.#key(sealed.subarray(0, keyIdBytes).toString('hex'), 'What was kept');
     try {
       return decrypt(key.secret, Buffer.from(place), sealed.subarray(keyIdBytes));
     } catch {
       throw new VaultError(
-        `What was captured does not decrypt with its key ${key.id}: it was changed after it was written.`,
+        `What was kept does not decrypt with its key ${key.id}: it was changed after it was written.`,
       );
     }
   }
@@ -144,6 +168,7 @@ export class Vault {
 }
 
 const textMark = 'v1.';
+const keptBytes = 'kept bytes';
 const keyIdBytes = 6;
 
 /** Nonce, tag, ciphertext. */

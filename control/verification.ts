@@ -2,6 +2,8 @@
 import type pg from 'pg';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
 import { readStream } from './capture.ts';
+import { labelOf } from './key-label.ts';
+import { ownVault } from './vault.ts';
 
 export type ScanKind = 'documents' | 'ledger' | 'rows' | 'copies' | 'keys' | 'files';
 
@@ -20,7 +22,7 @@ export interface Scan extends PlannedScan {
   readonly position: string | null;
 }
 
-/** A key as it stands in the books. `collectionId` 0: it belongs to no source collection. */
+/** A key to be looked at. `collectionId` 0: it belongs to no source collection. A key of Redis stands in the books under its label, and encrypted. */
 export interface Suspect {
   readonly kind: 'document' | 'key' | 'file';
   readonly collectionId: number;
@@ -142,18 +144,37 @@ export async function lookForAbsentAgain(pool: pg.Pool, run: number): Promise<vo
   );
 }
 
+/** What a suspect stands under. */
+export const nameInBooks = ({ kind, id }: Pick<Suspect, 'kind' | 'id'>): string => (kind === 'key' ? labelOf(id) : id);
+
+export interface BookedRow {
+  readonly kind: Suspect['kind'];
+  readonly collection_id: number;
+  readonly mapping: string;
+  readonly id: string;
+  readonly sealed: string | null;
+}
+
+export const suspectIn = ({ kind, collection_id, mapping, id, sealed }: BookedRow): Suspect => ({
+  kind,
+  collectionId: collection_id,
+  mapping,
+  id: sealed === null ? id : ownVault().openText('redis key', sealed),
+});
+
 export async function suspect(client: pg.ClientBase, run: number, suspects: readonly Suspect[]): Promise<void> {
   if (suspects.length === 0) return;
   await client.query(
-    `insert into migration_control.verification_keys (run_id, kind, collection_id, mapping, id, first_mismatch_at)
-     select $1, kind, collection_id, mapping, id, clock_timestamp() from unnest($2::text[], $3::smallint[], $4::text[], $5::text[]) s(kind, collection_id, mapping, id)
-     on conflict do nothing`,
+    `insert into migration_control.verification_keys (run_id, kind, collection_id, mapping, id, sealed, first_mismatch_at)
+     select $1, kind, collection_id, mapping, id, sealed, clock_timestamp()
+     from unnest($2::text[], $3::smallint[], $4::text[], $5::text[], $6::text[]) s(kind, collection_id, mapping, id, sealed) on conflict do nothing`,
     [
       run,
       suspects.map((one) => one.kind),
       suspects.map((one) => one.collectionId),
       suspects.map((one) => one.mapping),
-      suspects.map((one) => one.id),
+      suspects.map(nameInBooks),
+      suspects.map((one) => (one.kind === 'key' ? ownVault().sealText('redis key', one.id) : null)),
     ],
   );
 }
@@ -212,15 +233,15 @@ export async function beginGeneration(
 
 /** Suspects that this generation has not looked at, of one kind and collection. */
 export async function nextSuspects(pool: pg.Pool, run: number, generation: number, most: number): Promise<Suspect[]> {
-  const rows = await query<{ kind: Suspect['kind']; collection_id: number; mapping: string; id: string }>(
+  const rows = await query<{ [Key in keyof BookedRow]: BookedRow[Key] }>(
     pool,
     'reading suspects',
-    `with due as (select kind, collection_id, mapping, id from migration_control.verification_keys where run_id = $1 and state = 'suspect' and generation < $2),
+    `with due as (select kind, collection_id, mapping, id, sealed from migration_control.verification_keys where run_id = $1 and state = 'suspect' and generation < $2),
       first as (select kind, collection_id, mapping from due order by kind, collection_id, mapping limit 1)
      select due.* from due join first using (kind, collection_id, mapping) order by id limit $3`,
     [run, generation, most],
   );
-  return rows.map(({ kind, collection_id, mapping, id }) => ({ kind, collectionId: collection_id, mapping, id }));
+  return rows.map(suspectIn);
 }
 
 export type Finding = 'missing' | 'extra' | 'different' | 'stale';
@@ -244,9 +265,10 @@ export async function enterVerdicts(
     run,
     list.map(([one]) => one.kind),
     list.map(([one]) => one.collectionId),
-    list.map(([one]) => one.id),
+    list.map(([one]) => nameInBooks(one)),
   ];
-  const same = 'k.run_id = $1 and k.kind = v.kind and k.collection_id = v.collection_id and k.id = v.id';
+  const same =
+    'k.run_id = $1 and k.kind = v.kind and k.collection_id = v.collection_id and md5(k.id) = md5(v.id) and k.id = v.id';
   const values = 'unnest($2::text[], $3::smallint[], $4::text[]) v(kind, collection_id, id)';
   const [equal, open, different] = [of('equal'), of('open'), of('different')];
   await inTransaction(pool, 'entering verdicts', async (client) => {
@@ -272,8 +294,8 @@ export async function enterVerdicts(
         await client.query(
           `update migration_control.verification_keys set generation = $5, judged = judged + 1, first_mismatch_at = coalesce(first_mismatch_at, clock_timestamp()),
              finding = $6, differs = $7, state = case when judged + 1 >= ${proof} then 'different' else 'suspect' end
-           where run_id = $1 and kind = $2 and collection_id = $3 and id = $4`,
-          [run, one.kind, one.collectionId, one.id, generation, verdict.finding, verdict.differs],
+           where run_id = $1 and kind = $2 and collection_id = $3 and md5(id) = md5($4) and id = $4`,
+          [run, one.kind, one.collectionId, nameInBooks(one), generation, verdict.finding, verdict.differs],
         );
     await client.query('update migration_control.verification_runs set judged = judged + $2 where id = $1', [
       run,

@@ -80,6 +80,20 @@ const takeBack =
 export const refusalToRemove = (authority: Authority, what: string): string | undefined =>
   counts(authority) ? `${what} is not removed, because ${why(authority)}. Nothing was changed. ${takeBack}` : undefined;
 
+/** Why the old system is not taken out of use; undefined where nothing is read or written there any more. */
+export function refusalToRetire(
+  routes: Readonly<Record<string, Route>>,
+  mappings: readonly string[],
+): string | undefined {
+  const used = mappings.filter((mapping) => {
+    const route = routes[mapping];
+    return route?.writeMode !== 'new_system' || route.percentage < 100;
+  });
+  return used.length === 0
+    ? undefined
+    : `The old system is still used: reads or writes of ${used.join(', ')} go there. Nothing of it was taken out of use.`;
+}
+
 export type Arrival =
   | { readonly is: 'begins' }
   | { readonly is: 'refused'; readonly message: string }

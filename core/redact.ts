@@ -152,9 +152,10 @@ function cleaned(value: unknown, rules: Rules): unknown {
   if (Array.isArray(value)) return value.map((inner) => cleaned(inner, rules));
   if (value === null || typeof value !== 'object') return value;
   const named = namesSecret(value, rules);
+  const taken = new Set<string>();
   return Object.fromEntries(
     Object.entries(value).map(([key, inner]) => [
-      key,
+      rules === forEyes ? shownName(key, taken) : key,
       (rules.hides(key) || (named && /^((config|default|old|new)_?)?(value|val|v)$/i.test(key))) && !isEmpty(inner)
         ? placeholder
         : // Extended JSON: a type and its text, which is no telephone number.
@@ -163,6 +164,15 @@ function cleaned(value: unknown, rules: Rules): unknown {
           : cleaned(inner, rules),
     ]),
   );
+}
+
+/** A name may be a secret as well: `{ "AKIA...": true }`. Two that are hidden stay two. */
+function shownName(name: string, taken: Set<string>): string {
+  const clean = forEyes.shapes.reduce((before, shape) => before.replace(shape, placeholder), name);
+  let shown = clean;
+  for (let n = 2; clean !== name && taken.has(shown); n++) shown = `${clean} (${n})`;
+  taken.add(shown);
+  return shown;
 }
 
 const extended = /^\$(?:oid|date|number(?:Int|Double|Decimal)|binary|uuid|timestamp|minKey|maxKey)$/;

@@ -16,6 +16,7 @@ import { learnLongKeys } from '../control/long-keys.ts';
 import { idsFrom, sourceIdsOf, type Reading } from '../core/identity.ts';
 import type { Mapping } from '../mappings/mapping.ts';
 import { collectionNames } from '../stores/mongodb/schema.ts';
+import { wrongDatabase } from '../stores/mongodb/surroundings.ts';
 import { idsAmong } from '../stores/mongodb/source.ts';
 import { landedOf, type Landed } from './landed.ts';
 import { verifiedOf, type Verified } from './verification.ts';
@@ -154,6 +155,12 @@ async function unknown(resources: Resources, mapping: Mapping, tried: readonly R
       sources,
       tried,
     };
+  const names = [...resources.mappings.values()].flatMap((one) => [one.collection, ...one.aliases]);
+  if (!names.some((name) => there.has(name))) {
+    const { client, db } = resources.source;
+    const answer = `Never seen, and could not have been: ${await wrongDatabase(db, client, new Set(names))}`;
+    return { collection, state: 'never seen', answer, sources, tried };
+  }
   return {
     collection,
     state: 'never seen',

@@ -2,8 +2,9 @@
 import { basename } from 'node:path';
 import { EJSON } from 'bson';
 import type { Resources } from '../activities/resources.ts';
+import { labelOf } from '../control/key-label.ts';
 import type { LedgerEntry } from '../control/lineage.ts';
-import { idsFrom } from '../core/identity.ts';
+import { idsKnown } from '../control/long-keys.ts';
 import { redactShown } from '../core/redact.ts';
 import type { Mapping } from '../mappings/mapping.ts';
 import { fileName } from '../stores/files/loader.ts';
@@ -42,6 +43,7 @@ export interface LandedDocument {
 
 export interface LandedKey {
   readonly store: 'redis';
+  /** What stands for it: a session's key is the session's id. */
   readonly key: string;
   /** ms left to live; null where the key is not there: expired or evicted, its row in PostgreSQL stands. */
   readonly ttlMs: number | null;
@@ -74,7 +76,7 @@ export async function landedOf(resources: Resources, mapping: Mapping, entry: Le
 function cleaned(one: Landed): Landed {
   if (one.store === 'postgres') return { ...one, row: redactShown(one.row) as Record<string, unknown> };
   if (one.store === 'mongodb') return { ...one, document: redactShown(one.document) };
-  return one.store === 'redis' ? { ...one, value: redactShown(one.value) } : one;
+  return one.store === 'redis' ? { ...one, key: labelOf(one.key), value: redactShown(one.value) } : one;
 }
 
 async function rowsIn({ postgres }: Resources, target: TableTarget, entry: LedgerEntry): Promise<LandedRow[]> {
@@ -93,8 +95,12 @@ async function rowsIn({ postgres }: Resources, target: TableTarget, entry: Ledge
   return rows.map((row) => ({ store: 'postgres', table: target.name, ...row }));
 }
 
-async function documentIn({ mongodb }: Resources, collection: string, entry: LedgerEntry): Promise<LandedDocument> {
-  const filter = { _id: { $in: idsFrom([entry.sourceId]) } } as never;
+async function documentIn(
+  { mongodb, postgres }: Resources,
+  collection: string,
+  entry: LedgerEntry,
+): Promise<LandedDocument> {
+  const filter = { _id: { $in: await idsKnown(postgres, [entry.sourceId]) } } as never;
   return mongo(`reading ${collection}`, async () => {
     const [guard, document] = await Promise.all([
       mongodb.db

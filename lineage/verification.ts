@@ -1,6 +1,7 @@
 // What verification has found of one document: by `causeway verify`, by the checks of a stage, and of its collection as a whole.
 import type pg from 'pg';
 import type { LedgerEntry } from '../control/lineage.ts';
+import { labelOf } from '../control/key-label.ts';
 import type { Finding } from '../control/verification.ts';
 import { query } from '../stores/postgres/connection.ts';
 
@@ -79,9 +80,9 @@ async function findingsOf(pool: pg.Pool, entry: LedgerEntry): Promise<VerifiedFi
     `with of (kind, collection_id, id) as (select 'document', $1::smallint, $2 union all select 'key', 0::smallint, unnest($3::text[]))
      select k.run_id, k.kind, k.id, k.state, k.finding, coalesce(k.differs, '{}') as differs, k.first_mismatch_at as since, k.repaired_at
      from migration_control.verification_runs r cross join of
-       join migration_control.verification_keys k on k.run_id = r.id and k.kind = of.kind and k.collection_id = of.collection_id and k.id = of.id
+       join migration_control.verification_keys k on k.run_id = r.id and k.kind = of.kind and k.collection_id = of.collection_id and md5(k.id) = md5(of.id) and k.id = of.id
      order by k.run_id desc, k.kind, k.id limit ${mostFindings}`,
-    [entry.collectionId, entry.sourceId, entry.keys],
+    [entry.collectionId, entry.sourceId, entry.keys.map(labelOf)],
   );
   return rows.map(({ run_id, state, since, repaired_at, ...row }) => ({
     run: Number(run_id),

@@ -103,6 +103,12 @@ function everyRowOf({ verification }: Facts): Point {
     return point('Every row', running ? 'is being verified' : 'was not verified (`causeway verify`)', 'open');
   }
   const { equal, different, open, oldestOpenSeconds, asOf } = last;
+  if (!equal && !different && !open)
+    return point(
+      'Every row',
+      `as of cluster time ${asOf ?? 'not known'}: nothing was compared, so nothing is verified`,
+      'open',
+    );
   const oldest = open ? `, the oldest for ${oldestOpenSeconds ?? '?'} s` : '';
   return point(
     'Every row',

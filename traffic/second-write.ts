@@ -75,7 +75,7 @@ export class Ledger {
             'StaleEpoch',
             `the routing of ${feed.mapping.collection} has changed since it was read`,
           );
-        const changes = await readAgain({ source }, feed, ids);
+        const changes = await readAgain({ source, postgres: targets.postgres }, feed, ids);
         return applyChanges(targets, client, changes, settings, { origin: 'second write' });
       });
       count(0);
@@ -117,7 +117,8 @@ export class Ledger {
   }
 
   async #equalOf(feed: Feed, ids: readonly string[]): Promise<Set<string>> {
-    const now = await readAgain(this.#options, feed, ids);
+    const { source, targets } = this.#options;
+    const now = await readAgain({ source, postgres: targets.postgres }, feed, ids);
     const rows = await query<{ source_id: string; source_digest: string; deleted: boolean }>(
       this.#options.targets.postgres,
       'comparing sampled writes',

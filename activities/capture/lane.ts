@@ -8,6 +8,7 @@ import { markStale } from '../../control/stale-files.ts';
 import type { KnownFailure } from '../../core/failures.ts';
 import { inTransaction, query } from '../../stores/postgres/connection.ts';
 import { feedsOf, type ChangeSettings, type Feed } from '../apply.ts';
+import { assertMarks } from '../identity.ts';
 import { killPoint } from '../kill-points.ts';
 import { inForce } from '../policy.ts';
 import type { Resources } from '../resources.ts';
@@ -26,6 +27,8 @@ const bytesAtOnce = 4 * 1024 * 1024;
 /** A batch costs nearly the same for one event and for a hundred: a lane that has little to do waits for more, unless writers wait for it. */
 const paceMs = 200;
 const idleMs = 40;
+/** How often is looked whether the targets outside PostgreSQL, which asks in each transaction, are still this migration's. */
+export const marksMs = 2000;
 export async function applyLane(
   resources: Resources,
   lane: number,
@@ -42,6 +45,7 @@ export async function applyLane(
   while (!slice.over()) {
     try {
       if (slice.every('policy', 2000)) current = await inForce(resources.postgres, settings);
+      if (slice.every('marks', marksMs)) await assertMarks(resources, resources.owner);
       if (slice.every('share', 3000)) {
         const queue = await surplus(resources, lane);
         if (queue !== undefined) return { ended: 'handed-over', queue };

@@ -39,13 +39,15 @@ export async function openCapture(resources: Resources, settings: Settings): Pro
   try {
     const version = stream.openedAt.toString();
     await inTransaction(resources.postgres, 'keeping the position of the change stream', async (client) => {
-      await client.query(
+      const { rowCount } = await client.query(
         `insert into migration_control.capture_stream (token, opened_version, version, last_version, last_op_index, lanes, images)
          values ($1, $2, $2, 0, 0, $3, $4) on conflict do nothing`,
         [tokenText(stream.position.token), version, settings.captureLanes, images],
       );
+      // Somebody else was first: the lanes are those of that one's stream.
+      if (rowCount === 0) return;
       await client.query(
-        'insert into migration_control.capture_position (lane, version) select lane, $2 from generate_series(0, $1 - 1) lane on conflict do nothing',
+        'insert into migration_control.capture_position (lane, version) select lane, $2 from generate_series(0, $1 - 1) lane',
         [settings.captureLanes, version],
       );
     });

@@ -2,10 +2,9 @@
 import type pg from 'pg';
 import { enterStores } from '../../control/checkpoints.ts';
 import { versionOfRead, type Version } from '../../core/guard.ts';
-import { idsFrom } from '../../core/identity.ts';
 import { notAppliedRule, refusedRule, sameIdRule } from '../../core/quarantine.ts';
 import { shownUpTo } from '../../control/capture.ts';
-import { learnLongKeys } from '../../control/long-keys.ts';
+import { idsKnown, learnLongKeys } from '../../control/long-keys.ts';
 import { isLeftover } from '../../control/reverse.ts';
 import { holdRoutes } from '../../control/routing.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
@@ -240,12 +239,15 @@ function byFeed(rows: readonly RedoRow[], feeds: ReadonlyMap<number, Feed>): Map
 
 /** The documents as they are now; one that is not there any more is a delete of the same version, which is no later than `atMost`. */
 export async function readAgain(
-  { source }: { readonly source: Pick<Resources['source'], 'client' | 'db'> },
+  {
+    source,
+    postgres,
+  }: { readonly source: Pick<Resources['source'], 'client' | 'db'>; readonly postgres: Resources['postgres'] },
   feed: Feed,
   ids: readonly string[],
   atMost?: bigint,
 ): Promise<Change[]> {
-  const keys = idsFrom(ids);
+  const keys = await idsKnown(postgres, ids);
   const { version, documents } = await readDocuments(source.client, source.db, feed.source, keys, atMost);
   return ids.map((id) => ({ feed, id, version: versionOfRead(version), bytes: documents.get(id) }));
 }

@@ -4,6 +4,7 @@ import { takeAbandoned } from '../../control/announced-keys.ts';
 import { readStream } from '../../control/capture.ts';
 import { enterStores } from '../../control/checkpoints.ts';
 import { forgetVersions } from '../../control/lineage.ts';
+import { movedOf } from '../../control/reverse.ts';
 import { forgetRouters } from '../../control/routing.ts';
 import { staleNow, unmark } from '../../control/stale-files.ts';
 import { TroubleNote } from '../../control/troubles.ts';
@@ -12,10 +13,12 @@ import { inTransaction, query } from '../../stores/postgres/connection.ts';
 import { retireKeys } from '../../stores/redis/loader.ts';
 import { feedsOf, type ChangeSettings } from '../apply.ts';
 import { inForce } from '../policy.ts';
+import { assertMarks } from '../identity.ts';
 import type { Resources } from '../resources.ts';
 import { renderCollection } from '../targets.ts';
 import { clearGuards } from '../reverse/arm.ts';
 import { settleClosings } from '../reverse/closing.ts';
+import { marksMs } from './lane.ts';
 import { atOnce, findDue, parentsOf, redoDue } from './redo.ts';
 import { Patience, type Slice, type SliceResult } from './slice.ts';
 
@@ -33,6 +36,7 @@ export async function tendTargets(resources: Resources, settings: TendSettings, 
     try {
       if (slice.every('open', 2000) && !(await readStream(resources.postgres))) return { ended: 'closed' };
       if (slice.every('policy', 2000)) current = await inForce(resources.postgres, settings);
+      if (slice.every('marks', marksMs)) await assertMarks(resources, resources.owner);
       const redone = await redoDue(resources, feeds, current, current.clashSeconds);
       if (slice.every('due', 1000)) await findDue(resources.postgres, feeds, parentsOf(resources, feeds));
       if (slice.every('abandoned', 2000)) await removeAbandoned(resources);
@@ -52,9 +56,11 @@ export async function tendTargets(resources: Resources, settings: TendSettings, 
 }
 
 /** An attempt of the copy that broke off may have set keys of sessions that have ended, or were renamed or deleted, since it read them. */
-export async function removeAbandoned({ postgres, redis }: Resources): Promise<void> {
+export async function removeAbandoned({ postgres, redis, mappings }: Resources): Promise<void> {
   await inTransaction(postgres, 'removing keys of batches that broke off', async (client) => {
     await enterStores(client);
+    // Where the new system has the writes, what stands in Redis is its own.
+    if ((await movedOf(client, [...mappings.keys()])).size > 0) return;
     const keys = await takeAbandoned(client);
     const removals = keys.map(({ version, ...key }) => ({ ...key, version: versionOfRead(version) }));
     if (removals.length > 0) await retireKeys(redis, removals, 'ledger');

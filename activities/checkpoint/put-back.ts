@@ -1,6 +1,9 @@
 // Each store's part of a restore. Done again after a crash it ends the same: what is replaced is replaced whole, and compared with the manifest.
+import { dirname } from 'node:path';
 import type pg from 'pg';
+import { assertMark } from '../../control/owner.ts';
 import type { ManifestPart } from '../../core/checkpoints.ts';
+import { markOf } from '../../stores/files/owner.ts';
 import { putFile, removeFile } from '../../stores/files/snapshot.ts';
 import { fillSide, makeSide, present, sideOf, swap, type CollectionShape } from '../../stores/mongodb/snapshot.ts';
 import { inTransaction, name as quotedName, query } from '../../stores/postgres/connection.ts';
@@ -145,10 +148,12 @@ export async function restoreFiles(resources: Resources, verified: Verified): Pr
   return whileRestoring(resources, verified, async (snapshot, still) => {
     const records = await fileRecords(snapshot);
     const kept = new Set(records.map((record) => record.path));
+    const gone = (await created(resources.postgres, 'files')).map((one) => one.name).filter((path) => !kept.has(path));
     await still();
+    for (const folder of new Set([...kept, ...gone].map((path) => dirname(path))))
+      assertMark(`The folder ${folder}`, await markOf(folder), resources.owner);
     for (const record of records) await putFile(record);
-    for (const { name: path } of await created(resources.postgres, 'files'))
-      if (!kept.has(path)) await removeFile(path);
+    for (const path of gone) await removeFile(path);
     return sum(snapshot.parts('files'));
   });
 }

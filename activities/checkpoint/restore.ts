@@ -21,6 +21,7 @@ import { created } from '../../stores/postgres/created.ts';
 import { postgresFailure, query } from '../../stores/postgres/connection.ts';
 import { tableName, type TableShape } from '../../stores/postgres/snapshot.ts';
 import { damaged, Snapshot } from '../../stores/snapshots/snapshot.ts';
+import { assertMarks } from '../identity.ts';
 import { recordAudit } from '../record.ts';
 import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
@@ -241,6 +242,7 @@ export async function whileRestoring<T>(
       const unfinished = await unfinishedRestore(client);
       if (unfinished?.manifestSha256 !== verified.manifestSha256)
         throw refused('The restore was ended, or another was begun.');
+      await assertMarks(resources, resources.owner);
     };
     await still();
     const snapshot = await Snapshot.open(verified.folder);

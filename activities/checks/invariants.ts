@@ -5,7 +5,8 @@ import { from as copyFrom } from 'pg-copy-streams';
 import type pg from 'pg';
 import { shownUpTo } from '../../control/capture.ts';
 import { decode } from '../../core/bson/decode.ts';
-import { idsFrom, sourceIdOf } from '../../core/identity.ts';
+import { idsKnown } from '../../control/long-keys.ts';
+import { sourceIdOf } from '../../core/identity.ts';
 import { Quarantined } from '../../core/quarantine.ts';
 import type { Invariant, Mapping } from '../../mappings/mapping.ts';
 import { transformDocument } from '../../mappings/transform.ts';
@@ -83,7 +84,7 @@ export async function holdsInvariant(
         const ids = changed.filter((one) => one.collection_id === id).map((one) => one.source_id);
         if (ids.length === 0) continue;
         const { client: mongoClient, db } = resources.source;
-        const { documents } = await readDocuments(mongoClient, db, source, idsFrom(ids));
+        const { documents } = await readDocuments(mongoClient, db, source, await idsKnown(client, ids));
         await client.query(`delete from ${stage} where feed = $1 and source_id = any($2)`, [id, ids]);
         await put([...documents.values()].flatMap((raw) => linesOf(id, raw)));
       }

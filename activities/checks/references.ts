@@ -6,6 +6,7 @@ import { scanKeys } from '../../stores/redis/loader.ts';
 import { redis } from '../../stores/redis/connection.ts';
 import { guardField } from '../../stores/redis/script.ts';
 import type { KeysTarget } from '../../stores/redis/target.ts';
+import { textOf } from '../../stores/redis/value.ts';
 import { mappingOf, type Resources } from '../resources.ts';
 import { untilSettled } from '../settled.ts';
 import type { CheckResult, ValidationOrder } from '../validate.ts';
@@ -62,10 +63,11 @@ export async function checkReferences(
 /** Every key has its durable row: of what only Redis had, nothing would be left after an eviction. */
 async function keysWithoutRow(resources: Resources, target: KeysTarget, heartbeat: () => void) {
   const alone = async (keys: readonly string[]): Promise<string[]> => {
-    const values = await redis('reading keys', () => Promise.all(keys.map((key) => resources.redis.get(key))));
+    const values = await redis('reading keys', () => Promise.all(keys.map((key) => textOf(resources.redis, key))));
+    // What the application has written by itself says of no document whose it is, and needs no row of ours.
     const owners = keys.flatMap((key, i) => {
-      const value = values[i];
-      return value === null || value === undefined ? [] : [[key, ownerOf(value)] as const];
+      const owner = ownerOf(values[i] ?? '');
+      return owner === undefined ? [] : [[key, owner] as const];
     });
     const rows = await query<{ source_id: string }>(
       resources.postgres,
@@ -74,7 +76,7 @@ async function keysWithoutRow(resources: Resources, target: KeysTarget, heartbea
       [owners.map(([, owner]) => owner)],
     );
     const there = new Set(rows.map((row) => row.source_id));
-    return owners.filter(([, owner]) => owner === undefined || !there.has(owner)).map(([key]) => key);
+    return owners.filter(([, owner]) => !there.has(owner)).map(([key]) => key);
   };
   const found: string[] = [];
   let keys = 0;

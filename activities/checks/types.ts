@@ -8,6 +8,7 @@ import type { TableTarget } from '../../stores/postgres/target.ts';
 import { redis } from '../../stores/redis/connection.ts';
 import { scanKeys } from '../../stores/redis/loader.ts';
 import type { KeysTarget } from '../../stores/redis/target.ts';
+import { isMarked, textOf } from '../../stores/redis/value.ts';
 import { mappingOf, type Resources } from '../resources.ts';
 import type { CheckResult, ValidationOrder } from '../validate.ts';
 import { sentenceOf, worstOf, type CheckStatus } from './outcome.ts';
@@ -82,14 +83,11 @@ const checks: Record<
     for await (const batch of scanKeys(resources.redis, target.prefix)) {
       heartbeat();
       const values = await redis('reading keys', () =>
-        Promise.all(
-          batch.map((key) =>
-            Promise.all([resources.redis.get(key).catch(() => 'not a string'), resources.redis.pttl(key)]),
-          ),
-        ),
+        Promise.all(batch.map((key) => Promise.all([textOf(resources.redis, key), resources.redis.pttl(key)]))),
       );
       for (const [value, ttl] of values) {
-        if (value === null) continue;
+        // What the application has written there by itself is its own.
+        if (value === null || !isMarked(value)) continue;
         if (!isObject(value)) wrong.object++;
         if (ttl === -1) wrong.expiry++;
       }

@@ -1,4 +1,5 @@
 // Whether the old system may go: everything was moved, and everything has been brought back.
+import type pg from 'pg';
 import { reverseStatus } from '../../control/reverse.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { isHeldName, validationsOf } from '../../stores/mongodb/close.ts';
@@ -6,6 +7,8 @@ import { collectionNames } from '../../stores/mongodb/schema.ts';
 import { query } from '../../stores/postgres/connection.ts';
 import { enrolledIn } from '../outside.ts';
 import type { Resources } from '../resources.ts';
+
+type On = pg.Pool | pg.ClientBase;
 
 const refused = (message: string) => new KnownFailure('ConfigurationInvalid', `${message} Nothing was changed.`);
 
@@ -44,7 +47,7 @@ async function refuseTakenNames(resources: Resources): Promise<void> {
     );
 }
 
-const begun = async (pool: Resources['postgres'], action: string): Promise<boolean> =>
+const begun = async (pool: On, action: string): Promise<boolean> =>
   (
     await query(pool, 'reading the audit log', 'select 1 from migration_control.audit_log where action = $1 limit 1', [
       action,
@@ -52,7 +55,7 @@ const begun = async (pool: Resources['postgres'], action: string): Promise<boole
   ).length > 0;
 
 /** Whether a decommission has come to its end before. */
-export const wasRetired = (pool: Resources['postgres']): Promise<boolean> => begun(pool, 'decommissioned');
+export const wasRetired = (pool: On): Promise<boolean> => begun(pool, 'decommissioned');
 
 export const retiredName = (collection: string): string => `${collection}_retired`;
 

@@ -1,15 +1,18 @@
 // The old collections under another name, closed; then, if asked for, what only served the migration. Nothing is dropped that holds documents.
+import type pg from 'pg';
 import { KnownFailure } from '../../core/failures.ts';
 import { closeCapture } from '../../control/capture.ts';
+import { hasTable } from '../../control/checkpoints.ts';
+import { whileNewCounts } from '../../control/lifecycle.ts';
 import { closeCollection, holdName, isClosed, validationOf } from '../../stores/mongodb/close.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { guardOf } from '../../stores/mongodb/loader.ts';
 import { collectionNames } from '../../stores/mongodb/schema.ts';
 import type { CollectionTarget } from '../../stores/mongodb/target.ts';
-import { inTransaction, name, query } from '../../stores/postgres/connection.ts';
+import { inTransaction, name } from '../../stores/postgres/connection.ts';
 import type { TableTarget } from '../../stores/postgres/target.ts';
 import { reorderingChunks } from '../../stores/postgres/timescale.ts';
-import { unmarkTargets } from '../identity.ts';
+import { assertMarks, unmarkTargets } from '../identity.ts';
 import { enrolledIn } from '../outside.ts';
 import { recordAudit } from '../record.ts';
 import type { Resources } from '../resources.ts';
@@ -22,11 +25,24 @@ import type { Saved } from './save.ts';
  * Capture and the way back have ended: there is nothing left that they could read or write.
  */
 export async function retireOld(resources: Resources, saved: Saved): Promise<string[]> {
-  const { postgres, source } = resources;
-  // From here on nothing goes back by itself, however far this comes.
-  await recordAudit(resources, 'decommission begun', { snapshot: saved.folder, manifestSha256: saved.manifestSha256 });
-  await closeCapture(postgres);
+  const { postgres } = resources;
+  await whileNewCounts(postgres, 'beginning the decommission', async (client) => {
+    // From here on nothing goes back by itself, however far this comes.
+    await note(client, 'decommission begun', { snapshot: saved.folder, manifestSha256: saved.manifestSha256 });
+    await closeCapture(postgres);
+  });
   await disarmReverse(resources, { ofNewSystem: true });
+  return whileNewCounts(postgres, 'renaming the old collections', () => rename(resources, saved));
+}
+
+const note = (client: pg.ClientBase, action: string, detail: Record<string, unknown>) =>
+  client.query('insert into migration_control.audit_log (action, detail) values ($1, $2)', [
+    action,
+    JSON.stringify(detail),
+  ]);
+
+async function rename(resources: Resources, saved: Saved): Promise<string[]> {
+  const { postgres, source } = resources;
   const there = new Set(await collectionNames(source.db));
   const unretired = new Set(await oldCollections(resources));
   const complete = await wasRetired(postgres);
@@ -70,7 +86,21 @@ export async function retireOld(resources: Resources, saved: Saved): Promise<str
  * and audit log. Rows keep their own ids. Safe to repeat.
  */
 export async function removeServing(resources: Resources): Promise<string[]> {
-  const { postgres, mongodb, mappings } = resources;
+  const { postgres } = resources;
+  if (!(await hasTable(postgres, 'routing'))) return [];
+  return whileNewCounts(postgres, 'removing what served the migration', async (client) => {
+    if (!(await wasRetired(client)))
+      throw new KnownFailure(
+        'DecommissionRefused',
+        'The old system has not been taken out of use: nothing was removed.',
+      );
+    return [...(await removeAll(resources, client)), 'migration_control'];
+  });
+}
+
+async function removeAll(resources: Resources, client: pg.ClientBase): Promise<string[]> {
+  const { mongodb, mappings } = resources;
+  await assertMarks(resources, resources.owner);
   const removed: string[] = [];
   for (const mapping of mappings.values())
     for (const target of mapping.targets) {
@@ -85,8 +115,8 @@ export async function removeServing(resources: Resources): Promise<string[]> {
       }
     }
   await unmarkTargets(resources, resources.owner);
-  await query(postgres, 'dropping the control schema', 'drop schema if exists migration_control cascade');
-  return [...removed, 'migration_control'];
+  await client.query('drop schema migration_control cascade');
+  return removed;
 }
 
 /** The identity column becomes the primary key; with the time column where the table is partitioned by it. */

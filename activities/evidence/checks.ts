@@ -1,6 +1,6 @@
 // Whether what was migrated is still there and still right: random keys, the sweep's suspects and what was found before, each compared anew.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { idsFrom } from '../../core/identity.ts';
+import { idsKnown } from '../../control/long-keys.ts';
 import type { CollectionEvidence } from '../../core/evidence.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import type { Mapping } from '../../mappings/mapping.ts';
@@ -160,7 +160,7 @@ async function compareKeys(
   let evicted = 0;
   for (const some of await inBatches(resources, one, ids)) {
     heartbeat();
-    const { documents } = await readDocuments(client, db, one.source, idsFrom(some));
+    const { documents } = await readDocuments(client, db, one.source, await idsKnown(resources.postgres, some));
     const before = await appliedOf(resources, one, documents);
     const findings = await compareBatch(resources, mapping, one.id, [...documents.values()], transform);
     for (const finding of findings) evicted += finding.evicted ?? 0;

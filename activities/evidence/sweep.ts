@@ -2,7 +2,7 @@
 // has written. The migration writes a row and its ledger row in one transaction, so both carry its number (xmin); another writer's do not.
 import type pg from 'pg';
 import type { Mapping } from '../../mappings/mapping.ts';
-import { idsFrom } from '../../core/identity.ts';
+import { idsKnown } from '../../control/long-keys.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { idsAmong } from '../../stores/mongodb/source.ts';
@@ -94,7 +94,7 @@ async function sweepDocuments(resources: Resources, target: string, one: Enrolle
   const missing: string[] = [];
   for (let i = 0; i < slice.length; i += 500) {
     const ids = slice.slice(i, i + 500).map((row) => row.source_id);
-    const there = new Set(await idsAmong(resources.mongodb.db, target, idsFrom(ids)));
+    const there = new Set(await idsAmong(resources.mongodb.db, target, await idsKnown(resources.postgres, ids)));
     missing.push(...ids.filter((id) => !there.has(id)));
   }
   const next = slice.length < documentsAtOnce ? null : slice.at(-1)!.source_id;

@@ -3,6 +3,7 @@ import type pg from 'pg';
 import { KnownFailure } from '../../core/failures.ts';
 import type { Mapping } from '../../mappings/mapping.ts';
 import { hasTable } from '../../control/checkpoints.ts';
+import { refuseToRetire } from '../../control/lifecycle.ts';
 import { readReverse, storesToClear } from '../../control/reverse.ts';
 import { takeRoutes } from '../../control/routing.ts';
 import { ChangeStream } from '../../stores/mongodb/changes.ts';
@@ -116,12 +117,9 @@ async function takeDown(resources: Resources, ofNewSystem: boolean): Promise<voi
   await inTransaction(resources.postgres, 'taking down the way back', async (client) => {
     await client.query(ownWrites);
     await takeRoutes(client, { patienceMs, as: 'StoreBusy' });
-    const { rowCount } = await client.query(
-      `select 1 from migration_control.routing where write_mode = 'new_system' limit 1`,
-    );
-    // A switch that was thought dead may have gone on.
-    if (rowCount !== 0 && !ofNewSystem)
-      throw new KnownFailure('SwitchRefused', 'Writes have moved to the new system meanwhile: the way back stays.');
+    // A switch that was thought dead may have gone on, in either direction.
+    if (ofNewSystem) await refuseToRetire(client);
+    else await refuseMoved(client);
     for (const { target } of await tablesOf(client, resources)) await disarmTable(client, target, ofNewSystem);
     if (!ofNewSystem) await disarmPolicies(client);
     await client.query('delete from migration_control.outbox');
@@ -131,6 +129,14 @@ async function takeDown(resources: Resources, ofNewSystem: boolean): Promise<voi
     );
     await client.query(`insert into migration_control.audit_log (action, detail) values ('way back taken down', '{}')`);
   });
+}
+
+async function refuseMoved(client: pg.ClientBase): Promise<void> {
+  const { rowCount } = await client.query(
+    `select 1 from migration_control.routing where write_mode = 'new_system' limit 1`,
+  );
+  if (rowCount !== 0)
+    throw new KnownFailure('SwitchRefused', 'Writes have moved to the new system meanwhile: the way back stays.');
 }
 
 /** What was left of an anchor that was taken down, however often that failed. Nothing where one stands, or where there is no control schema. */

@@ -1,6 +1,6 @@
 // The last comparison before writes move: what was written last, each document against what the ledger says of it.
 import { KnownFailure } from '../../core/failures.ts';
-import { idsFrom } from '../../core/identity.ts';
+import { idsKnown } from '../../control/long-keys.ts';
 import { clusterTimeOf, readDocuments } from '../../stores/mongodb/source.ts';
 import { name, query } from '../../stores/postgres/connection.ts';
 import { feedsOf, type Feed } from '../apply.ts';
@@ -32,7 +32,10 @@ async function verifyDirtyOf({ postgres, source }: Resources, feed: Feed, now: b
     [(now - (BigInt(dirtySeconds) << 32n)).toString()],
   );
   if (rows.length === 0) return 0;
-  const ids = idsFrom(rows.map((row) => row.source_id));
+  const ids = await idsKnown(
+    postgres,
+    rows.map((row) => row.source_id),
+  );
   const { documents } = await readDocuments(source.client, source.db, feed.source, ids);
   const differing = rows.filter((row) => differs(row, documents.get(row.source_id)));
   if (differing.length > 0)

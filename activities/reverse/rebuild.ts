@@ -1,5 +1,6 @@
 // Documents of the old system as the new one has them now: read from the targets, put into what the old system still holds.
 import type pg from 'pg';
+import { ownVault } from '../../control/vault.ts';
 import { decode } from '../../core/bson/decode.ts';
 import { idFromSourceId, idsFrom } from '../../core/identity.ts';
 import { parseJson } from '../../mappings/back/json.ts';
@@ -114,13 +115,13 @@ async function keptBytes(
   ids: readonly string[],
 ): Promise<Map<string, Uint8Array>> {
   if (ids.length === 0) return new Map();
-  const rows = await query<{ source_id: string; kept: Uint8Array }>(
+  const rows = await query<{ source_id: string; kept: Buffer }>(
     client,
     'reading the ledger',
     'select source_id, kept from migration_control.ledger where collection_id = $1 and source_id = any($2::text[]) and kept is not null',
     [collectionId, ids],
   );
-  return new Map(rows.map((row) => [row.source_id, row.kept]));
+  return new Map(rows.map((row) => [row.source_id, ownVault().openKept(row.kept)]));
 }
 
 /** Documents whose rows come from another source collection of the mapping, which has a document of the same id. */

@@ -1,5 +1,7 @@
 // What the way back could not bring, or brought over something else: kept, and told by `reverse status`.
 import type pg from 'pg';
+import { sealLost } from '../../control/conflicts.ts';
+import { orNoteAgain } from '../../stores/postgres/redo.ts';
 import type { Feed } from '../apply.ts';
 
 /** What a document of the old system has no form for stays in the new one, and is told of. */
@@ -32,12 +34,12 @@ export async function keepConflicts(client: pg.ClientBase, feed: Feed, conflicts
   for (const { id, kept, lost } of conflicts)
     await client.query(
       `insert into migration_control.reverse_conflicts (collection, source_collection, source_id, kept, document) values ($1, $2, $3, $4, $5)`,
-      [feed.mapping.collection, feed.source, id, kept, lost ?? null],
+      [feed.mapping.collection, feed.source, id, kept, lost ? sealLost(feed.source, id, lost) : null],
     );
   const old = conflicts.filter((one) => one.kept === 'old').map((one) => one.id);
   if (old.length > 0)
     await client.query(
-      `insert into migration_control.redo (collection_id, source_id, reason) select $1, id, 'late write' from unnest($2::text[]) id on conflict do nothing`,
+      `insert into migration_control.redo (collection_id, source_id, reason) select $1, id, 'late write' from unnest($2::text[]) id order by id ${orNoteAgain}`,
       [feed.collectionId, old],
     );
 }

@@ -4,7 +4,7 @@ import { heartbeat } from '@temporalio/activity';
 import { KnownFailure } from '../../core/failures.ts';
 import { setAsideOf } from '../../control/reverse.ts';
 import { readOp } from '../../core/guard.ts';
-import { idsFrom } from '../../core/identity.ts';
+import { idsKnown } from '../../control/long-keys.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
 import { query } from '../../stores/postgres/connection.ts';
 import { feedsOf, type Feed } from '../apply.ts';
@@ -77,7 +77,8 @@ async function writtenBack(resources: Resources, feed: Feed, since: bigint, afte
 
 async function differingOf(resources: Resources, feed: Feed, ids: readonly string[]): Promise<string[]> {
   const { source, postgres } = resources;
-  const { documents } = await readDocuments(source.client, source.db, feed.source, idsFrom(ids));
+  const keys = await idsKnown(postgres, ids);
+  const { documents } = await readDocuments(source.client, source.db, feed.source, keys);
   const rows = await query<{ source_id: string; source_digest: string; deleted: boolean }>(
     postgres,
     'comparing what was written back',

@@ -26,7 +26,7 @@ export interface LedgerItem {
   readonly digest: bigint;
   /** Microseconds; null where no table is partitioned by time, or nothing was loaded. */
   readonly place: number | null;
-  /** SHA-256 of the bytes it keeps. */
+  /** SHA-256 of what it keeps of the bytes. */
   readonly kept?: string | null;
 }
 

@@ -1,5 +1,6 @@
 // What the targets should hold of a document, from the document alone: read, transformed by its mapping, brought into the canonical form.
 import { hash } from 'node:crypto';
+import { ownVault } from '../../control/vault.ts';
 import type { Outcome } from '../../mappings/mapping.ts';
 import { transformDocument } from '../../mappings/transform.ts';
 import type { Row } from '../../stores/postgres/target.ts';
@@ -16,7 +17,7 @@ export interface Read {
   readonly id: string;
   readonly digest: bigint;
   readonly state: 'l' | 'q' | 's';
-  /** SHA-256 of the bytes that the ledger is to keep, as no target holds the order of the fields. */
+  /** SHA-256 of what the ledger is to keep of the bytes, encrypted, as no target holds the order of the fields. */
   readonly kept: string | null;
   readonly outcome: Outcome;
 }
@@ -51,7 +52,7 @@ export class Expectation {
     const result = transformDocument(this.ground.mapping, document, settings);
     const state = states[result.state];
     if (result.state !== 'loaded') return { id, digest, state, kept: null, outcome: {} };
-    const kept = reordered ? hash('sha256', raw, 'hex') : null;
+    const kept = reordered ? hash('sha256', ownVault().sealKept(raw), 'hex') : null;
     return { id, digest, state, kept, outcome: result.outcome };
   }
 

@@ -1,6 +1,6 @@
 // Looks at single keys again, and judges only what stands still: read from the source, capture past the read, nothing newer in the ledger.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { idsFrom } from '../../core/identity.ts';
+import { idsKnown } from '../../control/long-keys.ts';
 import { refusedRule, sameIdRule } from '../../core/quarantine.ts';
 import { appliedVersion, type Suspect, type Verdict } from '../../control/verification.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
@@ -65,7 +65,7 @@ async function judgeKeys(verifier: Verifier, mapping: string, suspects: readonly
   const left = new Set(await unexplained(verifier, mapping, ids));
   return suspects.map((suspect) => [
     suspect,
-    left.has(suspect.id) ? { is: 'different', finding: 'extra', differs: [suspect.id] } : { is: 'equal' },
+    left.has(suspect.id) ? { is: 'different', finding: 'extra', differs: [] } : { is: 'equal' },
   ]);
 }
 
@@ -87,7 +87,12 @@ async function compareAgain(
   const { resources } = verifier;
   const { client, db } = resources.source;
   const ids = suspects.map((one) => one.id);
-  const { version, documents } = await readDocuments(client, db, ground.source, idsFrom(ids));
+  const { version, documents } = await readDocuments(
+    client,
+    db,
+    ground.source,
+    await idsKnown(resources.postgres, ids),
+  );
   if (wait && !(await passed(verifier, version))) return suspects.map((one) => [one, { is: 'open', changed: false }]);
   const now = await sourceNow(resources);
   const held = await readHeld(verifier, ground, ids, now);

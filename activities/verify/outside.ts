@@ -1,5 +1,6 @@
 // What stands outside PostgreSQL, read back in bounded batches: documents of the optimised MongoDB, keys of Redis.
 import { serialize } from 'bson';
+import { idsKnown } from '../../control/long-keys.ts';
 import { idsFrom } from '../../core/identity.ts';
 import { parse } from '../../core/json.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
@@ -104,7 +105,7 @@ async function findUnexpected(
   findings: Map<string, OutsideFinding>,
 ): Promise<void> {
   if (ids.length === 0) return;
-  for (const id of (await readBack(resources, target.name, idsFrom(ids))).keys())
+  for (const id of (await readBack(resources, target.name, await idsKnown(resources.postgres, ids))).keys())
     findings.set(id, { finding: 'extra', differs: [target.name] });
 }
 

@@ -1,5 +1,5 @@
 // Which row a reference should name, as its source id: told by the ledger and the parents' own documents, not by the row that refers.
-import { idsFrom } from '../../core/identity.ts';
+import { idsKnown } from '../../control/long-keys.ts';
 import type { Mapping } from '../../mappings/mapping.ts';
 import { transformDocument } from '../../mappings/transform.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
@@ -77,7 +77,12 @@ export async function isMeant(verifier: Verifier, reference: Reference, parentId
   if (!parent) return false;
   const { client, db } = verifier.resources.source;
   for (const { source } of verifier.grounds.filter((one) => one.mapping === parent.mapping)) {
-    const { version, documents } = await readDocuments(client, db, source, idsFrom([parentId]));
+    const { version, documents } = await readDocuments(
+      client,
+      db,
+      source,
+      await idsKnown(verifier.resources.postgres, [parentId]),
+    );
     const bytes = documents.get(parentId);
     if (!bytes) continue;
     const { document, aside } = readDocument(bytes);

@@ -1,6 +1,8 @@
 // Writes again just the keys that were proven different: locked, set back, read from the source, applied by the same code and guard as every change.
 import type pg from 'pg';
-import { addScans, type Suspect } from '../../control/verification.ts';
+import { enterStores } from '../../control/checkpoints.ts';
+import { movedOf } from '../../control/reverse.ts';
+import { addScans, nameInBooks, suspectIn, type BookedRow, type Suspect } from '../../control/verification.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import type { Version } from '../../core/guard.ts';
 import { idsFrom } from '../../core/identity.ts';
@@ -13,6 +15,7 @@ import type { KeysTarget } from '../../stores/redis/target.ts';
 import { feedsOf, lostKey, whyLost, type Change, type Feed } from '../apply.ts';
 import { applyPatiently } from '../capture/patiently.ts';
 import { readAgain } from '../capture/redo.ts';
+import { assertMarks } from '../identity.ts';
 import type { Why } from '../shape.ts';
 import { renderCollection } from '../targets.ts';
 import { Expectation, keysOf } from './expected.ts';
@@ -27,68 +30,72 @@ const bytesAtOnce = 16 * 1024 * 1024;
 
 /** Returns false when the slice was over before everything was written. */
 export async function repairDifferent(verifier: Verifier): Promise<boolean> {
-  const { resources, run } = verifier;
-  await refuseAfterCutover(verifier);
+  const { resources, run, scope } = verifier;
+  const collections = [...new Set(scope.map((one) => one.mapping.collection))];
+  await inTransaction(resources.postgres, 'beginning a repair', (client) => enter(client, collections));
   const feeds = new Map([...(await feedsOf(resources)).values()].map((feed) => [feed.collectionId, feed]));
   while (!verifier.slice.over()) {
     const batch = await nextDifferent(verifier);
     const [first] = batch;
     if (!first) return true;
     if (first.kind === 'document') await repairDocuments(verifier, feeds.get(first.collectionId)!, batch);
-    else if (first.kind === 'key') await dropKeys(resources.redis, await stillUnexplained(verifier, batch));
+    else if (first.kind === 'key') await dropUnexplained(verifier, batch);
     await renderCollection(resources, first.mapping, verifier.order.configurationDirectory);
     await inTransaction(resources.postgres, 'marking what was repaired', (client) => mark(client, run, batch));
   }
   return false;
 }
 
-/** Once the new system is written first, the old one is no measure of it. */
-async function refuseAfterCutover({ resources, scope }: Verifier): Promise<void> {
-  const collections = [...new Set(scope.map((one) => one.mapping.collection))];
-  const rows = await query<{ collection: string }>(
-    resources.postgres,
-    'reading the routing',
-    `select collection from migration_control.routing where write_mode = 'new_system' and collection = any($1) order by 1`,
-    [collections],
-  );
-  if (rows.length > 0)
+/**
+ * Once the new system is written first, the old one is no measure of it. Every transaction that repairs asks before it touches anything: from here to its
+ * end no writes move and no restore begins.
+ */
+async function enter(client: pg.ClientBase, collections: readonly string[]): Promise<void> {
+  await enterStores(client);
+  const moved = await movedOf(client, collections);
+  if (moved.size > 0)
     throw new KnownFailure(
       'ConfigurationInvalid',
-      `${rows.map((row) => row.collection).join(', ')}: writes go to the new system first, so nothing is repaired from the old one. Verify the other collections with \`--collection\`.`,
+      `${[...moved].sort().join(', ')}: writes go to the new system first, so nothing is repaired from the old one. Verify the other collections with \`--collection\`.`,
     );
 }
 
 /** What nobody explains goes before what is missing, because it may hold its unique values; rows that others refer to go before those. */
 async function nextDifferent({ resources, run, grounds }: Verifier): Promise<Suspect[]> {
   const ranks = grounds.map((one) => one.mapping.after.length);
-  const rows = await query<{ kind: Suspect['kind']; collection_id: number; mapping: string; id: string }>(
+  const rows = await query<{ [Key in keyof BookedRow]: BookedRow[Key] }>(
     resources.postgres,
     'reading what is different',
-    `with due as (select k.kind, k.collection_id, k.mapping, k.id, k.finding is distinct from 'extra' as later, coalesce(r.rank, 0) as rank
+    `with due as (select k.kind, k.collection_id, k.mapping, k.id, k.sealed, k.finding is distinct from 'extra' as later, coalesce(r.rank, 0) as rank
        from migration_control.verification_keys k left join unnest($2::smallint[], $3::int[]) r(collection_id, rank) using (collection_id)
        where k.run_id = $1 and k.state = 'different'),
      first as (select later, rank, kind, collection_id, mapping from due order by later, rank, kind, collection_id, mapping limit 1)
-     select due.kind, due.collection_id, due.mapping, due.id from due join first using (later, rank, kind, collection_id, mapping) order by due.id limit ${documentsAtOnce}`,
+     select due.kind, due.collection_id, due.mapping, due.id, due.sealed from due join first using (later, rank, kind, collection_id, mapping) order by due.id limit ${documentsAtOnce}`,
     [run, grounds.map((one) => one.collectionId), ranks],
   );
-  return rows.map(({ kind, collection_id, mapping, id }) => ({ kind, collectionId: collection_id, mapping, id }));
+  return rows.map(suspectIn);
 }
 
 /** Looked at once more by the following generations, as suspects that were repaired. */
 async function mark(client: pg.ClientBase, run: number, batch: readonly Suspect[]): Promise<void> {
   await client.query(
     `update migration_control.verification_keys k set state = 'suspect', judged = 0, repaired_at = clock_timestamp()
-     from unnest($2::text[], $3::smallint[], $4::text[]) v(kind, collection_id, id) where k.run_id = $1 and k.kind = v.kind and k.collection_id = v.collection_id and k.id = v.id`,
-    [run, batch.map((one) => one.kind), batch.map((one) => one.collectionId), batch.map((one) => one.id)],
+     from unnest($2::text[], $3::smallint[], $4::text[]) v(kind, collection_id, id) where k.run_id = $1 and k.kind = v.kind and k.collection_id = v.collection_id and md5(k.id) = md5(v.id) and k.id = v.id`,
+    [run, batch.map((one) => one.kind), batch.map((one) => one.collectionId), batch.map(nameInBooks)],
   );
 }
 
-const stillUnexplained = (verifier: Verifier, batch: readonly Suspect[]): Promise<string[]> =>
-  unexplained(
-    verifier,
-    batch[0]!.mapping,
-    batch.map((one) => one.id),
-  );
+/** Looked at once more where it is removed. */
+async function dropUnexplained(verifier: Verifier, batch: readonly Suspect[]): Promise<void> {
+  const { resources } = verifier;
+  const [{ mapping }] = batch as readonly [Suspect];
+  await inTransaction(resources.postgres, 'removing keys that nobody explains', async (client) => {
+    await enter(client, [mapping]);
+    await assertMarks(resources, resources.owner);
+    const keys = batch.map((one) => one.id);
+    await dropKeys(resources.redis, await unexplained(verifier, mapping, keys));
+  });
+}
 
 async function repairDocuments(verifier: Verifier, feed: Feed, batch: readonly Suspect[]): Promise<void> {
   const { averageBytes } = await weigh(verifier.resources.source.db, feed.source).catch(() => ({ averageBytes: 0 }));
@@ -109,6 +116,8 @@ async function rewrite(verifier: Verifier, feed: Feed, ids: readonly string[]): 
   const { zone, providers } = verifier.order;
   const sorted = [...ids].sort();
   return inTransaction(resources.postgres, `repairing ${feed.source}`, async (client) => {
+    await enter(client, [feed.mapping.collection]);
+    await assertMarks(resources, resources.owner);
     await lock(client, feed, sorted);
     const changes = await readAgain(resources, feed, sorted);
     const own = await setBack(client, feed, sorted, changes[0]!.version);

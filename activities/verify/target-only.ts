@@ -1,7 +1,7 @@
 // Scans from the targets' side, for what the source does not explain: ledger keys, rows, documents, keys of Redis.
 import { ownVault } from '../../control/vault.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { idsFrom } from '../../core/identity.ts';
+import { idsKnown } from '../../control/long-keys.ts';
 import { parse } from '../../core/json.ts';
 import { closePiece, type Scan, type Suspect } from '../../control/verification.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
@@ -12,6 +12,7 @@ import { redis } from '../../stores/redis/connection.ts';
 import { scanKeys } from '../../stores/redis/loader.ts';
 import { guardField } from '../../stores/redis/script.ts';
 import type { KeysTarget } from '../../stores/redis/target.ts';
+import { textOf } from '../../stores/redis/value.ts';
 import { readId } from './bytes.ts';
 import { suspectOf } from './documents.ts';
 import type { Ground } from './read-back.ts';
@@ -63,7 +64,8 @@ export async function scanLedger(verifier: Verifier, scan: Scan): Promise<boolea
       [position ?? ''],
     );
     const ids = rows.map((row) => row.source_id);
-    const there = exists && ids.length > 0 ? await idsAmong(source.db, ground.source, idsFrom(ids)) : [];
+    const there =
+      exists && ids.length > 0 ? await idsAmong(source.db, ground.source, await idsKnown(postgres, ids)) : [];
     const known = new Set(there);
     return {
       compared: ids.length,
@@ -177,19 +179,16 @@ export async function scanRedis(verifier: Verifier, scan: Scan): Promise<boolean
 export const keysTargetOf = ({ resources }: Verifier, mapping: string, target: string): KeysTarget =>
   resources.mappings.get(mapping)!.targets.find((one) => one.name === target && one.store === 'redis') as KeysTarget;
 
-/** Keys that the document they name does not have. */
+/** Keys that the document they name does not have. A value without our mark was written by the application, and is its own. */
 export async function unexplained(verifier: Verifier, mapping: string, keys: readonly string[]): Promise<string[]> {
   if (keys.length === 0) return [];
   const siblings = siblingsOf(verifier, mapping);
   const { redis: connection } = verifier.resources;
-  const values = await redis('reading back keys', () =>
-    Promise.all(keys.map((key) => connection.get(key).catch(() => ''))),
-  );
-  const there = keys.flatMap((key, i) => (values[i] === null ? [] : [{ key, value: values[i]! }]));
-  const named = there.map(({ key, value }) => ({
-    key,
-    id: (parse(value)?.[guardField] as { s?: unknown } | undefined)?.s,
-  }));
+  const values = await redis('reading back keys', () => Promise.all(keys.map((key) => textOf(connection, key))));
+  const named = keys.flatMap((key, i) => {
+    const mark = parse(values[i] ?? '')?.[guardField] as { s?: unknown } | undefined;
+    return mark === undefined ? [] : [{ key, id: mark.s }];
+  });
   const loaded = await loadedAmong(
     verifier,
     siblings,

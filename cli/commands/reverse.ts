@@ -15,6 +15,7 @@ import { openPool, query } from '../../stores/postgres/connection.ts';
 import { readAddresses } from '../connect.ts';
 import { UsageError } from '../errors.ts';
 import { count, print, printJson, table } from '../output.ts';
+import { conflict } from './conflict.ts';
 import { common } from './orders.ts';
 
 type Pool = ReturnType<typeof openPool>;
@@ -39,6 +40,7 @@ export const reverse = (): Command =>
         (options: { json?: boolean }) => withPool((pool) => retry(pool, options)),
       ),
     )
+    .addCommand(conflict(withPool))
     .addCommand(
       common(
         new Command('accept').description(

@@ -65,7 +65,8 @@ async function run(options: Options): Promise<void> {
     return stored(`${handle.workflowId}/${handle.firstExecutionRunId}/`);
   });
   const failed = results.filter((result) => result.overall_status === 'failed');
-  if (results.length === 0 || failed.length > 0) process.exitCode = 1;
+  const empty = results.length > 0 && results.every(comparedNothing);
+  if (results.length === 0 || failed.length > 0 || empty) process.exitCode = 1;
   if (options.json) return printJson(results);
   const asked = checkNames.filter((check) => results.some((result) => result.individual_results[check]));
   print(
@@ -82,7 +83,17 @@ async function run(options: Options): Promise<void> {
     print(
       `\n${one.collection}: ${JSON.stringify(Object.fromEntries(Object.entries(one.individual_results).filter(([, its]) => its.status === 'failed' || its.status === 'error')), null, 2)}`,
     );
+  if (empty)
+    print(
+      'Nothing was compared: neither the source nor the ledger has a document of these collections, so nothing is validated. See `causeway assess`: the database in SOURCE_MONGODB_URL may be another one.',
+    );
   if (results.length === 0) print('No result was stored; look at the validation workflow in the web UI.');
+}
+
+/** The count of keys is the check that meets every document. */
+export function comparedNothing({ individual_results: results }: Pick<Stored, 'individual_results'>): boolean {
+  const counts = results['count_validation']?.details as Record<string, unknown> | undefined;
+  return counts !== undefined && ['source', 'loaded', 'quarantined', 'skipped'].every((one) => counts[one] === 0);
 }
 
 async function stored(prefix: string): Promise<Stored[]> {

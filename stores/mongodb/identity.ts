@@ -1,5 +1,5 @@
 // What a MongoDB database says it is, and the mark that a target carries.
-import type { Db } from 'mongodb';
+import { MongoServerError, type Db } from 'mongodb';
 import { plainHost } from '../../core/store-address.ts';
 import { readAddress } from '../address.ts';
 import { mongo } from './connection.ts';
@@ -53,11 +53,16 @@ export async function markOf(db: Db): Promise<Record<string, string> | undefined
   return mark;
 }
 
+/** Where nobody has: who asks afterwards learns whose it is. */
 export async function setMark(db: Db, mark: Readonly<Record<string, string>>): Promise<void> {
   await mongo('marking its owner', () =>
     db
       .collection<{ _id: string }>(markCollection)
-      .replaceOne({ _id: 'owner' }, { ...mark }, { upsert: true, writeConcern: { w: 'majority' } }),
+      .updateOne({ _id: 'owner' }, { $setOnInsert: mark }, { upsert: true, writeConcern: { w: 'majority' } })
+      .catch((error: unknown) => {
+        // Of two that insert it at once one finds the other's.
+        if (!(error instanceof MongoServerError) || error.code !== 11000) throw error;
+      }),
   );
 }
 

@@ -43,7 +43,7 @@ export interface LedgerRow {
   readonly deleted?: boolean;
   /** Redis keys of the document, prefix included. */
   readonly keys?: readonly string[] | undefined;
-  /** The document's bytes, where the targets hold its fields but not their order. */
+  /** The document's bytes, encrypted, where the targets hold its fields but not their order. */
   readonly kept?: Uint8Array | undefined;
 }
 

@@ -25,8 +25,11 @@ export async function markOf(connection: RedisConnection): Promise<Record<string
   return Object.keys(mark).length === 0 ? undefined : mark;
 }
 
+const setIfNobody = `if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('HSET', KEYS[1], unpack(ARGV)) end return 1`;
+
+/** Where nobody has: who asks afterwards learns whose it is. */
 export async function setMark(connection: RedisConnection, mark: Readonly<Record<string, string>>): Promise<void> {
-  await redis('marking its owner', () => connection.hset(markKey, mark));
+  await redis('marking its owner', () => connection.eval(setIfNobody, 1, markKey, ...Object.entries(mark).flat()));
 }
 
 export async function removeMark(connection: RedisConnection): Promise<void> {

@@ -5,7 +5,7 @@ import { assertUnmoved, layoutOf } from './layout.ts';
 import { guardField, tombstoneSeconds } from './script.ts';
 import type { KeyRow } from './target.ts';
 import { keyOfTombstone, keysOf, patternsOf, tombstoneKey } from './tombstone.ts';
-import { textOf } from './value.ts';
+import { isMarked, textOf } from './value.ts';
 
 export interface KeyWrite extends KeyRow {
   readonly sourceId: string;
@@ -136,9 +136,7 @@ export async function areOurs(connection: RedisConnection, keys: readonly string
   const kinds = await typesOf(connection, keys);
   const values = await redis('reading keys', () => Promise.all(keys.map((key) => textOf(connection, key))));
   return keys.map((key, i) =>
-    kinds[i] === 'hash'
-      ? keyOfTombstone(key) !== undefined
-      : (values[i] ?? null) === null || values[i]!.includes(`"${guardField}":{"s":`),
+    kinds[i] === 'hash' ? keyOfTombstone(key) !== undefined : (values[i] ?? null) === null || isMarked(values[i]!),
   );
 }
 

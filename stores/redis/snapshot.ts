@@ -1,8 +1,8 @@
 // Keys with their expiry, as lines of JSON, taken in one look each; and put back.
 import { redis, timeOf, type RedisConnection } from './connection.ts';
 import { scanAll } from './loader.ts';
-import { guardField } from './script.ts';
 import { keyOfTombstone } from './tombstone.ts';
+import { isMarked } from './value.ts';
 
 /** A value as it stands, or a hash of removals, fields sorted. `e`: expiry in ms since 1970, by the server's clock; -1 is none. */
 export type KeyRecord = { readonly k: string; readonly e: number } & (
@@ -71,8 +71,7 @@ export async function readRecords(
 type Answer = [kind: string, expiry: string, content: string | string[] | null];
 
 function recordOf(k: string, kind: string, e: number, content: Answer[2]): KeyRecord | undefined {
-  if (kind === 'string' && typeof content === 'string')
-    return content.includes(`"${guardField}":{"s":`) ? { k, e, v: content } : undefined;
+  if (kind === 'string' && typeof content === 'string') return isMarked(content) ? { k, e, v: content } : undefined;
   if (kind === 'hash' && Array.isArray(content) && keyOfTombstone(k) !== undefined)
     return { k, e, h: sortedPairs(content) };
   return undefined;

@@ -328,10 +328,13 @@ describe('validation', () => {
       'alter table api_usage add constraint api_usage_user_id_fkey foreign key (user_id) references users (id) on delete set null',
     );
     expect(await statusOf('token_usage', 'referential_integrity')).toBe('passed');
-    await world.redis.set('session:nobody', '{"session_id":"nobody"}', 'EX', 1000);
+    // The application's own is none of ours; one that carries our mark is.
+    await world.redis.set('session:own', '{"session_id":"own"}', 'EX', 1000);
+    await world.redis.set('session:nobody', '{"session_id":"nobody","_causeway":{"s":"nobody"}}', 'EX', 1000);
     expect(await statusOf('sessions', 'referential_integrity')).toBe('failed');
     await world.redis.del('session:nobody');
     expect(await statusOf('sessions', 'referential_integrity')).toBe('passed');
+    await world.redis.del('session:own');
   });
 
   test.each([
@@ -386,7 +389,7 @@ describe('validation', () => {
         performance_validation: 'failed',
       },
     ]);
-    await world.redis.set('session:for-ever', '{"session_id":"x"}');
+    await world.redis.set('session:for-ever', '{"session_id":"x","_causeway":{"s":"x"}}');
     expect(await statusOf('sessions', 'data_type_validation')).toBe('failed');
     await world.redis.del('session:for-ever');
     expect(await statusOf('sessions', 'data_type_validation')).toBe('passed');

@@ -97,6 +97,19 @@ describe('a report', () => {
     expect([report.summary.verdict, report.summary.open]).toEqual(['good', []]);
   });
 
+  test('with a verification that compared nothing says so, and does not call it good', () => {
+    const run = { id: '1', scope: 'all', state: 'finished', started_at: second(1), finished_at: second(2) };
+    const result = { asOf: '1.1', equal: 0, different: 0, open: 0, oldestOpenSeconds: 0 };
+    const verifications = [
+      { run: JSON.parse(JSON.stringify({ ...run, result })) as Record<string, unknown>, findings: [] },
+    ];
+    const { summary } = buildReport({ ...everywhere('x'), verifications }, { status: completed }, now);
+    expect(summary.points.find((one) => one.label === 'Every row')).toMatchObject({
+      value: expect.stringContaining('nothing was compared') as string,
+      verdict: 'open',
+    });
+  });
+
   test('that the ledger was too large for says so, and takes the accounting', () => {
     const report = buildReport(
       {

@@ -1,10 +1,11 @@
 // The stores say whose they are: by their own words before the migration has claimed them, by their marks afterwards.
 import { rm } from 'node:fs/promises';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { compare, identify, markTargets } from '../../activities/identity.ts';
 import { prepareControl, undoPreparation } from '../../activities/record.ts';
 import { openResources, type Resources } from '../../activities/resources.ts';
 import { undoData } from '../../activities/targets.ts';
+import { stores } from '../../cli/commands/stores.ts';
 import { claimOf, ownerCheck } from '../../control/owner.ts';
 import { inTransaction, query } from '../../stores/postgres/connection.ts';
 import { postgresIdentity } from '../../stores/postgres/identity.ts';
@@ -110,6 +111,55 @@ test('a store at another address is the same by what it holds; another one is na
     postgres,
   );
   expect(differing.map((one) => one.store).sort()).toEqual(['mongodb', 'postgres', 'redis', 'source']);
+});
+
+/** The command itself, in this process. */
+async function command(...args: string[]) {
+  const named = args.includes('--migration') ? args : [...args, '--migration', 'm'];
+  for (const [key, value] of Object.entries(world.environment)) vi.stubEnv(key, value);
+  let stdout = '';
+  const said = vi.spyOn(process.stdout, 'write').mockImplementation((text) => ((stdout += String(text)), true));
+  process.exitCode = undefined;
+  try {
+    await stores().parseAsync(named, { from: 'user' });
+    return { code: process.exitCode ?? 0, stdout };
+  } finally {
+    said.mockRestore();
+    process.exitCode = undefined;
+    vi.unstubAllEnvs();
+  }
+}
+
+test("stores --accept goes on with the same data at another place, and with nothing that is another migration's", async () => {
+  const claim = (await claimOf(bare.postgres))!;
+  expect(await command()).toMatchObject({ code: 0, stdout: expect.stringContaining('the same') as string });
+  // As after a dump that was loaded into new servers: other numbers, other collections' ids, and no marks.
+  await world.rows(
+    `update migration_control.migration set stores = stores || '{"source": "mongodb 1/x", "mongodb": "mongodb 2/y", "redis": "redis elsewhere/0", "collections": []}'`,
+  );
+  await world.redis.del('causeway:owner');
+  await world.target.collection('causeway_owner').deleteMany({});
+  await expect(identify(bare, 'm')).rejects.toMatchObject({
+    type: 'ForeignStores',
+    message: expect.stringContaining('`causeway stores --accept`') as string,
+  });
+  const before = await command();
+  expect(before).toMatchObject({ code: 1, stdout: expect.stringContaining('redis elsewhere/0: another') as string });
+  expect(await world.redis.exists('causeway:owner')).toBe(0);
+  expect(await command('--accept')).toMatchObject({ code: 0 });
+  const accepted = (await claimOf(bare.postgres))!;
+  // The queue is the same: what waits there is still this migration's.
+  expect(accepted.stores).toBe(claim.stores);
+  expect(accepted.identities).toEqual(claim.identities);
+  expect(await world.redis.hgetall('causeway:owner')).toEqual({ migration: 'm', stores: claim.stores });
+  expect((await identify(bare, 'm')).owner).toEqual({ migration: 'm', stores: claim.stores });
+  expect(JSON.parse((await command('--json')).stdout)).toMatchObject({ claimed: true, differing: [] });
+
+  await world.redis.hset('causeway:owner', { migration: 'another', stores: 'f'.repeat(12) });
+  await expect(command('--accept')).rejects.toMatchObject({ type: 'ForeignStores' });
+  await world.redis.hset('causeway:owner', { migration: 'm', stores: claim.stores });
+  await expect(command('--accept', '--migration', 'other')).rejects.toMatchObject({ type: 'ForeignStores' });
+  expect((await claimOf(bare.postgres))!.migration).toBe('m');
 });
 
 test('a target that another migration has marked is neither claimed nor emptied', async () => {

@@ -1,9 +1,11 @@
 // What a real MongoDB says of a change stream and the embedded server never does: which errors pass by themselves, and which are a gap.
-import { Long, Timestamp, type Document } from 'bson';
+import { Long, ObjectId, Timestamp, type Document } from 'bson';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { readChanges } from '../../activities/capture/read.ts';
 import { Slice } from '../../activities/capture/slice.ts';
+import { enroll } from '../../activities/plan.ts';
 import type { Resources } from '../../activities/resources.ts';
+import { verifyDirty } from '../../activities/reverse/dirty.ts';
 import { makeControlSchema } from '../../control/schema.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { ChangeStream } from '../../stores/mongodb/changes.ts';
@@ -126,6 +128,53 @@ test('a source that is behind the last change for a moment, as after an election
     expect(await read(3000)).toEqual({ ended: 'gap' });
     await own.close();
   } finally {
+    await world.close();
+  }
+});
+
+test('what a TTL index removes comes as any other deletion: the embedded server tells of none', async () => {
+  const _id = new ObjectId();
+  const gone = {
+    _id: tokenAt(peer.time),
+    operationType: 'delete',
+    clusterTime: peer.time,
+    wallTime: new Date(),
+    ns: { db: 'scripted', coll: 'sessions' },
+    documentKey: { _id },
+  };
+  peer.answer = once('getMore', cursor({ nextBatch: [gone] }));
+  const one = await open();
+  expect((await one.next()).events).toMatchObject([
+    { kind: 'document', collection: 'sessions', id: _id.toHexString(), bytes: undefined },
+  ]);
+  await one.close();
+});
+
+test("what was written last is compared by the source's clock, however far that and PostgreSQL's stand apart", async () => {
+  const world = await World.open('clocks');
+  const own = await world.resources();
+  try {
+    const resources = { ...own, source: { ...own.source, client: opened.client, db: opened.db } } as Resources;
+    await makeControlSchema(own.postgres, world.name);
+    const id = await enroll(resources, 'sessions', 'sessions');
+    for (const seconds of [-3600, 0, 3600]) {
+      peer.time = new Timestamp({ t: Math.floor(Date.now() / 1000) + seconds, i: 5 });
+      const last = ((BigInt(peer.time.getHighBits()) << 32n) | 1n).toString();
+      await world.rows('truncate migration_control.ledger');
+      // The peer has no documents: one that was deleted is equal, one that was not differs.
+      await world.pool.query(
+        `insert into migration_control.ledger (collection_id, source_id, version, op_index, deleted, state, mapping_version, source_digest, origin)
+         values ($1, '"a"', $2, 0, true, 's', 1, 0, 'c')`,
+        [id, last],
+      );
+      expect(await verifyDirty(resources, ['sessions']), `${seconds} s`).toBe(1);
+      await world.rows(`update migration_control.ledger set deleted = false, state = 'l'`);
+      await expect(verifyDirty(resources, ['sessions']), `${seconds} s`).rejects.toMatchObject({
+        type: 'SwitchRefused',
+      });
+    }
+  } finally {
+    await own.close();
     await world.close();
   }
 });

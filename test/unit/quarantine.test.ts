@@ -425,3 +425,9 @@ test('the budget holds for each collection and for all together', () => {
     ),
   );
 });
+
+test('names of fields that are secrets themselves are hidden from eyes, and stay two where they are two', () => {
+  const document = { AKIAFIELDNAME1234567: 1, 'sk-name1234567890abcdef': { 'a@b.example': 2 }, price: 3 };
+  expect(redactShown(document)).toEqual({ '[redacted]': 1, '[redacted] (2)': { '[redacted]': 2 }, price: 3 });
+  expect(redact(document)).toEqual(document);
+});

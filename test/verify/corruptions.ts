@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import { Double, ObjectId, type Db } from 'mongodb';
 import type pg from 'pg';
+import { labelOf } from '../../control/key-label.ts';
 import { expired, many, refused, type Victim } from './victims.ts';
 
 export interface Stores {
@@ -211,11 +212,12 @@ export function plot(configuration: string): Plot {
     await connection.set(key(first), b, 'KEEPTTL');
     await connection.set(key(second), a, 'KEEPTTL');
   });
-  add('a key of nobody', ['session:nobody'], ({ redis: connection }) =>
-    connection.set('session:nobody', '{"session_id":"nobody"}', 'EX', 9999),
+  // One without our mark would be the application's own.
+  add('a key of nobody', [labelOf('session:nobody')], ({ redis: connection }) =>
+    connection.set('session:nobody', '{"session_id":"nobody","_causeway":{"s":"nobody","r":"","v":""}}', 'EX', 9999),
   );
   const over = next('sessions', expired);
-  add('a session that had its end', [over.id, key(over)], ({ redis: connection }) =>
+  add('a session that had its end', [over.id, labelOf(key(over))], ({ redis: connection }) =>
     connection.set(key(over), `{"_causeway":{"s":"${over.id}","r":"","v":""}}`, 'EX', 9999),
   );
 

@@ -21,11 +21,12 @@ export interface Decommissioned {
   readonly removed: readonly string[];
 }
 
-/** Nothing has been taken out of use: the new system's changes go on to the old one. The settings are those the way back was anchored with. */
+/** Nothing has been taken out of use: the new system's changes go on to the old one. An anchor that stands keeps its own settings. */
 async function goOn(migration: string): Promise<void> {
   const standing = await control.writesStand();
-  if (standing && standing.moved.length > 0)
-    await bringChangesBack(migration, { zone: 'Asia/Shanghai', providers: [] });
+  if (!standing || standing.moved.length === 0) return;
+  const { settings } = await control.startedWith();
+  if (settings) await bringChangesBack(migration, settings);
 }
 
 /** Each step can be repeated; until the old collections are renamed nothing has changed but that a snapshot is there. */
