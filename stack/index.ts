@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import getPort from 'get-port';
+import { folderOf, freeAt, requireRoom, sizeOf } from './disk.ts';
 import { homeOf, type Home } from './home.ts';
 import type { Progress } from './install.ts';
 import { end, isAlive } from './process.ts';
@@ -36,6 +37,7 @@ export async function up(
     writeState(home, state);
     quarantineKey(home, true);
     const own = serviceNames.filter((name) => !values[services[name].variable]);
+    await requireRoom(home, own);
     await settle(own.map((name) => services[name].install(home, progress)));
     await settle(own.map((name) => ensure(home, state, name, progress)));
   });
@@ -145,18 +147,23 @@ export async function reset(values: Values = process.env): Promise<void> {
 export interface ServiceStatus {
   readonly name: ServiceName;
   readonly state: 'running' | 'stopped' | 'external' | 'not answering';
-  readonly address: string;
+  /** With the password, if it has one: whoever shows it uses `safeAddress`. */
+  readonly url: string;
   readonly pid: number | null;
+  /** What its data takes on the disk; null of one that is not ours. */
+  readonly bytes: number | null;
 }
 
 export async function status(values: Values = process.env): Promise<ServiceStatus[]> {
-  const state = await readState(homeOf(values));
+  const home = homeOf(values);
+  const state = await readState(home);
   return Promise.all(
     serviceNames.map(async (name) => {
       const external = values[services[name].variable];
-      if (external) return { name, state: 'external' as const, address: withoutPassword(external), pid: null };
+      if (external) return { name, state: 'external' as const, url: external, pid: null, bytes: null };
       const known = state.services[name];
-      if (!known || !isAlive(known)) return { name, state: 'stopped' as const, address: '', pid: null };
+      const bytes = await sizeOf(folderOf(home, name));
+      if (!known || !isAlive(known)) return { name, state: 'stopped' as const, url: '', pid: null, bytes };
       const answers = await services[name].probe(known.url).then(
         () => true,
         () => false,
@@ -164,14 +171,13 @@ export async function status(values: Values = process.env): Promise<ServiceStatu
       return {
         name,
         state: answers ? ('running' as const) : ('not answering' as const),
-        address: withoutPassword(known.url),
+        url: known.url,
         pid: known.pid,
+        bytes,
       };
     }),
   );
 }
-
-export const withoutPassword = (url: string): string => url.replace(/\/\/([^:@/]*):[^@/]*@/, '//$1@');
 
 /** The variables of the process's environment, and where one is not set, of the running stack. */
 export async function environment(values: Values = process.env): Promise<Partial<StackEnvironment>> {
@@ -197,3 +203,7 @@ export async function environment(values: Values = process.env): Promise<Partial
 }
 
 export { homeOf };
+
+/** Of the disk that the stack's data lies on. */
+export const freeRoom = (values: Values = process.env): Promise<number | undefined> =>
+  freeAt(homeOf(values).folder).catch(() => undefined);

@@ -4,6 +4,7 @@ import { mkdir, readdir, readFile, rename, rm, symlink } from 'node:fs/promises'
 import { existsSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { isExecutable, lastLines, onPath, run } from './command.ts';
+import { downloadTemporal } from './download-temporal.ts';
 import { StackError, type Home } from './home.ts';
 
 export type Progress = (message: string) => void;
@@ -35,16 +36,38 @@ async function install(folder: string, fill: (into: string) => Promise<void>): P
   }
 }
 
+/** The one on PATH; else as Temporal's SDK downloads it; else built. */
 export async function temporalBinary(home: Home, progress: Progress): Promise<string> {
   const there = await onPath('temporal');
   if (there) return there;
   const folder = join(home.tools, `temporal-${temporalVersion}`);
   const binary = join(folder, 'temporal');
   if (await isExecutable(binary)) return binary;
+  const started = Date.now();
+  progress(`downloading Temporal ${temporalVersion} (once)`);
+  const refused = new Error('not downloaded');
+  const isThere = await installed(folder, async (into) => {
+    if (!(await downloadTemporal(into, temporalVersion))) throw refused;
+  }).then(
+    () => true,
+    (error: unknown) => {
+      if (error !== refused) throw error;
+      return false;
+    },
+  );
+  if (isThere) {
+    progress(`Temporal downloaded in ${Math.round((Date.now() - started) / 1000)} s`);
+    return binary;
+  }
+  progress('Temporal cannot be downloaded here');
+  return built(folder, progress);
+}
+
+async function built(folder: string, progress: Progress): Promise<string> {
   const go = await onPath('go');
   if (!go)
     throw new StackError(
-      'Temporal is not installed and there is no Go to build it with. Install Go 1.23 or newer, or put the `temporal` command on PATH, or set TEMPORAL_ADDRESS.',
+      'Temporal is not installed, cannot be downloaded here, and there is no Go to build it with. Install Go 1.23 or newer, or put the `temporal` command on PATH, or set TEMPORAL_ADDRESS.',
     );
   const started = Date.now();
   let last = 0;
@@ -64,7 +87,7 @@ export async function temporalBinary(home: Home, progress: Progress): Promise<st
       );
   });
   progress(`Temporal built in ${Math.round((Date.now() - started) / 1000)} s`);
-  return binary;
+  return join(folder, 'temporal');
 }
 
 /** A Python package's files in a virtual environment of its own. */

@@ -1,7 +1,8 @@
 // causeway stack: the embedded servers.
 import { Command } from 'commander';
-import { down, environment, reset, status, up } from '../../stack/index.ts';
-import { print, printJson, table } from '../output.ts';
+import { down, environment, freeRoom, reset, status, up } from '../../stack/index.ts';
+import { safeAddress } from '../../stores/address.ts';
+import { bytes, print, printJson, table } from '../output.ts';
 
 export function stack(): Command {
   const command = new Command('stack').description(
@@ -30,17 +31,29 @@ export function stack(): Command {
     });
   command
     .command('status')
-    .description('which servers run, and where; --json prints the environment variables as keys')
+    .description(
+      'which servers run, where, and what they take on the disk; --json prints the environment variables as keys',
+    )
     .option('--json', 'print the environment as JSON')
     .action(async (options: { json?: boolean }) => {
       if (options.json) return printJson(await environment());
       const services = await status();
       print(
         table(
-          ['service', 'state', 'address', 'pid'],
-          services.map((one) => [one.name, one.state, one.address, one.pid === null ? '' : String(one.pid)]),
+          ['service', 'state', 'address', 'pid', 'on disk'],
+          services.map((one) => [
+            one.name,
+            one.state,
+            // Temporal's is no URL, and holds no password.
+            one.name === 'temporal' || one.url === '' ? one.url : safeAddress(one.url),
+            one.pid === null ? '' : String(one.pid),
+            one.bytes === null ? '' : bytes(one.bytes),
+          ]),
         ),
       );
+      const free = await freeRoom();
+      const used = services.reduce((sum, one) => sum + (one.bytes ?? 0), 0);
+      if (free !== undefined) print(`\nOn disk: ${bytes(used)}; free: ${bytes(free)}.`);
       const ui = (await environment()).TEMPORAL_UI_URL;
       if (ui && services.some((one) => one.name === 'temporal' && one.state === 'running')) print(`\nWeb UI: ${ui}`);
     });
