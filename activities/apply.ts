@@ -21,7 +21,8 @@ import { Breath } from './breath.ts';
 import { enrolledIn, kinOf, settleOutside, type Targets } from './outside.ts';
 import { noteLateWrites } from './reverse/late.ts';
 import { mappingOf } from './resources.ts';
-import { imageOf, isLoading, lostMessage, Shaper, type Shaped, type Why } from './shape.ts';
+import { lostMessage } from './lost.ts';
+import { imageOf, isLoading, Shaper, type Shaped, type Why } from './shape.ts';
 
 /** A source collection that a mapping takes documents from, and its number in the ledger. */
 export interface Feed {
@@ -246,10 +247,9 @@ function overtakenKeys(
 }
 
 /** What to say of a document that keeps losing a unique value. */
-export function whyLost({ feed, set }: Found): Why {
-  if (set === sameIdSet) return { rule: sameIdRule, path: '_id', message: lostMessage('_id') };
-  const rule = feed.mapping.unique[set]!;
-  return { rule: rule.rule, path: rule.path, message: lostMessage(rule.path) };
+export function whyLost({ feed: { mapping }, set, winner }: Found): Why {
+  const { rule, path } = set === sameIdSet ? { rule: sameIdRule, path: '_id' } : mapping.unique[set]!;
+  return { rule, path, message: lostMessage(mapping, path, winner) };
 }
 
 /** Changes by feed, mappings that others refer to first. */

@@ -13,14 +13,14 @@ import { weigh } from '../stores/mongodb/ranges.ts';
 import { batchesOf, batchFor, idsAmong } from '../stores/mongodb/source.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
 import { escape } from '../stores/postgres/copy.ts';
+import type { Winner } from './lost.ts';
 import { mappingOf, type Resources } from './resources.ts';
 
 export interface Loser {
   readonly rule: string;
   readonly path: string;
+  readonly winner?: Winner | undefined;
 }
-
-const sameId: Loser = { rule: sameIdRule, path: '_id' };
 
 /**
  * Two passes: the same `_id` in two source collections of a mapping (the mapping's own name wins), then the mapping's unique rules.
@@ -38,7 +38,8 @@ export async function electUnique(
   const losers = await sameIds(resources, ids, heartbeat);
   return inTransaction(resources.postgres, `settling unique keys of ${collection}`, async (client) => {
     await client.query('delete from migration_control.elections where collection_id = any($1)', [[...ids.values()]]);
-    for (const { id, source_id } of losers) await lose(client, id, source_id, sameId);
+    for (const { id, source_id, source } of losers)
+      await lose(client, id, source_id, { rule: sameIdRule, path: '_id', winner: { id: source_id, source } });
     if (mapping.unique.length === 0) return losers.length;
     const excluded = new Set(losers.map(({ id, source_id }) => `${id}\t${source_id}`));
     await client.query(
@@ -48,14 +49,14 @@ export async function electUnique(
       Readable.from(claims(resources, mapping, ids, settings, excluded, heartbeat)),
       client.query(copyFrom('copy claims from stdin')),
     );
-    return losers.length + (await settle(client));
+    return losers.length + (await settle(client, ids));
   });
 }
 
 async function lose(client: pg.ClientBase, collectionId: number, id: string, loser: Loser): Promise<void> {
   await client.query(
-    'insert into migration_control.elections (collection_id, source_id, rule, path) values ($1, $2, $3, $4) on conflict do nothing',
-    [collectionId, id, loser.rule, loser.path],
+    'insert into migration_control.elections (collection_id, source_id, rule, path, winner, winner_source) values ($1, $2, $3, $4, $5, $6) on conflict do nothing',
+    [collectionId, id, loser.rule, loser.path, loser.winner?.id, loser.winner?.source],
   );
 }
 
@@ -64,10 +65,10 @@ async function sameIds(
   resources: Resources,
   ids: ReadonlyMap<string, number>,
   heartbeat: () => void,
-): Promise<{ id: number; source_id: string }[]> {
+): Promise<{ id: number; source_id: string; source: string }[]> {
   const { db } = resources.source;
   const sources = [...ids.keys()];
-  const found: { id: number; source_id: string }[] = [];
+  const found: { id: number; source_id: string; source: string }[] = [];
   for (const [at, later] of sources.entries()) {
     for (const earlier of sources.slice(0, at)) {
       const laterIsSmall = (await weigh(db, later)).documents <= (await weigh(db, earlier)).documents;
@@ -77,7 +78,7 @@ async function sameIds(
         const same = new Set(await idsAmong(db, asked, batch.map(idOf)));
         for (const raw of batch) {
           const source_id = sourceIdOf(raw);
-          if (same.has(source_id)) found.push({ id: ids.get(later)!, source_id });
+          if (same.has(source_id)) found.push({ id: ids.get(later)!, source_id, source: earlier });
         }
       }
     }
@@ -126,13 +127,14 @@ interface Claim {
 }
 
 /** Best documents first; one stays if nobody better that stays holds one of its keys. */
-async function settle(client: pg.ClientBase): Promise<number> {
+async function settle(client: pg.ClientBase, ids: ReadonlyMap<string, number>): Promise<number> {
   const { rows } = await client.query<Claim>(`
     with clashes as (select rule, key from claims group by rule, key having count(*) > 1),
          documents as (select distinct collection_id, source_id from claims join clashes using (rule, key))
     select collection_id, source_id, rule, path, key from claims join documents using (collection_id, source_id)
     order by max(rank) over (partition by collection_id, source_id) desc, collection_id, source_id, rule`);
-  const taken = new Set<string>();
+  const sources = new Map([...ids].map(([source, id]) => [id, source]));
+  const taken = new Map<string, Winner>();
   let losers = 0;
   for (let at = 0, next = 0; at < rows.length; at = next) {
     while (
@@ -142,18 +144,36 @@ async function settle(client: pg.ClientBase): Promise<number> {
     )
       next++;
     const own = rows.slice(at, next);
-    const lost = own.find((claim) => taken.has(`${claim.rule}\t${claim.key}`));
+    const lost = own.find((claim) => taken.has(keyOf(claim)));
     if (lost) {
       losers++;
-      await lose(client, lost.collection_id, lost.source_id, lost);
-    } else for (const claim of own) taken.add(`${claim.rule}\t${claim.key}`);
+      await lose(client, lost.collection_id, lost.source_id, { ...lost, winner: taken.get(keyOf(lost)) });
+    } else
+      for (const claim of own)
+        taken.set(keyOf(claim), { id: claim.source_id, source: sources.get(claim.collection_id) ?? null });
   }
   return losers;
 }
 
+const keyOf = ({ rule, key }: Claim): string => `${rule}\t${key}`;
+
+interface Row {
+  readonly source_id: string;
+  readonly rule: string;
+  readonly path: string;
+  readonly winner: string | null;
+  readonly winner_source: string | null;
+}
+
 /** The losers of one source collection, by source id. */
 export async function losersOf(resources: Resources, collectionId: number): Promise<Map<string, Loser>> {
-  const sql = 'select source_id, rule, path from migration_control.elections where collection_id = $1';
-  const rows = await query<Loser & { source_id: string }>(resources.postgres, 'reading elections', sql, [collectionId]);
-  return new Map(rows.map(({ source_id, rule, path }) => [source_id, { rule, path }]));
+  const sql =
+    'select source_id, rule, path, winner, winner_source from migration_control.elections where collection_id = $1';
+  const rows = await query<Row>(resources.postgres, 'reading elections', sql, [collectionId]);
+  return new Map(
+    rows.map(({ source_id, rule, path, winner, winner_source: source }) => [
+      source_id,
+      { rule, path, winner: winner === null ? undefined : { id: winner, source } },
+    ]),
+  );
 }

@@ -6,7 +6,8 @@ import { losersOf } from './elect.ts';
 import { documentsFile } from './extract.ts';
 import type { Attempt, Loaded, LoadOrder } from './load.ts';
 import type { Resources } from './resources.ts';
-import { imageOf, lostMessage } from './shape.ts';
+import { lostMessage } from './lost.ts';
+import { imageOf } from './shape.ts';
 import { versionOfRead } from '../core/guard.ts';
 import { loadOneByOne, type Around, type Batch } from '../stores/postgres/loader.ts';
 
@@ -39,7 +40,10 @@ export async function loadDocuments(
   const version = versionOfRead(BigInt(extracted.version));
   const losers = await losersOf(resources, collectionId);
   const lost = new Map(
-    [...losers].map(([id, { rule, path }]) => [lostKey(feed, id), { rule, path, message: lostMessage(path) }]),
+    [...losers].map(([id, { rule, path, winner }]) => [
+      lostKey(feed, id),
+      { rule, path, message: lostMessage(feed.mapping, path, winner) },
+    ]),
   );
   const done = await loadOneByOne(resources.postgres, batch, around, async (client) => {
     const totals = { quarantined: 0, stale: 0 };

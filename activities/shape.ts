@@ -189,9 +189,6 @@ export function imageOf(bytes: Uint8Array, version: Version): Image {
 export const keptOf = (bytes: Uint8Array | undefined): Buffer | undefined =>
   bytes && decodeDocument(bytes).reordered ? ownVault().sealKept(bytes) : undefined;
 
-export const lostMessage = (path: string): string =>
-  `another document of the collection has the same ${path} and is kept`;
-
 /** A row per line for PostgreSQL, BSON for MongoDB, a JSON line per key for Redis, nothing for projections of a table. */
 function encoderFor(target: Target): (id: string, row: Outcome[string][number]) => string | Uint8Array {
   if (target.store === 'postgres')

@@ -16,7 +16,8 @@ import { Breath } from './breath.ts';
 import type { Extracted } from './extract.ts';
 import { documentsFile } from './extract.ts';
 import { mappingOf, type Resources } from './resources.ts';
-import { imageOf, isLoading, lostMessage, Shaper, type Loading, type Shaped } from './shape.ts';
+import { lostMessage, type Winner } from './lost.ts';
+import { imageOf, isLoading, Shaper, type Loading, type Shaped } from './shape.ts';
 
 export interface TransformOrder {
   readonly collection: string;
@@ -84,7 +85,7 @@ class Output {
 export async function transformSegment(
   resources: Resources,
   order: TransformOrder,
-  losers: ReadonlyMap<string, { rule: string; path: string }>,
+  losers: ReadonlyMap<string, { rule: string; path: string; winner?: Winner | undefined }>,
 ): Promise<Transformation> {
   await requireKey(resources.postgres);
   const { spool } = resources;
@@ -126,7 +127,11 @@ export async function transformSegment(
     next = at + raw.readInt32LE(at);
     const image = imageOf(raw.subarray(at, next), version);
     const lost = losers.size === 0 ? undefined : losers.get(image.id);
-    const shaped = shaper.shape(image, settings, lost && { ...lost, message: lostMessage(lost.path) });
+    const shaped = shaper.shape(
+      image,
+      settings,
+      lost && { ...lost, message: lostMessage(mapping, lost.path, lost.winner) },
+    );
     if (!isLoading(shaped)) write(shaped);
     else if (shaped.refers) waiting.push(shaped);
     else write(shaper.encode(shaped));

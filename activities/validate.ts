@@ -1,4 +1,5 @@
 // The strategy's validation framework: six checks per collection, each run however the others end, in the strategy's result structure.
+import { checkNames, type CheckName } from '../core/checks.ts';
 import { KnownFailure, type FailureType } from '../core/failures.ts';
 import { performanceSchema, type PerformanceSettings, type Settings } from '../core/settings.ts';
 import type { TransformSettings } from '../mappings/settings.ts';
@@ -11,16 +12,6 @@ import { checkDataTypes } from './checks/types.ts';
 import { checkPerformance } from './performance/check.ts';
 import type { Resources } from './resources.ts';
 import { compareSample } from './sample.ts';
-
-export const checkNames = [
-  'count_validation',
-  'sample_validation',
-  'business_rule_validation',
-  'referential_integrity',
-  'data_type_validation',
-  'performance_validation',
-] as const;
-export type CheckName = (typeof checkNames)[number];
 
 /** Checks that cannot apply to every mapping. Any other that says it was skipped is an error. */
 const mayNotApply: ReadonlySet<CheckName> = new Set([

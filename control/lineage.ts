@@ -185,9 +185,16 @@ export async function casesOf(pool: pg.Pool, of: Holder): Promise<QuarantineCase
   }));
 }
 
+export interface Election {
+  readonly rule: string;
+  readonly path: string;
+  readonly winner: string | null;
+  readonly winnerSource: string | null;
+}
+
 export interface Waiting {
   /** The unique value it lost to another document, before the copy or since. */
-  readonly elections: readonly { readonly rule: string; readonly path: string }[];
+  readonly elections: readonly Election[];
   /** It is to be read from the source again. */
   readonly redo: readonly { readonly reason: string; readonly since: string | null; readonly tries: number }[];
   /** References that have found no row; the key is a value of the document and is left out. */
@@ -197,10 +204,10 @@ export interface Waiting {
 export async function waitingOf(pool: pg.Pool, of: Holder): Promise<Waiting> {
   const values = [of.collectionId, of.sourceId];
   const where = 'where collection_id = $1 and source_id = $2';
-  const elections = await query<{ rule: string; path: string }>(
+  const elections = await query<Election>(
     pool,
     'reading elections',
-    `select rule, path from migration_control.elections ${where}`,
+    `select rule, path, winner, winner_source as "winnerSource" from migration_control.elections ${where}`,
     values,
   );
   const redo = await query<{ reason: string; since: string | null; tries: number }>(

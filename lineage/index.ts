@@ -1,4 +1,5 @@
 // Explain: everything that is known of one document, from its versions to every row, document, key and file it became. Reads only.
+import { shownId } from '../activities/lost.ts';
 import type { Resources } from '../activities/resources.ts';
 import {
   casesOf,
@@ -107,7 +108,7 @@ export async function explainEntry(
     targets,
     verified: await verifiedOf(postgres, entry),
     quarantine,
-    waiting: await waitingOf(postgres, entry),
+    waiting: shown(mapping, await waitingOf(postgres, entry)),
     routing: await routingOf(postgres, collection),
     others: others.map((one) => ({ source: one.source, sourceId: one.sourceId, state: one.version.state })),
   };
@@ -169,3 +170,9 @@ async function unknown(resources: Resources, mapping: Mapping, tried: readonly R
     tried,
   };
 }
+
+/** Who has the unique value, by a name that opens nothing. */
+const shown = (mapping: Mapping, waiting: Waiting): Waiting => ({
+  ...waiting,
+  elections: waiting.elections.map((one) => ({ ...one, winner: one.winner && shownId(mapping, one.winner) })),
+});

@@ -152,8 +152,8 @@ export async function setAside(
     const why = lost.get(lostKey(loser.feed, loser.id));
     if (why)
       await client.query(
-        'insert into migration_control.elections (collection_id, source_id, rule, path) values ($1, $2, $3, $4) on conflict do nothing',
-        [loser.feed.collectionId, loser.id, why.rule, why.path],
+        'insert into migration_control.elections (collection_id, source_id, rule, path, winner, winner_source) values ($1, $2, $3, $4, $5, $6) on conflict do nothing',
+        [loser.feed.collectionId, loser.id, why.rule, why.path, loser.winner.id, loser.winner.source],
       );
   }
   return same;

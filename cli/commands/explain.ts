@@ -153,7 +153,10 @@ function landedText(one: Landed): string {
 
 function waitingText({ waiting: { elections, redo, unresolved } }: Explanation): string {
   const lines = [
-    ...elections.map((one) => `lost ${one.path} to another document (${one.rule})`),
+    ...elections.map(
+      (one) =>
+        `lost ${one.path} to another document${one.winnerSource ? ` of ${one.winnerSource}` : ''}${one.winner ? `, ${one.winner}` : ''} (${one.rule})`,
+    ),
     ...redo.map((one) => `to be read again: ${one.reason}, tried ${one.tries} times`),
     ...unresolved.map((one) => `names a row of ${one.parent} by ${one.column} that is not there`),
   ];

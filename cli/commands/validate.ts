@@ -1,14 +1,16 @@
 // causeway validate: runs the validation again, now.
 import { Command } from 'commander';
-import { checkNames, type CheckName } from '../../activities/validate.ts';
+import { checkNames, type CheckName } from '../../core/checks.ts';
 import { openPool, query } from '../../stores/postgres/connection.ts';
 import { rootId } from '../../workflows/contract.ts';
 import type { validation } from '../../workflows/children/validation.ts';
+import { namedAfter } from '../attributes.ts';
 import { checkName, readAddresses, readStatus, withTemporal } from '../connect.ts';
 import { queueFor } from '../queue.ts';
 import { UsageError } from '../errors.ts';
 import { configOption, settingsFor } from '../migration-settings.ts';
 import { print, printJson, table } from '../output.ts';
+import { waiting, workflowGoesOn } from '../waiting.ts';
 import { common } from './orders.ts';
 
 interface Options {
@@ -59,9 +61,16 @@ async function run(options: Options): Promise<void> {
     const handle = await session.client.workflow.start<typeof validation>('validation', {
       workflowId: `${rootId(name)}/validation`,
       taskQueue: await queueFor(session, name),
+      ...(await namedAfter(session, name)),
+      staticSummary: `validation of ${name}`,
       args,
     });
-    await handle.result().catch(() => undefined);
+    const left = workflowGoesOn(
+      'validation',
+      handle.workflowId,
+      'its results stand in migration_control.validation_results, and in `causeway report`.',
+    );
+    await waiting(left, () => handle.result().catch(() => undefined));
     return stored(`${handle.workflowId}/${handle.firstExecutionRunId}/`);
   });
   const failed = results.filter((result) => result.overall_status === 'failed');

@@ -112,7 +112,7 @@ async function stage(client: pg.ClientBase, images: Images): Promise<Stage[]> {
     create temporary table if not exists stage_errors (collection text, source_collection text, source_id text collate "C", rule text, path text,
       message text, document jsonb, mapping_version smallint, bson_type text) on commit delete rows;
     create temporary table if not exists fresh (source_id text collate "C" primary key, old_place timestamptz, old_state "char", old_keys text[], known boolean) on commit delete rows;
-    create temporary table if not exists clash (source_id text collate "C", unique_set integer) on commit delete rows;
+    create temporary table if not exists clash (source_id text collate "C", unique_set integer, winner text collate "C", winner_source text) on commit delete rows;
     delete from stage_ledger; delete from stage_unresolved; delete from stage_errors; delete from fresh; delete from clash;
     ${images.tables.map(({ target }) => makeStage(target)).join(';\n')}`);
   await copy(client, 'stage_ledger', ledgerColumns, images.ledger);

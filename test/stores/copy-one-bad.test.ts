@@ -107,11 +107,12 @@ test('a row that a trigger refuses is set aside, and the segment is loaded', asy
 test('a key of another type sets its document aside and stays; who lost a unique value before the copy loses it still', async () => {
   await world.redis.rpush('session:list', 'of somebody');
   const id = await given('a', 'list', 'b');
-  await world.pool.query('insert into migration_control.elections values ($1, $2, $3, $4)', [
+  await world.pool.query('insert into migration_control.elections values ($1, $2, $3, $4, $5)', [
     collectionId,
     id['b'],
     'session_id_unique',
     'session_id',
+    id['a'],
   ]);
   expect(await copySegment()).toMatchObject({ repeated: false, instead: { loaded: 1, quarantined: 2 } });
   expect(await loaded()).toEqual(['a']);
@@ -121,6 +122,9 @@ test('a key of another type sets its document aside and stays; who lost a unique
   ]);
   expect(await world.redis.lrange('session:list', 0, -1)).toEqual(['of somebody']);
   expect(await world.rows('select 1 from migration_control.elections')).toHaveLength(1);
+  expect(
+    await world.rows(`select message from migration_control.migration_errors where rule = 'session_id_unique'`),
+  ).toEqual([{ message: `another document of the collection, _id ${id['a']}, has the same session_id and is kept` }]);
 });
 
 test('what refuses every document is not the documents: the copy stops with the cause, and nothing is set aside', async () => {

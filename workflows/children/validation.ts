@@ -1,6 +1,6 @@
 // Validation of what was copied: every collection's checks run, however the others end, and the results are stored.
-import { workflowInfo } from '@temporalio/workflow';
-import type { CheckName } from '../../activities/validate.ts';
+import { setCurrentDetails, workflowInfo } from '@temporalio/workflow';
+import type { CheckName } from '../../core/checks.ts';
 import type { Settings } from '../../core/settings.ts';
 import { failure } from '../lib/reason.ts';
 import { introduce } from '../lib/report.ts';
@@ -39,6 +39,7 @@ export async function validation(
       .filter(([, check]) => check.status !== 'passed' && check.status !== 'skipped')
       .map(([check]) => check);
     summaries.push({ collection, overall_status: result.overall_status, failed });
+    setCurrentDetails(story(summaries, collections.length));
   }
   const bad = summaries.filter((summary) => summary.overall_status === 'failed');
   if (bad.length > 0)
@@ -48,3 +49,12 @@ export async function validation(
     });
   return summaries;
 }
+
+const story = (done: readonly ValidationSummary[], all: number): string =>
+  [
+    `## Validation: ${done.length} of ${all} collections`,
+    '',
+    '| collection | result | checks that did not pass |',
+    '|---|---|---|',
+    ...done.map((one) => `| ${one.collection} | ${one.overall_status} | ${one.failed.join(', ')} |`),
+  ].join('\n');
