@@ -1,6 +1,8 @@
 // What is said of a migration whose workflow does not run: where it stands, and why an order finds nobody. Pure.
-import { counts, why, type Known, type Standing } from './lifecycle.ts';
+import { restoreHint } from './checkpoints.ts';
+import { counts, stepsBack, why, type Known, type Standing } from './lifecycle.ts';
 import { isOver, type Status } from './state.ts';
+import { isPhase, type Phase, type UndoStep } from './story.ts';
 
 export interface Ended {
   /** What its last workflow ended with, where Temporal still knows. */
@@ -77,5 +79,36 @@ export function refusalOfAbort(migration: string, { standing, authority, retired
     return `The old system of ${migration} was taken out of use: there is nothing to go back to. Nothing was changed.`;
   if (counts(authority))
     return `The migration ${migration} is not aborted, because ${why(authority)}: what is in the targets would be lost. \`causeway rollback --to old\` first takes reads and writes back to the old system and loses none of them; then abort. Nothing was changed.`;
-  return standing === null ? `There is nothing to abort: of the migration ${migration} ${begun}` : undefined;
+  return standing === null ? `There is nothing to abort for the migration ${migration}: ${begun}` : undefined;
+}
+
+export type WayBack =
+  | { readonly is: 'way'; readonly steps: readonly UndoStep[] }
+  /** `unknown`: there is no such place to go back to. */
+  | { readonly is: 'refused' | 'unknown'; readonly message: string };
+
+/** What a rollback undoes where no root runs, newest first. `to`: `old`, a checkpoint of a phase, or nothing for everything. */
+export function wayBackOfEnded(migration: string, known: Known, to: string | undefined): WayBack {
+  const { standing, authority, checkpoints } = known;
+  if (standing === null && !counts(authority))
+    return { is: 'refused', message: refusalOfEnded('rollback', migration, known) };
+  const back = (phase: Phase | undefined) => stepsBack(standing?.undo ?? [], phase, authority);
+  const target = to === undefined ? undefined : to === 'old' ? 'data' : phaseOf(checkpoints, to);
+  if (to === undefined || target !== undefined) return { is: 'way', steps: back(target) };
+  const names = checkpoints.filter((one) => back(phaseOf([one], one.name)).length > 0).map((one) => one.name);
+  return { is: 'unknown', message: `${noWayBack(known, names, to)} ${restoreHint(to)}` };
+}
+
+export const phaseOf = (checkpoints: Known['checkpoints'], to: string): Phase | undefined => {
+  const found = checkpoints.find((one) => one.name === to)?.phase;
+  return isPhase(found) ? found : undefined;
+};
+
+function noWayBack({ standing }: Known, names: readonly string[], to: string): string {
+  const ways = [
+    '`--to old` (reads and writes to the old system, what was copied stays)',
+    ...names.map((name) => `\`--to ${name}\``),
+    'no --to (everything is undone)',
+  ];
+  return `There is no way back to ${to}: the migration is ${standing?.completed ? 'completed' : 'stopped'}, and its cutover stages have ended with it. There is: ${ways.join(', ')}.`;
 }

@@ -34,8 +34,11 @@ export const stageNews = z.strictObject({
   waitingFor: text.nullable(),
   routing,
   back: z.boolean().optional(),
+  soaking: z.boolean().optional(),
   decision: z.strictObject({ decision: text, reason: text, severity: text.exactOptional() }).optional(),
 });
+
+export const noticeNews = z.strictObject({ order: text.max(300), reason: text.max(1000) });
 
 export const restoredNews = z.strictObject({ checkpoint: text, routing });
 

@@ -6,13 +6,27 @@ export type MigrationStateName =
   'running' | 'paused' | 'parked' | 'gap' | 'compensating' | 'completed' | 'aborted' | 'rolled-back' | 'stopped';
 export type WriteMode = 'old' | 'dual_write' | 'new_system';
 
+/** Of the copy, at one moment: when its chunks are done, source = loaded + quarantined + skipped. */
 export interface CollectionProgress {
+  /** What the copy has read, where all its chunks are done; before that what was counted when it began, or more, as soon as it has read more. */
   readonly source: number;
   readonly loaded: number;
   readonly quarantined: number;
   readonly skipped: number;
   readonly chunksDone: number;
   readonly chunksTotal: number;
+}
+
+/** The same with other counts. What the source was given or lost after it was counted is known when it has been read. */
+export function withCounts(
+  progress: Omit<CollectionProgress, 'loaded' | 'quarantined' | 'skipped'>,
+  counts: Pick<CollectionProgress, 'loaded' | 'quarantined' | 'skipped'>,
+): CollectionProgress {
+  const { loaded, quarantined, skipped } = counts;
+  const read = loaded + quarantined + skipped;
+  const { source, chunksDone, chunksTotal } = progress;
+  const isDone = chunksTotal > 0 && chunksDone === chunksTotal;
+  return { source: isDone ? read : Math.max(source, read), loaded, quarantined, skipped, chunksDone, chunksTotal };
 }
 
 export interface Route {
@@ -56,6 +70,8 @@ export interface MigrationState {
   state: MigrationStateName;
   /** What the migration waits for, as a person would send it; null when it waits for nobody. */
   waitingFor: string | null;
+  /** A stage is being watched, or holds: `advanceStage` ends that. */
+  soaking: boolean;
   /** An operator moved the traffic during this stage: going on after a pause leaves it as it is. */
   override: boolean;
   collections: Record<string, CollectionProgress>;
@@ -71,7 +87,7 @@ export interface MigrationState {
   passed: boolean;
   checkpoints: CheckpointEntry[];
   decisions: DecisionEntry[];
-  /** The last few orders that were refused, with the reason. */
+  /** The last few orders that were refused or had no effect, with the reason. */
   refused: { readonly at: string; readonly order: string; readonly reason: string }[];
   lastError: {
     readonly phase: string;
@@ -96,6 +112,7 @@ export const begin = (migration: string): MigrationState => ({
   stage: 0,
   state: 'running',
   waitingFor: null,
+  soaking: false,
   override: false,
   collections: {},
   routing: {},

@@ -59,8 +59,17 @@ export interface StageProgress {
   /** The stage was left backwards: `stage` is where the cutover stands now. */
   readonly back?: boolean;
   readonly decision?: Omit<DecisionEntry, 'at'>;
+  /** Whether `advanceStage` has something to end now. */
+  readonly soaking?: boolean;
 }
 export const stageProgressSignal = defineSignal<[StageProgress]>('stageProgress');
+
+/** From a workflow of the tree that was sent what it cannot use: `status` and the root's page tell it. */
+export interface Notice {
+  readonly order: string;
+  readonly reason: string;
+}
+export const noticeSignal = defineSignal<[Notice]>('notice');
 
 /** From change capture, when something has changed and once a minute. */
 export const captureProgressSignal = defineSignal<[CaptureProgress]>('captureProgress');

@@ -1,5 +1,8 @@
 // The bundle: names every workflow.
-export { decommission, migration, restore, snapshot, validation, verification } from './entrances.ts';
+export { decommission, rollback } from './entrances/back.ts';
+export { checkpoint, restore, snapshot } from './entrances/checkpoints.ts';
+export { migration } from './entrances/migration.ts';
+export { quarantineRetry, validation, verification } from './entrances/proofs.ts';
 export { preparationPhase } from './phases/1-preparation.ts';
 export { schemaPhase } from './phases/2-schema.ts';
 export { dataPhase } from './phases/3-data.ts';
@@ -8,6 +11,3 @@ export { changeCapture } from './children/change-capture.ts';
 export { reverseSync } from './children/reverse-sync.ts';
 export { copyCollection } from './children/copy-collection.ts';
 export { cutoverStage } from './children/cutover-stage.ts';
-export { checkpoint } from './children/checkpoint.ts';
-export { rollback } from './children/rollback.ts';
-export { quarantineRetry } from './children/quarantine-retry.ts';

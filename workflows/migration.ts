@@ -57,10 +57,20 @@ async function live(state: MigrationState, desk: Desk, input: MigrationInput): P
     else await goOn(state, desk, input);
     if (!isOver(state.state) && isFull()) await renew(state, desk, input);
   }
+  for (const order of leftOver(state, desk))
+    desk.refuse(order, `The migration ended before it could be obeyed: it is ${state.state}.`);
   report(state);
   await condition(allHandlersFinished);
   return statusOf(state);
 }
+
+/** By name what was ordered and is not to be carried out any more. An order to abort or go back that was obeyed is not among them. */
+const leftOver = ({ state }: MigrationState, desk: Desk): string[] => [
+  ...(desk.rollback ? ['rollback'] : []),
+  ...(desk.paused && state === 'completed' ? ['pause'] : []),
+  ...desk.approvals.map(() => 'approve'),
+  ...desk.incidents.map(() => 'reportIncident'),
+];
 
 const isFull = (): boolean => workflowInfo().continueAsNewSuggested;
 

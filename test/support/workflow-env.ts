@@ -10,6 +10,7 @@ import { readSettings, type Settings } from '../../core/settings.ts';
 import { begin, type MigrationState, type Status } from '../../core/state.ts';
 import { queueOf } from '../../core/owner.ts';
 import { phases, type Phase } from '../../core/story.ts';
+import { migrationName } from '../../workflows/lib/attributes.ts';
 import { captureQueueOf, queuesOf, rootId, snapshotQueueOf, statusQuery } from '../../workflows/contract.ts';
 import { allGoesWell, stubQueues, type Stubs } from './stub-activities.ts';
 
@@ -50,6 +51,8 @@ export interface Started {
   readonly at?: Phase;
   readonly until?: Phase;
   readonly settings?: Partial<Settings> | Record<string, unknown>;
+  /** With the search attribute that a command starts it with. */
+  readonly attributes?: boolean;
 }
 
 export interface WorkflowTestOptions {
@@ -97,12 +100,13 @@ export class WorkflowTest {
     return this.client.workflow.getHandle(place === undefined ? rootId(this.name) : `${rootId(this.name)}/${place}`);
   }
 
-  async start({ at, until = 'cutover', settings = {} }: Started = {}): Promise<WorkflowHandle> {
+  async start({ at, until = 'cutover', settings = {}, attributes = false }: Started = {}): Promise<WorkflowHandle> {
     const read = readSettings({ sampleSeconds: 0.5, ...settings });
     if ('problems' in read) throw new Error(read.problems.join('; '));
     await this.client.workflow.start('migration', {
       workflowId: rootId(this.name),
       taskQueue: this.queue,
+      ...(attributes && { typedSearchAttributes: [{ key: migrationName, value: this.name }] }),
       args: [
         { name: this.name, settings: read.settings, until },
         ...(at === undefined ? [] : [standingAt(this.name, at)]),

@@ -2,7 +2,7 @@
 import { condition, continueAsNew, getExternalWorkflowHandle, workflowInfo } from '@temporalio/workflow';
 import type { ChunkPlan, CollectionPlan } from '../../activities/plan.ts';
 import type { Settings } from '../../core/settings.ts';
-import type { CollectionProgress } from '../../core/state.ts';
+import { withCounts, type CollectionProgress } from '../../core/state.ts';
 import { progressSignal } from '../contract.ts';
 import { copyChunk, type ChunkContext } from '../lib/copy-chunk.ts';
 import { failure, isCancellation, reasonOf, type Reason } from '../lib/reason.ts';
@@ -69,14 +69,8 @@ export async function copyCollection(input: CopyInput): Promise<CollectionProgre
 
 type Tally = { documents: number; loaded: number; quarantined: number; skipped: number; chunksDone: number };
 
-const progressOf = (tally: Tally, chunksTotal: number, source: number): CollectionProgress => ({
-  source,
-  loaded: tally.loaded,
-  quarantined: tally.quarantined,
-  skipped: tally.skipped,
-  chunksDone: tally.chunksDone,
-  chunksTotal,
-});
+const progressOf = (tally: Tally, chunksTotal: number, source: number): CollectionProgress =>
+  withCounts({ source, chunksDone: tally.chunksDone, chunksTotal }, tally);
 
 /** Tells the root at every twentieth of the way and every finished chunk: never once per segment. */
 function progressTeller(input: CopyInput, chunksTotal: number, source: number, tally: Tally) {

@@ -3,13 +3,14 @@ import {
   condition,
   executeChild,
   getExternalWorkflowHandle,
+  setCurrentDetails,
   setHandler,
   sleep,
   workflowInfo,
 } from '@temporalio/workflow';
 import { heldByOperator, standingBefore, type StageOutcome } from '../../core/cutover.ts';
 import type { Incident } from '../../core/evidence.ts';
-import { incidentOrder } from '../../core/orders.ts';
+import { approveOrder, examples, incidentOrder, readOrder } from '../../core/orders.ts';
 import type { Settings, Stage } from '../../core/settings.ts';
 import type { WriteMode } from '../../core/state.ts';
 import {
@@ -19,6 +20,7 @@ import {
   stageProgressSignal,
   type StageProgress,
 } from '../contract.ts';
+import { tellUseless } from '../lib/notices.ts';
 import { Monitor } from '../lib/monitor.ts';
 import { failure, reasonOf } from '../lib/reason.ts';
 import { introduce } from '../lib/report.ts';
@@ -43,8 +45,12 @@ export interface StageInput {
   readonly going?: Going;
 }
 
-export function cutoverStage(input: StageInput): Promise<StageOutcome> {
-  return new Course(input).run();
+export async function cutoverStage(input: StageInput): Promise<StageOutcome> {
+  const outcome = await new Course(input).run();
+  const said =
+    outcome.is === 'passed' ? 'It has passed.' : `It goes back (${outcome.mode}): ${outcome.reasons.join('; ')}`;
+  setCurrentDetails(`## ${input.stage.name}\n\n${said}`);
+  return outcome;
 }
 
 class Course {
@@ -55,11 +61,16 @@ class Course {
   /** Reported while the stage is not being watched: what it was about to do is not done. */
   #incident: Incident['kind'] | undefined;
   #watched = false;
+  #waitingFor: string | null;
+  /** There is something for `advanceStage` to end. */
+  #soaking: boolean;
 
   constructor(input: StageInput) {
     const { watch: settings } = input;
     this.#input = input;
     this.#settings = settings;
+    this.#waitingFor = input.going?.proposed ? 'approve {"gate": "rollback"}' : null;
+    this.#soaking = input.going !== undefined;
     this.#heard = { approved: new Set(input.going?.approved), advanced: false };
     const { policy, sampleSeconds, zone, providers, probeRole } = settings;
     this.#monitor = new Monitor(
@@ -82,17 +93,26 @@ class Course {
     setHandler(
       approveSignal,
       (payload) => {
-        const { gate } = (payload ?? {}) as { gate?: unknown };
-        if (typeof gate === 'string') this.#heard.approved.add(gate);
+        const read = readOrder(approveOrder, payload, examples.approve);
+        const refusal = 'refusal' in read ? read.refusal : this.#refuseGate(read.order.gate);
+        if (refusal !== undefined) tellUseless('approve', refusal);
+        else if ('order' in read) this.#heard.approved.add(read.order.gate);
       },
       { description: `Open the gate of ${input.stage.name}` },
     );
-    setHandler(advanceStageSignal, () => void (this.#heard.advanced = true), { description: 'End the soak now' });
+    setHandler(
+      advanceStageSignal,
+      () => {
+        if (this.#soaking) this.#heard.advanced = true;
+        else tellUseless('advanceStage', `${input.stage.name} is not soaking now.`);
+      },
+      { description: 'End the soak now' },
+    );
     setHandler(
       reportIncidentSignal,
       (payload) => {
         const read = incidentOrder.safeParse(payload);
-        if (!read.success) return;
+        if (!read.success) return tellUseless('reportIncident', `Send for example ${examples.reportIncident}.`);
         // What the policy does not judge must not look like an interval in which nothing was wrong.
         if (!policy.criticalErrors[read.data.kind]) return;
         if (this.#watched) this.#monitor.report({ kind: read.data.kind });
@@ -110,8 +130,6 @@ class Course {
       await this.#operator();
       if (this.#incident !== undefined) return this.#fled(this.#incident);
       await this.#move();
-      // What came before is not for this soak.
-      this.#heard.advanced = false;
     }
     // One that came meanwhile is judged with what now stands.
     if (this.#incident !== undefined) this.#monitor.report({ kind: this.#incident });
@@ -122,13 +140,14 @@ class Course {
       settings: this.#settings,
       monitor: this.#monitor,
       heard: this.#heard,
-      tell: (waitingFor, more) => this.#tell(waitingFor, more),
+      tell: (waitingFor, more) => this.#tell(waitingFor, { soaking: true, ...more }),
     });
-    this.#watched = false;
+    this.#watched = this.#soaking = false;
     if (outcome.is !== 'passed') return outcome;
     // It came when the last decision had been made.
     const late = this.#monitor.unjudged();
     if (late !== undefined) return this.#fled(late.kind);
+    if (this.#input.stage.performance || this.#input.stage.validate) await this.#tell(null);
     const end = await this.#conclude();
     if (this.#incident !== undefined) return this.#fled(this.#incident);
     return end.is === 'passed' ? outcome : end;
@@ -141,6 +160,12 @@ class Course {
       decision: { decision: `rollback, immediate, of ${this.#input.stage.name}`, reason, severity: 'critical' },
     });
     return { is: 'back', mode: 'immediate', reasons: [reason] };
+  }
+
+  /** The root has looked at the same; what is sent to the stage itself comes past it. */
+  #refuseGate(gate: string): string | undefined {
+    if (this.#waitingFor?.includes(`"${gate}"`)) return undefined;
+    return `gate: nothing waits for "${gate}" now${this.#waitingFor === null ? '' : `; the stage waits for ${this.#waitingFor}`}.`;
   }
 
   async #approval(gate: string): Promise<void> {
@@ -173,17 +198,20 @@ class Course {
     const { percentage } = standingBefore(this.#settings.stages, index);
     if (keepRouting || accepted || percentage === 0) return;
     const before = { name: stage.name, percentage };
-    this.#heard.advanced = false;
     const over = () => this.#heard.advanced || this.#incident !== undefined;
     let told: string | null = null;
     while (!over()) {
       const why = heldByOperator(before, await routesNow(), collections);
-      if (why !== told) await this.#tell(why === null ? null : `${stage.name} does not begin: ${why}`);
+      this.#soaking = why !== null;
+      if (why !== told)
+        await this.#tell(why === null ? null : `${stage.name} does not begin: ${why}`, { soaking: this.#soaking });
       told = why;
-      if (why === null) return;
+      if (why === null) break;
       await condition(over, this.#settings.sampleSeconds * 3000);
     }
-    await this.#tell(null);
+    this.#soaking = false;
+    this.#heard.advanced = false;
+    if (told !== null) await this.#tell(null);
   }
 
   /** Writes move behind a fence, reads by a row. What undoes it was written down before the phase began. */
@@ -199,7 +227,7 @@ class Course {
       const paused = pauseMs === null ? 'they were there already' : `writers waited ${pauseMs} ms${partsOf(steps)}`;
       if (pauseMs === null && !keepRouting) await this.#route();
       const open = notClosed.length > 0 ? `; not closed to writers past the library: ${notClosed.join(', ')}` : '';
-      await this.#tell(null, {
+      await this.#begun({
         routing: routes,
         decision: {
           decision: 'writes moved to the new system',
@@ -208,7 +236,14 @@ class Course {
       });
       return;
     }
-    if (!keepRouting) await this.#route(stage.writes);
+    if (keepRouting) await this.#begun({});
+    else await this.#route(stage.writes);
+  }
+
+  /** The traffic is where the stage has it: from here on `advanceStage` has something to end. */
+  #begun(more: Partial<StageProgress>): Promise<void> {
+    this.#soaking = true;
+    return this.#tell(null, { soaking: true, ...more });
   }
 
   async #route(writeMode?: WriteMode): Promise<void> {
@@ -218,7 +253,7 @@ class Course {
       { summary: `${stage.percentage} %, writes ${stage.writes}` },
       [order],
     );
-    await this.#tell(null, { routing: routes });
+    await this.#begun({ routing: routes });
   }
 
   /** What the strategy asks of a stage at its end. */
@@ -257,6 +292,7 @@ class Course {
 
   async #tell(waitingFor: string | null, more: Partial<StageProgress> = {}): Promise<void> {
     const { migration, root, index, stage } = this.#input;
+    this.#waitingFor = waitingFor;
     introduce(
       migration,
       stage.name,

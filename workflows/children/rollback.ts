@@ -1,5 +1,5 @@
 // Compensation: undoes phases, newest first, each exactly as far as it had come. Cannot be cancelled; a failed step is reported, not skipped.
-import { CancellationScope } from '@temporalio/workflow';
+import { CancellationScope, setCurrentDetails } from '@temporalio/workflow';
 import type { Settings } from '../../core/settings.ts';
 import type { Route } from '../../core/state.ts';
 import type { Phase, UndoStep } from '../../core/story.ts';
@@ -51,9 +51,14 @@ export async function rollback(
         undone.push(step);
         await control.recordAudit('undone', { phase: step.undo, to: step.to ?? null });
       } catch (error) {
-        return { undone, failed: { step, reason: reasonOf(error) }, ...(routing && { routing }) };
+        const failed = { step, reason: reasonOf(error) };
+        setCurrentDetails(
+          `${story(undone)} ${nameOf(step)} could not be undone (${failed.reason.type}): ${failed.reason.message}`,
+        );
+        return { undone, failed, ...(routing && { routing }) };
       }
     }
+    setCurrentDetails(story(undone));
     return { undone, failed: undefined, ...(routing && { routing }) };
   });
 }
@@ -112,4 +117,5 @@ async function switchBackPatiently({ moved, percentage, writes, immediate, fence
   }
 }
 
+const story = (undone: readonly UndoStep[]): string => `Undone: ${undone.map(nameOf).join(', ') || 'nothing'}.`;
 const nameOf = (step: UndoStep): string => (step.to ? `${step.undo} back to ${step.to.percentage} %` : step.undo);

@@ -10,6 +10,7 @@ import { control } from '../proxies.ts';
 import type { Desk } from './desk.ts';
 import { goBack as rollBack } from './go-back.ts';
 import { reasonOf } from './reason.ts';
+import { report } from './report.ts';
 import { decide, enter, park, parkFor, refuseStale, say } from './root-state.ts';
 import { standingOf } from './standing.ts';
 
@@ -96,13 +97,14 @@ export async function undo(
     state.undoing = { steps: left, then };
     const failed = await attempt(state, input);
     left = [...(state.undoing?.steps ?? [])];
-    state.lastError = why;
+    report(state);
     if (!failed) continue;
     say(state, { ...failed, advice: failures.CompensationFailed.advice });
     decide(state, 'park', failed.message);
     const seen = desk.retries;
     enter(state, 'parked', 'retry');
     await condition(() => desk.retries > seen);
+    state.lastError = why;
     enter(state, 'compensating', null);
   }
   state.undoing = null;

@@ -20,6 +20,7 @@ import { showing } from '../proxies.ts';
 import { answerOrders } from './answers.ts';
 import { hearNews, keepDecision } from './news.ts';
 import { refusalsOf, type Refusals } from './refusals.ts';
+import { report } from './report.ts';
 
 /** What became of a cutover order, for whoever waits for it. */
 export interface PlacedCutover extends CutoverOrder {
@@ -54,6 +55,7 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
   const refuse = (order: string, reason: string) => {
     log.warn('order refused', { order, reason });
     state.refused = [...state.refused, { at: now(), order, reason }].slice(-refusedKept);
+    report(state);
   };
   const refusals = refusalsOf(state, stages);
   const desk: Desk = {
@@ -123,9 +125,11 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
   setHandler(contract.waysBackQuery, refusals.waysBack, { description: 'Where `rollback` may go' });
   setHandler(contract.decisionsQuery, () => state.decisions, { description: 'What was decided, and why' });
 
-  setHandler(contract.pauseSignal, () => void (desk.paused = true), {
-    description: 'Stop at the next safe place; resume goes on from there',
-  });
+  setHandler(
+    contract.pauseSignal,
+    () => (desk.paused ? refuse('pause', pausedAlready(state)) : void (desk.paused = true)),
+    { description: 'Stop at the next safe place; resume goes on from there' },
+  );
   setHandler(
     contract.resumeSignal,
     () => {
@@ -211,6 +215,11 @@ export function openDesk(state: MigrationState, now: () => string, stages: reado
   answerOrders(state, desk, { place, retry, incident });
   return desk;
 }
+
+const pausedAlready = ({ state }: MigrationState): string =>
+  state === 'paused'
+    ? 'The migration is paused already.'
+    : 'A pause is ordered already; it comes at the next safe place.';
 
 /** Whether somebody has ordered a way back. */
 export const wantsBack = (desk: Desk): boolean =>

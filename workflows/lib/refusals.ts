@@ -55,10 +55,9 @@ export function refusalsOf(state: MigrationState, stages: readonly Stage[]): Ref
   const advance = (): string | undefined => {
     if (state.phase !== 'cutover' || state.state !== 'running')
       return `No stage is soaking; the migration is in ${state.phase}, ${state.state}.`;
-    // A proposed way back may be passed over; any other gate is not for this order to open.
-    if (/^approve |^gates of /.test(state.waitingFor ?? '') && !state.waitingFor!.includes('"rollback"'))
-      return `No stage is soaking; the migration waits for ${state.waitingFor}.`;
-    return undefined;
+    // Between two words of a stage the stage itself knows, and tells where it has nothing to end.
+    if (state.soaking || state.waitingFor === null) return undefined;
+    return `No stage is soaking; the migration waits for ${state.waitingFor}.`;
   };
   const resume = (): string | undefined =>
     state.state === 'paused' ? undefined : `Nothing is paused; the migration is ${state.state}.`;

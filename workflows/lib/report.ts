@@ -15,6 +15,7 @@ export function introduce(migration: string, phase: string, story: string, colle
   setCurrentDetails(story);
 }
 
+/** Called wherever something has changed that a page or a search shows. */
 export function report(state: MigrationState): void {
   const percentages = Object.values(state.routing).map((route) => route.percentage);
   const percentage = percentages.length === 0 ? 0 : Math.min(...percentages);
@@ -28,6 +29,14 @@ export function report(state: MigrationState): void {
     ]);
   }
   setCurrentDetails(markdown(state, percentage));
+}
+
+/** The least of all collections, and those that are elsewhere by name. */
+function trafficOf({ routing }: MigrationState, percentage: number): string {
+  const others = Object.entries(routing).filter(([, its]) => its.percentage !== percentage);
+  const apart = others.map(([name, its]) => `${name} ${its.percentage} %`).join(', ');
+  const writes = [...new Set(Object.values(routing).map((its) => its.writeMode))].join(' and ') || 'old';
+  return `Reads on the new system: **${percentage} %**${apart && ` (${apart})`}; writes: **${writes}**`;
 }
 
 const number = (value: number) => String(value).replace(/\B(?=(\d{3})+$)/g, ' ');
@@ -53,7 +62,7 @@ function markdown(state: MigrationState, percentage: number): string {
     );
   if (state.waitingFor) lines.push(`Waits for: \`${state.waitingFor}\``, '');
   if (state.estimate) lines.push(`Estimate: ${state.estimate}`, '');
-  if (state.phase === 'cutover') lines.push(`Reads on the new system: **${percentage} %**`, '');
+  if (state.phase === 'cutover') lines.push(trafficOf(state, percentage), '');
   const rows = Object.entries(state.collections);
   if (rows.length > 0) {
     lines.push('| collection | source | loaded | quarantined | skipped | chunks |', '|---|---:|---:|---:|---:|---:|');
@@ -61,10 +70,17 @@ function markdown(state: MigrationState, percentage: number): string {
       lines.push(
         `| ${name} | ${number(its.source)} | ${number(its.loaded)} | ${number(its.quarantined)} | ${number(its.skipped)} | ${its.chunksDone}/${its.chunksTotal} |`,
       );
-    lines.push('');
+    lines.push(
+      '',
+      'Of the copy: source is what it has read, where a collection is done, else what was counted when it began.',
+      '',
+    );
   }
   if (state.checkpoints.length > 0)
     lines.push(`Checkpoints: ${state.checkpoints.map((checkpoint) => checkpoint.name).join(', ')}`, '');
-  for (const { order, reason } of state.refused.slice(-3)) lines.push(`Refused \`${order}\`: ${reason}`);
+  for (const { at, order, reason } of state.refused.slice(-3))
+    lines.push(`Without effect, \`${order}\` at ${at}: ${reason}`, '');
+  if (isOver(state.state))
+    lines.push('This is how it stood when its workflow ended; `causeway status` tells what has become of it since.');
   return lines.join('\n').slice(0, 18_000);
 }

@@ -11,6 +11,7 @@ export const now = (): string => new Date().toISOString();
 export function enter(state: MigrationState, name: MigrationState['state'], waitingFor: string | null): void {
   state.state = name;
   state.waitingFor = waitingFor;
+  if (name !== 'running') state.soaking = false;
   report(state);
 }
 
@@ -25,6 +26,8 @@ export async function park(state: MigrationState, desk: Desk): Promise<void> {
   refuseStale(desk);
   enter(state, 'parked', 'retry, abort or rollback');
   await condition(() => desk.retries > seen || wantsBack(desk));
+  // What it was parked for is over, or is about to be tried again: nobody reads it as if it still stood.
+  state.lastError = null;
   enter(state, 'running', null);
 }
 
@@ -62,5 +65,4 @@ export async function parkFor(state: MigrationState, desk: Desk, cause: Cause): 
   say(state, cause);
   decide(state, 'park', `${cause.type}: ${cause.message}`);
   await park(state, desk);
-  state.lastError = null;
 }

@@ -20,7 +20,7 @@ export async function serveCutover(state: MigrationState, desk: Desk): Promise<v
     if (gate !== undefined)
       await stages()
         .signal(approveSignal, { gate })
-        .catch(() => undefined);
+        .catch(() => desk.refuse('approve', nobody));
     const incident = desk.incidents.shift();
     // Where the phase's own workflow does not run, nobody else takes the traffic back.
     if (incident)
@@ -31,7 +31,7 @@ export async function serveCutover(state: MigrationState, desk: Desk): Promise<v
       desk.advances--;
       await stages()
         .signal(advanceStageSignal)
-        .catch(() => undefined);
+        .catch(() => desk.refuse('advanceStage', nobody));
     }
   }
 }
@@ -66,3 +66,5 @@ async function move(state: MigrationState, desk: Desk, order: PlacedCutover): Pr
 
 const notMoved = ({ message }: Reason): string =>
   `The traffic was not moved. ${message}${message.endsWith('.') ? '' : '.'} When that has passed, send the order again; \`causeway status\` shows where the traffic goes.`;
+
+const nobody = 'No cutover runs that it could reach.';

@@ -21,6 +21,7 @@ import {
 } from '../contract.ts';
 import { cutoverStage } from '../children/cutover-stage.ts';
 import { decommission } from '../children/decommission.ts';
+import { tellUseless } from '../lib/notices.ts';
 import { goBack } from '../lib/go-back.ts';
 import { failure, reasonOf } from '../lib/reason.ts';
 import { alone } from '../lib/alone.ts';
@@ -70,9 +71,11 @@ function listen(course: Course, input: MigrationInput, scope: CancellationScope)
   setHandler(approveSignal, async (payload) => {
     if (course.running === undefined && (payload as { gate?: unknown } | null)?.gate === 'decommission')
       course.goes = true;
-    await heard(stage()?.signal(approveSignal, payload));
+    else if (!(await heard(stage()?.signal(approveSignal, payload)))) tellUseless('approve', noStage);
   });
-  setHandler(advanceStageSignal, async () => void (await heard(stage()?.signal(advanceStageSignal))));
+  setHandler(advanceStageSignal, async () => {
+    if (!(await heard(stage()?.signal(advanceStageSignal)))) tellUseless('advanceStage', noStage);
+  });
   setHandler(reportIncidentSignal, async (payload) => {
     const read = incidentOrder.safeParse(payload);
     if (!read.success || (await heard(stage()?.signal(reportIncidentSignal, payload)))) return;
@@ -81,6 +84,8 @@ function listen(course: Course, input: MigrationInput, scope: CancellationScope)
     scope.cancel();
   });
 }
+
+const noStage = 'No stage of the cutover runs that it could reach.';
 
 async function runStages(
   course: Course,
