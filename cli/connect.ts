@@ -14,6 +14,7 @@ import { openMongo } from '../stores/mongodb/connection.ts';
 import { openPool } from '../stores/postgres/connection.ts';
 import { runs, statusOfStopped } from './ended.ts';
 import { UnreachableError, UsageError } from './errors.ts';
+import { waiting } from './waiting.ts';
 
 /** The embedded stack's key goes where every writer and reader of the quarantine looks for one: into this process's environment. */
 export async function readAddresses(): Promise<Environment> {
@@ -52,7 +53,14 @@ export type MigrationHandle = ReturnType<typeof handleOf> | WorkflowHandleWithSi
 const silenceMs = 10_000;
 
 /** The answer to an order. Without a worker an order waits for one, and whoever gave it is told what it waits for. */
-export async function answerTo<T>(order: Promise<T>): Promise<T> {
+export function answerTo<T>(order: Promise<T>): Promise<T> {
+  return waiting(
+    'Whether the order was taken, `causeway status` says; what was taken is carried out without this command.',
+    () => answered(order),
+  );
+}
+
+async function answered<T>(order: Promise<T>): Promise<T> {
   const timer = setTimeout(
     () =>
       process.stderr.write(
@@ -81,7 +89,8 @@ export async function askStatus(session: TemporalSession, name: string): Promise
   try {
     return await session.client.withDeadline(Date.now() + answerMs, () => handleOf(session, name).query(statusQuery));
   } catch (error) {
-    if ((error as { cause?: { code?: number } }).cause?.code !== noAnswer) throw error;
+    const code = (error as { cause?: { code?: number } }).cause?.code ?? (error as { code?: number }).code;
+    if (code === undefined || !noAnswer.has(code)) throw error;
     throw new UnreachableError(`The migration ${name} runs, but no worker answers for it. Start \`causeway worker\`.`);
   }
 }
@@ -101,8 +110,8 @@ export async function liveCapture(): Promise<CaptureStatus | undefined> {
   }
 }
 
-/** gRPC: deadline exceeded. */
-const noAnswer = 4;
+/** gRPC: deadline exceeded, and a call that was cancelled because of it. */
+const noAnswer: ReadonlySet<number> = new Set([4, 1]);
 
 export const home = (): string => homeOf().folder;
 

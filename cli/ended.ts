@@ -4,15 +4,17 @@ import { controlSchemaOf } from '../control/schema.ts';
 import { knownOf } from '../control/lifecycle.ts';
 import { nothingKnown, type Known } from '../core/lifecycle.ts';
 import { refusalOfEnded, statusOfEnded } from '../core/ended.ts';
-import { begin, statusOf, type Status } from '../core/state.ts';
+import { begin, notCaptured, statusOf, type Status } from '../core/state.ts';
 import type { UndoStep } from '../core/story.ts';
 import { openPool } from '../stores/postgres/connection.ts';
 import type { rollback as rollbackWorkflow, RollbackResult } from '../workflows/children/rollback.ts';
 import { rollbackId } from '../workflows/contract.ts';
+import { namedAfter } from './attributes.ts';
 import { handleOf, readAddresses, type TemporalSession } from './connect.ts';
 import { OrderRefused } from './errors.ts';
 import { settingsFor } from './migration-settings.ts';
 import { queueFor } from './queue.ts';
+import { named, waiting } from './waiting.ts';
 
 const patienceMs = 3000;
 
@@ -60,7 +62,7 @@ export async function statusOfStopped(session: TemporalSession, name: string): P
   if (known?.standing)
     return statusOfEnded(name, known, known.standing, { last, isBeingUndone: await isBeingUndone(session, name) });
   const isUndone = known !== undefined && (await wasUndone(session, name));
-  if (last) return isUndone ? { ...last, ...undone } : last;
+  if (last) return isUndone && last.state === 'completed' ? { ...last, ...undone } : last;
   if (isUndone) return { ...statusOf(begin(name)), ...undone };
   if (!description) throw new WorkflowNotFoundError('not found', handle.workflowId, undefined);
   const why = description.status.name === 'FAILED' ? await reasonOf(handle) : '';
@@ -69,7 +71,16 @@ export async function statusOfStopped(session: TemporalSession, name: string): P
   );
 }
 
-const undone = { state: 'rolled-back', routing: {}, checkpoints: [], lastError: null } as const;
+/** Nothing of it stands, and nothing that was said of it holds. */
+const undone = {
+  state: 'rolled-back' as const,
+  collections: {},
+  capture: notCaptured,
+  routing: {},
+  checkpoints: [],
+  refused: [],
+  lastError: null,
+} satisfies Partial<Status>;
 
 const reasonOf = (handle: Pick<WorkflowHandle, 'result'>): Promise<string> =>
   handle.result().then(
@@ -110,19 +121,24 @@ export async function undoEnded(
   const { workflow } = session.client;
   const ended = (handle: WorkflowHandle<typeof rollbackWorkflow>): Promise<RollbackResult | undefined> =>
     patienceMs === undefined ? handle.result() : resultWithin(session, handle, patienceMs);
+  const attributes = await namedAfter(session, name);
   process.stderr.write(`Rolling back: ${workflowId} undoes ${steps.map((step) => step.undo).join(', ')}.\n`);
-  for (;;)
-    try {
-      const handle = await workflow.start<typeof rollbackWorkflow>('rollback', {
-        workflowId,
-        taskQueue,
-        args: [name, steps, { zone, providers, fenceMs }],
-      });
-      return await ended(handle);
-    } catch (error) {
-      if ((error as Error).name !== 'WorkflowExecutionAlreadyStartedError') throw error;
-      if ((await ended(workflow.getHandle<typeof rollbackWorkflow>(workflowId))) === undefined) return undefined;
-    }
+  const left = `The way back goes on; only this command has ended. \`causeway status${named(name)}\` says where the migration stands; the same command again follows the way back to its end.`;
+  return waiting(left, async () => {
+    for (;;)
+      try {
+        const handle = await workflow.start<typeof rollbackWorkflow>('rollback', {
+          workflowId,
+          taskQueue,
+          ...attributes,
+          args: [name, steps, { zone, providers, fenceMs }],
+        });
+        return await ended(handle);
+      } catch (error) {
+        if ((error as Error).name !== 'WorkflowExecutionAlreadyStartedError') throw error;
+        if ((await ended(workflow.getHandle<typeof rollbackWorkflow>(workflowId))) === undefined) return undefined;
+      }
+  });
 }
 
 /** The question itself ends: one that is left open would keep the command from ending. */

@@ -6,6 +6,7 @@ import { environment } from '../stack/index.ts';
 import { openPool, query } from '../stores/postgres/connection.ts';
 import { readAddresses } from './connect.ts';
 import { table } from './output.ts';
+import { figuresOfTheCopy } from './status-text.ts';
 
 interface Validated {
   readonly collection: string;
@@ -62,6 +63,7 @@ export async function finalReport(status: Status, elapsedMs: number): Promise<st
     return [
       `\n=== Report: migration ${status.migration} ${status.state} in ${(elapsedMs / 1000).toFixed(1)} s ===`,
       table(['collection', 'source', 'loaded', 'quarantined', 'skipped', 'documents/s'], copied),
+      figuresOfTheCopy,
       table(['checks', 'accounting by key', 'sample', 'rules', 'references', 'types', 'performance'], checks),
       quarantined.length === 0
         ? 'Nothing was quarantined.'

@@ -53,11 +53,14 @@ const collections = ({ collections: rows }: Report): Markup =>
       'No accounting has been made yet.',
     )}
     <h3>The ledger now, and the copy</h3>
-    <p class="soft">The ledger moves on with every change that is captured; the copy's figures stay.</p>
+    <p class="soft">
+      Documents = loaded + quarantined + skipped in the ledger, when this page was made; it moves on with every change
+      that is captured, and the copy's figures stay.
+    </p>
     ${table(
       [
         'collection',
-        n('source'),
+        n('documents'),
         n('loaded'),
         n('quarantined'),
         n('skipped'),
@@ -69,9 +72,9 @@ const collections = ({ collections: rows }: Report): Markup =>
         'from',
         'to',
       ],
-      rows.map(({ collection, source, now, copy }) => [
+      rows.map(({ collection, now, copy }) => [
         collection,
-        number(source),
+        number(now && now.loaded + now.quarantined + now.skipped),
         number(now?.loaded ?? null),
         number(now?.quarantined ?? null),
         number(now?.skipped ?? null),

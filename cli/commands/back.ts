@@ -2,10 +2,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import { restoreHint } from '../../core/checkpoints.ts';
-import { refusalOfAbort, refusalOfEnded } from '../../core/ended.ts';
-import { counts, stepsBack, type Known } from '../../core/lifecycle.ts';
+import { phaseOf, refusalOfAbort, wayBackOfEnded } from '../../core/ended.ts';
+import { stepsBack } from '../../core/lifecycle.ts';
 import type { Status } from '../../core/state.ts';
-import { isPhase, phases, type Phase, type UndoStep } from '../../core/story.ts';
+import { phases, type UndoStep } from '../../core/story.ts';
 import type { RollbackResult } from '../../workflows/children/rollback.ts';
 import * as contract from '../../workflows/contract.ts';
 import {
@@ -21,18 +21,19 @@ import { knownNow, runs, undoEnded } from '../ended.ts';
 import { OrderRefused, UnreachableError, UsageError } from '../errors.ts';
 import { print, printJson } from '../output.ts';
 import { isServed, noWorker, queueFor } from '../queue.ts';
+import { migrationGoesOn, waiting } from '../waiting.ts';
 import { common, tell, type Common } from './orders.ts';
 
 interface Back extends Common {
   readonly wait?: boolean;
 }
 
-const waiting = ['--wait', 'follow it to the end; the exit code is the outcome'] as const;
+const waitOption = ['--wait', 'follow it to the end; the exit code is the outcome'] as const;
 
 export const abort = (): Command =>
   common(new Command('abort').description('undo everything this migration made, newest first, and end it'))
     .requiredOption('--reason <text>', 'why, for the audit log')
-    .option(...waiting)
+    .option(...waitOption)
     .action((options: Back & { reason: string }) =>
       withTemporal(async (session) => {
         const name = checkName(options.migration);
@@ -84,7 +85,7 @@ export const rollback = (): Command =>
     )
     .option('--reason <text>', 'why, for the audit log', 'asked at the command line')
     .option('--dry-run', 'only print what would be undone')
-    .option(...waiting)
+    .option(...waitOption)
     .action((options: RollbackOptions) =>
       withTemporal(async (session) => {
         const name = checkName(options.migration);
@@ -135,25 +136,12 @@ function stepsFor({ checkpoints, phase }: Status, to: string | undefined): strin
   return phases.slice(target === undefined ? 0 : phases.indexOf(target) + 1, phases.indexOf(phase) + 1).reverse();
 }
 
-const phaseOf = (checkpoints: Status['checkpoints'], to: string): Phase | undefined => {
-  const found = checkpoints.find((one) => one.name === to)?.phase;
-  return isPhase(found) ? found : undefined;
-};
-
 /** A migration without a workflow has nobody to take orders: compensation is started by itself, as far as the database says. */
 async function rollbackEnded(session: TemporalSession, options: RollbackOptions): Promise<void> {
   const { to, migration } = options;
-  const known = await knownNow(migration);
-  if (known.standing === null && !counts(known.authority))
-    throw new OrderRefused(refusalOfEnded('rollback', migration, known));
-  const undo = known.standing?.undo ?? [];
-  const back = (phase: Phase | undefined) => stepsBack(undo, phase, known.authority);
-  const target = to === undefined ? undefined : to === 'old' ? 'data' : phaseOf(known.checkpoints, to);
-  if (to !== undefined && target === undefined) {
-    const names = known.checkpoints.filter((one) => back(phaseOf([one], one.name)).length > 0).map((one) => one.name);
-    throw new UsageError(`${noWayBack(known, names, to)} ${restoreHint(to)}`);
-  }
-  const steps = back(target);
+  const way = wayBackOfEnded(migration, await knownNow(migration), to);
+  if (way.is !== 'way') throw new (way.is === 'refused' ? OrderRefused : UsageError)(way.message);
+  const { steps } = way;
   if (options.dryRun)
     return would(
       options,
@@ -162,15 +150,6 @@ async function rollbackEnded(session: TemporalSession, options: RollbackOptions)
   if (steps.length > 0) return undoSteps(session, options, steps);
   if (options.json) printJson({ undone: [] });
   else print('Nothing to undo: the migration stands there.');
-}
-
-function noWayBack({ standing }: Known, names: readonly string[], to: string): string {
-  const ways = [
-    '`--to old` (reads and writes to the old system, what was copied stays)',
-    ...names.map((name) => `\`--to ${name}\``),
-    'no --to (everything is undone)',
-  ];
-  return `There is no way back to ${to}: the migration is ${standing?.completed ? 'completed' : 'stopped'}, and its cutover stages have ended with it. There is: ${ways.join(', ')}.`;
 }
 
 function tellUndone(options: Common, { undone, failed }: RollbackResult): void {
@@ -190,9 +169,12 @@ const lookEveryMs = 500;
 /** Of one whose workflow runs: the answer, or where it has come to rest. */
 async function told(session: TemporalSession, options: Back, status: Status, done: string): Promise<void> {
   if (!options.wait) return tell(options, status, done);
-  let at = status;
-  for (; at.state === 'running' || at.state === 'compensating'; await sleep(lookEveryMs))
-    at = await readStatus(session, options.migration);
+  const at = await waiting(migrationGoesOn(options.migration), async () => {
+    let now = status;
+    for (; now.state === 'running' || now.state === 'compensating'; await sleep(lookEveryMs))
+      now = await readStatus(session, options.migration);
+    return now;
+  });
   tell(options, at, 'It has come to rest.');
   if (at.lastError) process.exitCode = 1;
 }

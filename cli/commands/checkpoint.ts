@@ -13,11 +13,13 @@ import { Snapshot, snapshotsIn } from '../../stores/snapshots/snapshot.ts';
 import type { restore as restoreWorkflow, Restored } from '../../workflows/children/restore.ts';
 import type { snapshot as snapshotWorkflow } from '../../workflows/children/snapshot.ts';
 import { restoreId, snapshotId } from '../../workflows/contract.ts';
+import { namedAfter } from '../attributes.ts';
 import { checkName, home, readAddresses, readStatus, withTemporal, type TemporalSession } from '../connect.ts';
 import { queueFor } from '../queue.ts';
 import { UsageError } from '../errors.ts';
 import { configOption, settingsAnyhow, settingsFor } from '../migration-settings.ts';
 import { bytes, count, print, printJson, table } from '../output.ts';
+import { named, waiting, workflowGoesOn } from '../waiting.ts';
 import { common } from './orders.ts';
 
 interface Options {
@@ -64,12 +66,18 @@ async function create(given: string | undefined, options: Options): Promise<void
     const handle = await session.client.workflow.start<typeof snapshotWorkflow>('snapshot', {
       workflowId: snapshotId(migration, name),
       taskQueue: await queueFor(session, migration),
+      ...(await namedAfter(session, migration)),
       args: [{ migration, name, snapshotDirectory, workflow }],
       staticSummary: `checkpoint ${name}`,
       // Asked for twice at once, it is one.
       workflowIdConflictPolicy: 'USE_EXISTING',
     });
-    return outcome(handle);
+    const left = workflowGoesOn(
+      'checkpoint',
+      handle.workflowId,
+      `\`causeway checkpoint create ${name}${named(migration)}\` follows it again.`,
+    );
+    return waiting(left, () => outcome(handle));
   });
   if (options.json) return printJson(made);
   print(
@@ -202,7 +210,13 @@ async function restore(given: string, options: Options & { dryRun?: boolean; yes
     const settings = await settingsFor(session, migration, options.config);
     const { host } = (await listedFor(name)) ?? { host: null };
     const input = { migration, name, snapshotDirectory: settings.snapshotDirectory, host, dryRun, settings };
-    return outcome(await begin(session, input));
+    const left = workflowGoesOn(
+      dryRun ? 'verification of the checkpoint' : 'restore',
+      restoreId(migration),
+      'the same command again follows it.',
+    );
+    const handle = await begin(session, input);
+    return waiting(left, () => outcome(handle));
   });
   if (restored.validation === 'failed' || restored.capture === 'behind') process.exitCode = 1;
   if (options.json) return printJson(restored);
@@ -220,6 +234,7 @@ async function begin(session: TemporalSession, input: Input): Promise<WorkflowHa
     return await client.workflow.start<typeof restoreWorkflow>('restore', {
       workflowId,
       taskQueue: await queueFor(session, input.migration),
+      ...(await namedAfter(session, input.migration)),
       args: [input],
       memo,
       staticSummary: `restore of ${input.name}`,

@@ -7,11 +7,13 @@ import { openLast, refuseTaken, restoreOld } from '../../activities/decommission
 import { openResources } from '../../activities/resources.ts';
 import type { decommission as decommissionWorkflow } from '../../workflows/children/decommission.ts';
 import { rootId } from '../../workflows/contract.ts';
+import { namedAfter } from '../attributes.ts';
 import { checkName, home, readAddresses, readStatus, withTemporal } from '../connect.ts';
 import { queueFor } from '../queue.ts';
 import { UsageError } from '../errors.ts';
 import { configOption, settingsFor } from '../migration-settings.ts';
 import { count, print, printJson, table } from '../output.ts';
+import { named, waiting, workflowGoesOn } from '../waiting.ts';
 import { common } from './orders.ts';
 
 interface Options {
@@ -92,13 +94,21 @@ async function run(options: Options): Promise<void> {
           : `The migration is in ${status.phase}, ${status.state}: the old system is taken out of use after the last stage.`,
       );
     if (!options.yes) return plan(options);
-    const done = await session.client.workflow.execute<typeof decommissionWorkflow>('decommission', {
-      workflowId: `${rootId(name)}/decommission`,
+    const workflowId = `${rootId(name)}/decommission`;
+    const handle = await session.client.workflow.start<typeof decommissionWorkflow>('decommission', {
+      workflowId,
       taskQueue: await queueFor(session, name),
+      ...(await namedAfter(session, name)),
       args: [
         { migration: name, snapshotDirectory: settings.snapshotDirectory, removeLedger: options.removeLedger === true },
       ],
     });
+    const left = workflowGoesOn(
+      'decommission',
+      workflowId,
+      `\`causeway status${named(name)}\` says what has become of the migration.`,
+    );
+    const done = await waiting(left, () => handle.result());
     if (options.json) return printJson(done);
     print(
       table(

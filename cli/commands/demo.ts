@@ -15,6 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { readSettings, type Settings } from '../../core/settings.ts';
 import type { Status } from '../../core/state.ts';
 import type { rollback } from '../../workflows/children/rollback.ts';
+import { namedAfter } from '../attributes.ts';
 import { home, withTemporal, type TemporalSession } from '../connect.ts';
 import { queueFor } from '../queue.ts';
 import { UsageError } from '../errors.ts';
@@ -58,14 +59,14 @@ async function run(options: Options): Promise<void> {
   ].map(Number) as [number, number, number, number, number];
   if (
     !Number.isInteger(documents) ||
-    documents < 1000 ||
+    documents < 100 ||
     !(dirty >= 0 && dirty <= 1) ||
     !Number.isInteger(seed) ||
     !(soak >= 0) ||
     !(rate > 0)
   ) {
     throw new UsageError(
-      '--documents is a whole number from 1000, --dirty a share from 0 to 1, --seed a whole number, --soak a number of seconds, --rate a number.',
+      '--documents is a whole number from 100, --dirty a share from 0 to 1, --seed a whole number, --soak a number of seconds, --rate a number.',
     );
   }
   print('Causeway demo: MongoDB -> PostgreSQL, optimised MongoDB, Redis');
@@ -125,9 +126,10 @@ async function migrate(soak: number, andBack: boolean): Promise<Status> {
       workflowId: rootId('default'),
       taskQueue: await queueFor(session, 'default'),
       args: [input],
+      ...(await namedAfter(session, 'default')),
       staticSummary: 'migration default',
     });
-    const status = await follow(session, 'default', { json: false, silent: false });
+    const status = await follow(session, 'default');
     print(await finalReport(status, Date.now() - started));
     if (andBack && status.state === 'completed') await goBack(session, read.settings);
     print(`\nThe same as a page, with charts: ${await makeReport('default')}`);
@@ -144,6 +146,7 @@ async function goBack(session: TemporalSession, settings: Settings): Promise<voi
   const { failed } = await session.client.workflow.execute<typeof rollback>('rollback', {
     workflowId: `${rootId('default')}/rollback`,
     taskQueue: await queueFor(session, 'default'),
+    ...(await namedAfter(session, 'default')),
     args: ['default', [{ undo: 'cutover' }], settings],
   });
   if (failed) process.exitCode = 1;

@@ -8,10 +8,12 @@ import { sourceIdsOf } from '../../core/identity.ts';
 import { openPool } from '../../stores/postgres/connection.ts';
 import { quarantineRetryId, type RetryRequest } from '../../workflows/contract.ts';
 import type { quarantineRetry } from '../../workflows/children/quarantine-retry.ts';
+import { namedAfter } from '../attributes.ts';
 import { checkName, readAddresses, withTemporal } from '../connect.ts';
 import { queueFor } from '../queue.ts';
 import { UsageError } from '../errors.ts';
 import { print, printJson, table } from '../output.ts';
+import { waiting, workflowGoesOn } from '../waiting.ts';
 import { common } from './orders.ts';
 import { settingsFrom } from '../migration-settings.ts';
 
@@ -128,11 +130,13 @@ async function retry(options: Options): Promise<void> {
     ...(options.collection !== undefined && { collection: options.collection }),
     ...(settings && { policy: { zone: settings.zone, providers: settings.providers } }),
   };
-  const report = await withTemporal(async (session) =>
-    session.client.workflow
-      .execute<typeof quarantineRetry>('quarantineRetry', {
+  const left = workflowGoesOn('retry', quarantineRetryId(name), '`causeway quarantine list` shows what is left.');
+  const report = await withTemporal(async (session) => {
+    const handle = await session.client.workflow
+      .start<typeof quarantineRetry>('quarantineRetry', {
         workflowId: quarantineRetryId(name),
         taskQueue: await queueFor(session, name),
+        ...(await namedAfter(session, name)),
         workflowIdConflictPolicy: WorkflowIdConflictPolicy.FAIL,
         args: [name, request],
         staticSummary: `quarantine retry, ${options.rule ?? 'every rule'}`,
@@ -143,8 +147,9 @@ async function retry(options: Options): Promise<void> {
             `A retry of ${name} is running already; wait for ${quarantineRetryId(name)} in the web UI, it goes on whatever becomes of its worker.`,
           );
         throw error;
-      }),
-  );
+      });
+    return waiting(left, () => handle.result());
+  });
   if (options.json) return printJson(report);
   print(reportText(report));
 }

@@ -6,19 +6,19 @@ import { planCollections } from '../../activities/plan.ts';
 import { preflight } from '../../activities/preflight/index.ts';
 import { arrive, counts, nothingKnown } from '../../core/lifecycle.ts';
 import { queueOf } from '../../core/owner.ts';
-import { isPhase, phases, type Phase } from '../../core/story.ts';
-import type { Settings } from '../../core/settings.ts';
+import { isPhase, phases } from '../../core/story.ts';
 import { migrationName, migrationPhase } from '../../workflows/lib/attributes.ts';
 import { rootId, type MigrationInput } from '../../workflows/contract.ts';
 import type { migration } from '../../workflows/migration.ts';
 import { attributesToCome, registerAttributes, withoutAttributes } from '../../workers/temporal.ts';
 import { checkName, home, readAddresses, withTemporal, type TemporalSession } from '../connect.ts';
-import { knownNow } from '../ended.ts';
+import { knownNow, runs } from '../ended.ts';
 import { OrderRefused, UsageError } from '../errors.ts';
 import { settingsFrom } from '../migration-settings.ts';
 import { follow } from '../follow.ts';
 import { identityHere, isServed, noWorker } from '../queue.ts';
 import { print, printJson, table } from '../output.ts';
+import { migrationGoesOn, waiting } from '../waiting.ts';
 import { common } from './orders.ts';
 
 interface Options {
@@ -43,9 +43,11 @@ async function run(options: Options): Promise<void> {
   const settings = await settingsFrom(options.config);
   if (!isPhase(options.until))
     throw new UsageError(`--until must be one of ${phases.join(', ')}, not "${options.until}".`);
-  const { until } = options;
+  const until = options.until;
+  // Temporal first: who cannot reach it need not wait for the checks of the stores.
   await withTemporal(async (session) => {
-    await check(session, name, { settings, until, options });
+    if (await runs(session, name)) throw new UsageError(runsAlready(name));
+    await check(session, { name, settings, until }, options);
     if (options.dryRun) return;
     const { owner } = await identityHere(name);
     const missing = await registerAttributes(session.connection, session.settings);
@@ -66,28 +68,29 @@ async function run(options: Options): Promise<void> {
         }),
       })
       .catch((error: Error) => {
-        if (error.name === 'WorkflowExecutionAlreadyStartedError')
-          throw new UsageError(
-            `The migration ${name} is running already. See \`causeway status\`; \`causeway abort\` ends it, \`causeway retry\` goes on after a failure.`,
-          );
+        if (error.name === 'WorkflowExecutionAlreadyStartedError') throw new UsageError(runsAlready(name));
         throw error;
       });
     const queue = queueOf(owner);
     if (!(await isServed(session, queue))) process.stderr.write(`${noWorker(name, queue)}\n`);
-    if (options.wait) return follow(session, name, { json: options.json === true });
+    if (options.wait) {
+      await waiting(migrationGoesOn(name), () => follow(session, name, { json: options.json === true }));
+      return;
+    }
     if (options.json) printJson({ migration: name, workflowId: rootId(name), runId: handle.firstExecutionRunId });
     else print(`Started ${rootId(name)}. Follow it with \`causeway watch\`; queue ${queue}.`);
   });
 }
 
-interface Asked {
-  readonly settings: Settings;
-  readonly until: Phase;
-  readonly options: Options;
-}
+const runsAlready = (name: string): string =>
+  `The migration ${name} is running already. See \`causeway status\`; \`causeway abort\` ends it, \`causeway retry\` goes on after a failure.`;
 
 /** The workers check again; here the answer is at once, and nothing is started that must fail. */
-async function check(session: TemporalSession, name: string, { settings, until, options }: Asked): Promise<void> {
+async function check(
+  session: TemporalSession,
+  { name, settings, until }: MigrationInput,
+  options: Options,
+): Promise<void> {
   const resources = await openResources((await readAddresses()).addresses, home(), { host: '', process: '' });
   try {
     // A store that cannot be reached is named by the checks.

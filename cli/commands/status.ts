@@ -1,6 +1,6 @@
 // causeway status: where the migration stands, what it waits for, and which order answers it.
 import { Command } from 'commander';
-import { isOver, type CollectionProgress, type Status } from '../../core/state.ts';
+import { isOver, withCounts, type CollectionProgress, type Status } from '../../core/state.ts';
 import { hasTable, unfinishedMessage, unfinishedRestore, type UnfinishedRestore } from '../../control/checkpoints.ts';
 import { progressOf } from '../../control/progress.ts';
 import { routesOf } from '../../control/routing.ts';
@@ -65,9 +65,7 @@ export async function withLiveCounts(status: Status): Promise<Status> {
     const collections: Record<string, CollectionProgress> = {};
     for (const [name, its] of Object.entries(status.collections)) {
       const row = rows.get(name);
-      collections[name] = row
-        ? { ...its, loaded: row.loaded, quarantined: row.quarantined, skipped: row.skipped }
-        : its;
+      collections[name] = row ? withCounts(its, row) : its;
     }
     return { ...status, collections };
   } catch {

@@ -22,11 +22,13 @@ import { isFailureType, KnownFailure } from '../../core/failures.ts';
 import { openPool } from '../../stores/postgres/connection.ts';
 import { verificationId } from '../../workflows/contract.ts';
 import type { verification } from '../../workflows/children/verification.ts';
+import { namedAfter } from '../attributes.ts';
 import { checkName, liveCapture, readAddresses, withTemporal, type TemporalSession } from '../connect.ts';
 import { isServed, noWorker, queueFor } from '../queue.ts';
 import { UnreachableError, UsageError } from '../errors.ts';
 import { configOption, settingsFor } from '../migration-settings.ts';
 import { count, print, printJson, table } from '../output.ts';
+import { waiting, workflowGoesOn } from '../waiting.ts';
 import { common } from './orders.ts';
 
 interface Options {
@@ -76,6 +78,7 @@ async function run(session: TemporalSession, options: Options): Promise<void> {
       workflowId: verificationId(name),
       taskQueue,
       workflowIdConflictPolicy: WorkflowIdConflictPolicy.FAIL,
+      ...(await namedAfter(session, name)),
       staticSummary: `verification of ${name}`,
       args: [
         {
@@ -104,7 +107,14 @@ async function run(session: TemporalSession, options: Options): Promise<void> {
   if (gap) process.stderr.write(gapText(gap.detail));
   const pool = openPool((await readAddresses()).addresses.postgres, 2);
   try {
-    const summary = await follow(handle, () => verificationProgress(pool, scopeOf(collections)), options.json === true);
+    const left = workflowGoesOn(
+      'verification',
+      verificationId(name),
+      'what differs stands in migration_control.verification_keys, and in `causeway report`.',
+    );
+    const summary = await waiting(left, () =>
+      follow(handle, () => verificationProgress(pool, scopeOf(collections)), options.json === true),
+    );
     const differences = await differencesOf(pool, summary.run, mostShown);
     const kinds = await kindsOf(pool, summary.run);
     const nothing = summary.equal + summary.different + summary.open === 0;

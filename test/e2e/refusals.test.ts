@@ -66,6 +66,16 @@ test.each(['SOURCE_MONGODB_URL', 'TARGET_POSTGRES_URL', 'TARGET_MONGODB_URL', 'T
   },
 );
 
+test.each([
+  ['an address where nobody answers', { TEMPORAL_ADDRESS: '127.0.0.1:1' }, '127.0.0.1:1 cannot be reached'],
+  ['a namespace that is not there', { TEMPORAL_NAMESPACE: 'nowhere' }, 'has no namespace "nowhere"'],
+])('a dry run asks Temporal too: %s', async (_, variables, sentence) => {
+  const ran = await world.causeway(['start', '--dry-run'], variables);
+  expect(ran.code, ran.stderr).toBe(3);
+  expect(ran.stderr.trim().split('\n')).toHaveLength(1);
+  expect(ran.stderr).toContain(sentence);
+});
+
 test('a wrong password, which is not repeated', async () => {
   const url = new URL(world.environment['TARGET_POSTGRES_URL']!);
   url.password = 'not-the-password';
