@@ -126,15 +126,17 @@ export class RoutedWriter {
   }
 
   /** The same of the new system, while that has the writes. */
-  async differencesOnNew({ target, rows }: Pick<World, 'target' | 'rows'>): Promise<string[]> {
+  async differencesOnNew(world: Pick<World, 'target' | 'rows'>): Promise<string[]> {
     const found: string[] = [];
     for (const [id, { collection, fields, unsure }] of this.#expected) {
       if (unsure) continue;
       const there: Record<string, unknown> | null | undefined =
         collection === 'analysis_results'
-          ? await target.collection('analysis_results_optimized').findOne({ _id: new ObjectId(id) })
+          ? await world.target.collection('analysis_results_optimized').findOne({ _id: new ObjectId(id) })
           : (
-              await rows(`select * from ${collection === 'users' ? 'users' : 'api_usage'} where source_id = $1`, [id])
+              await world.rows(`select * from ${collection === 'users' ? 'users' : 'api_usage'} where source_id = $1`, [
+                id,
+              ])
             )[0];
       if (fields === null && there) found.push(`${collection} ${id} was deleted and is there`);
       if (fields !== null && !there) found.push(`${collection} ${id} is missing`);
