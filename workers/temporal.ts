@@ -21,6 +21,9 @@ export class TemporalSettingsError extends Error {
 
 const noVerification = 'TEMPORAL_TLS_DISABLE_HOST_VERIFICATION';
 
+const nameless =
+  'over TLS an IPv6 address is no name that the worker could find in the certificate: set TEMPORAL_TLS_SERVER_NAME to a DNS name that stands in it';
+
 /** The file of profiles is read where TEMPORAL_CONFIG_FILE or TEMPORAL_PROFILE asks for it: a migration does not go by what stands in a home. */
 export function readTemporal(values: Readonly<Record<string, string | undefined>>): TemporalSettings | undefined {
   const given = Object.fromEntries(
@@ -33,6 +36,8 @@ export function readTemporal(values: Readonly<Record<string, string | undefined>
   const { connectionOptions, namespace } = configured(given);
   const { address, tls, apiKey, metadata } = connectionOptions;
   if (!address) return undefined;
+  const checked = (typeof tls === 'object' ? tls?.serverNameOverride : undefined) ?? address.replace(/:\d+$/, '');
+  if (tls && checked.includes(':')) throw new TemporalSettingsError(nameless);
   return {
     address,
     namespace: namespace ?? 'default',

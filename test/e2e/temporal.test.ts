@@ -39,10 +39,12 @@ beforeAll(async () => {
   temporal = await startTemporal({}, ['few-rights'], false);
   secure = await temporalProxy(temporal.address, tls);
   client = {
-    TEMPORAL_ADDRESS: `localhost:${secure.port}`,
+    TEMPORAL_ADDRESS: secure.address,
     TEMPORAL_TLS_SERVER_CA_CERT_PATH: tls.ca,
     TEMPORAL_TLS_CLIENT_CERT_PATH: tls.client.cert,
     TEMPORAL_TLS_CLIENT_KEY_PATH: tls.client.key,
+    // The address is one of IPv6 where there is one.
+    TEMPORAL_TLS_SERVER_NAME: 'localhost',
     TEMPORAL_API_KEY: key,
     TEMPORAL_GRPC_META_X_TEAM: 'blue',
   };
@@ -63,7 +65,7 @@ afterAll(async () => {
 test('without the right to register search attributes the migration runs without them, and who may is told how', async () => {
   const proxy = await temporalProxy(temporal.address);
   proxy.refuse('OperatorService');
-  const refused = { TEMPORAL_ADDRESS: `127.0.0.1:${proxy.port}`, TEMPORAL_NAMESPACE: 'few-rights' };
+  const refused = { TEMPORAL_ADDRESS: proxy.address, TEMPORAL_NAMESPACE: 'few-rights' };
   try {
     const worker = await world.worker(refused);
     const dry = await world.causeway(['start', '--dry-run', '--until', 'schema'], refused);
@@ -138,7 +140,7 @@ const wrong: readonly Wrong[] = [
     () => ({ ...client, ...plain(Number(temporal.address.split(':')[1])) }),
     /cannot be reached \(.*wrong version.*It is asked over TLS/i,
   ],
-  ['TLS not asked', () => plain(secure.port), /cannot be reached.*TEMPORAL_TLS=true/],
+  ['TLS not asked', () => ({ TEMPORAL_ADDRESS: secure.address }), /cannot be reached.*TEMPORAL_TLS=true/],
   [
     'an unknown namespace',
     () => ({ ...client, TEMPORAL_NAMESPACE: 'nowhere' }),

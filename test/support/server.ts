@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import getPort from 'get-port';
-import { vi } from 'vitest';
 
 export interface Server {
   readonly port: number;
@@ -43,13 +43,14 @@ export async function startServer(order: ServerOrder): Promise<Server> {
     });
     for (const stream of [child.stdout!, child.stderr!])
       stream.on('data', (part: Buffer) => (said = (said + part.toString('utf8')).slice(-2000)));
-    await vi.waitFor(
-      async () => {
-        if (child.exitCode !== null) throw new Error(`${order.program} ended: ${said}`);
+    for (const since = Date.now(); ; await sleep(200))
+      try {
         await ready(port);
-      },
-      { timeout: 60_000, interval: 200 },
-    );
+        return;
+      } catch (error) {
+        if (child.exitCode !== null) throw new Error(`${order.program} ended: ${said}`, { cause: error });
+        if (Date.now() - since > 60_000) throw error;
+      }
   };
   const end = async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;

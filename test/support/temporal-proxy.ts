@@ -12,9 +12,11 @@ import {
 } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import type { Certificates } from './certificates.ts';
+import { ipv6 } from './stock.ts';
 
 export interface TemporalProxy {
   readonly port: number;
+  readonly address: string;
   /** Headers of each call, in order. */
   readonly calls: readonly IncomingHttpHeaders[];
   /** Calls of this service are answered with PERMISSION_DENIED from now on. */
@@ -24,7 +26,7 @@ export interface TemporalProxy {
 
 const permissionDenied = '7';
 
-/** In front of `address`. With certificates it takes nobody without one. */
+/** In front of `address`, on IPv6 where the machine has it. With certificates it takes nobody without one. */
 export async function temporalProxy(address: string, tls?: Certificates): Promise<TemporalProxy> {
   const refused = new Set<string>();
   const calls: IncomingHttpHeaders[] = [];
@@ -67,10 +69,12 @@ export async function temporalProxy(address: string, tls?: Certificates): Promis
     stream.pipe(request);
   }
 
-  server.listen(0, '127.0.0.1');
+  server.listen(0, ipv6 ? '::1' : '127.0.0.1');
   await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
   return {
-    port: (server.address() as AddressInfo).port,
+    port,
+    address: `${ipv6 ? '[::1]' : '127.0.0.1'}:${port}`,
     calls,
     refuse: (service) => void refused.add(service),
     stop: async () => {

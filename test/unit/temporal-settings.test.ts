@@ -38,9 +38,22 @@ test('TLS, an API key and headers are those of the temporal CLI', () => {
   expect(readTemporal({ TEMPORAL_ADDRESS: 'h:1', TEMPORAL_API_KEY: 'secret' })!.options.tls).toBe(true);
 });
 
+test('an IPv6 address is taken as it is, and over TLS with a name to look for', () => {
+  const at = { TEMPORAL_ADDRESS: '[::1]:7233' };
+  expect(readTemporal(at)).toMatchObject({ address: '[::1]:7233', options: {} });
+  const read = readTemporal({ ...at, TEMPORAL_TLS: 'true', TEMPORAL_TLS_SERVER_NAME: 'temporal.example.org' });
+  expect(read!.options.tls).toMatchObject({ serverNameOverride: 'temporal.example.org' });
+  expect(readTemporal({ TEMPORAL_ADDRESS: '127.0.0.1:7233', TEMPORAL_TLS: 'true' })).toBeDefined();
+});
+
 test.each([
   [{ TEMPORAL_TLS_CLIENT_CERT_DATA: 'secret' }, /only one is set/],
   [{ TEMPORAL_TLS_SERVER_CA_CERT_PATH: '/does/not/exist' }, /\/does\/not\/exist, which cannot be read \(ENOENT\)/],
+  [{ TEMPORAL_ADDRESS: '[::1]:7233', TEMPORAL_TLS: 'true' }, /IPv6 address is no name.*TEMPORAL_TLS_SERVER_NAME/],
+  [
+    { TEMPORAL_ADDRESS: '[::1]:7233', TEMPORAL_TLS: 'true', TEMPORAL_TLS_SERVER_NAME: '::1' },
+    /set TEMPORAL_TLS_SERVER_NAME to a DNS name/,
+  ],
   [{ TEMPORAL_TLS_DISABLE_HOST_VERIFICATION: 'true' }, /is not supported/],
 ])('%o is refused', (values, sentence) => {
   let said = '';
