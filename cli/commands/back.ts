@@ -95,6 +95,10 @@ export const rollback = (): Command =>
           return leave(session, name, contract.rollbackSignal, order);
         const handle = handleOf(session, name);
         const status = await askStatus(session, name);
+        if (options.to === 'old' && !status.checkpoints.some((one) => one.phase === 'data'))
+          throw new OrderRefused(
+            `There is nothing to take back: the migration is in ${status.phase}, and reads and writes have not left the old system. \`causeway rollback\` without --to undoes what was done.`,
+          );
         const to = options.to === 'old' ? 'data' : options.to;
         // A stage is known to the running migration alone.
         const staged = to !== undefined && isStage(status, to);

@@ -43,7 +43,10 @@ async function show(options: Options): Promise<void> {
       [
         ['position', status.position],
         ['behind', ms(status.lagMs)],
-        ['lag p50, p99 (a day)', `${ms(status.lagP50Ms)}, ${ms(status.lagP99Ms)}`],
+        [
+          'lag p50, p99 (a day)',
+          status.lagP50Ms === null ? 'none measured yet' : `${ms(status.lagP50Ms)}, ${ms(status.lagP99Ms)}`,
+        ],
         ['events applied', count(status.events)],
         ['events waiting', count(status.pendingEvents)],
         ['documents to be read again', count(status.redo)],

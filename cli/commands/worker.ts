@@ -4,6 +4,14 @@ import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { startWorker } from '../../workers/worker.ts';
 import { checkName, home, readAddresses } from '../connect.ts';
 
+/** That a queue of activities has no workflows is as it should be, and the SDK warns of it for every queue. */
+function loggerAt(level: 'INFO' | 'WARN'): DefaultLogger {
+  const toStderr = new DefaultLogger(level);
+  return new DefaultLogger(level, ({ level: of, message, meta }) => {
+    if (!message.startsWith('No workflows registered')) toStderr.log(of, message, meta);
+  });
+}
+
 export function worker(): Command {
   return new Command('worker')
     .description('run a worker: it carries out workflows and activities until it is stopped (SIGINT, SIGTERM)')
@@ -11,7 +19,7 @@ export function worker(): Command {
     .option('--verbose', 'log what the worker does, not only warnings')
     .action(async (options: { migration: string; verbose?: boolean }) => {
       const environment = await readAddresses();
-      Runtime.install({ logger: new DefaultLogger(options.verbose ? 'INFO' : 'WARN'), shutdownSignals: [] });
+      Runtime.install({ logger: loggerAt(options.verbose ? 'INFO' : 'WARN'), shutdownSignals: [] });
       const running = await startWorker(environment, {
         migration: checkName(options.migration),
         home: home(),

@@ -72,6 +72,14 @@ test('a privilege lost in the middle of the data phase', async () => {
     expect(await world.redis.keys('*')).toEqual([markKey]);
     expect(status.checkpoints.map((one) => one.name)).toEqual(['preparation', 'schema']);
 
+    const back = await world.causeway(['rollback', '--to', 'old'], extra);
+    expect(back, back.stderr).toMatchObject({ code: 1, stderr: expect.stringContaining('nothing to take back') });
+    const again = await world.causeway(['start', '--until', 'data'], extra);
+    expect(again).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/^causeway: .*is running already/) as string,
+    });
+
     await owner.query(`grant insert on api_usage to ${role}`);
     expect((await world.causeway(['retry'], extra)).code).toBe(0);
     expect(
