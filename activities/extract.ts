@@ -1,7 +1,5 @@
 // Extract: documents of a range, undecoded, from the source into a spool segment of this host.
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
-import { finished } from 'node:stream/promises';
 import { requireKey } from '../control/sealing.ts';
 import { ownVault } from '../control/vault.ts';
 import { draftName, type SegmentReference } from '../spool/segment.ts';
@@ -107,12 +105,12 @@ export async function extractSegment(
 
   const hash = createHash('sha1').update(start?.content ?? '');
   const file = spool.write(draft, documentsFile);
-  if (start) file.write(start.content);
   let documents = start?.documents ?? 0;
   let bytes = start?.bytes ?? 0;
   let rest = held?.rest ?? [];
   let ended = false;
   try {
+    if (start) await file.write(start.content);
     while (bytes < order.limits.bytes && documents < order.limits.documents) {
       if (progress.cancelled()) throw new DOMException('the extract was cancelled', 'AbortError');
       if (rest.length === 0) rest = await read.next(order.limits.documents - documents);
@@ -124,7 +122,7 @@ export async function extractSegment(
       rest = rest.slice(taken.length);
       const content = Buffer.concat(taken);
       hash.update(content);
-      if (!file.write(content)) await once(file, 'drain');
+      await file.write(content);
       documents += taken.length;
       bytes += content.byteLength;
       lastId = keyText(taken.at(-1)!);
@@ -136,10 +134,9 @@ export async function extractSegment(
         version: version.toString(),
       });
     }
-    file.end();
-    await finished(file);
+    await file.end();
   } catch (error) {
-    file.destroy();
+    await file.close().catch(() => undefined);
     await read.close();
     throw error;
   }
@@ -166,11 +163,9 @@ async function open({ source, postgres }: Resources, order: ExtractOrder, range:
 /** What an earlier attempt on this host had already read, if the host still has it. */
 async function adopt(resources: Resources, draft: string, position: ExtractPosition | undefined) {
   if (!position || position.draft === draft) return undefined;
-  const content = await resources.spool.bytes(position.draft, documentsFile).catch(() => undefined);
+  const content = await resources.spool.beginning(position.draft, { file: documentsFile, bytes: position.bytes });
   await resources.spool.forget(position.draft);
-  return content && content.byteLength >= position.bytes
-    ? { ...position, content: content.subarray(0, position.bytes) }
-    : undefined;
+  return content && { ...position, content };
 }
 
 /** At least one document, then as many as fit. */

@@ -1,5 +1,6 @@
 // The one place where an activity's errors become Temporal failures: named by class, without a document's content.
 import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
+import { diskFailure } from '../core/disk.ts';
 import { failures, KnownFailure } from '../core/failures.ts';
 
 /** Errors of our own code say nothing of documents; others' messages might quote values, so only their name is kept. */
@@ -14,10 +15,10 @@ export function asFailure(error: unknown): unknown {
       nonRetryable: !failures[error.type].retryable,
     });
   }
+  const disk = diskFailure(error);
+  if (disk) return asFailure(disk);
   const name = error instanceof Error ? error.name : typeof error;
   const code = (error as { code?: unknown } | null)?.code;
-  if (code === 'ENOSPC')
-    return ApplicationFailure.create({ type: 'DiskFull', message: 'The disk of the worker host is full.' });
   // The same code on the same data fails the same way: trying again only hides it.
   const nonRetryable = name === 'TypeError' || name === 'RangeError' || name === 'ReferenceError';
   const plain =

@@ -3,14 +3,13 @@ import { createHash } from 'node:crypto';
 import type pg from 'pg';
 import { assertMark, claimOf, claimStores, markFor, type Claim, type ClaimedStores } from '../control/owner.ts';
 import { KnownFailure } from '../core/failures.ts';
-import { queueOf, storeNames, type Owner, type StoreIdentities } from '../core/owner.ts';
+import { queueOf, storeNames, type Owner, type StoreIdentities, type StoreName } from '../core/owner.ts';
 import * as mongodb from '../stores/mongodb/identity.ts';
 import { postgresIdentity } from '../stores/postgres/identity.ts';
 import * as redis from '../stores/redis/identity.ts';
 import type { Resources } from './resources.ts';
 
 type Stores = Pick<Resources, 'addresses' | 'source' | 'postgres' | 'mongodb' | 'redis'>;
-export type StoreName = keyof StoreIdentities;
 
 export interface Identity {
   readonly owner: Owner;

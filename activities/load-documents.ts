@@ -35,7 +35,7 @@ export async function loadDocuments(
   { source, collectionId, extracted }: LoadOrder,
   { batch, around, settings, heartbeat }: Segment,
 ): Promise<Loaded> {
-  const raw = await resources.spool.bytes(batch.batchId, documentsFile);
+  const raw = await resources.spool.bytes(batch.batchId, { file: documentsFile, bytes: extracted.reference.bytes });
   const feed = (await feedsOf(resources)).get(source)!;
   const version = versionOfRead(BigInt(extracted.version));
   const losers = await losersOf(resources, collectionId);

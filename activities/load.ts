@@ -4,6 +4,7 @@ import { enterStores } from '../control/checkpoints.ts';
 import { versionOfRead, type Version } from '../core/guard.ts';
 import { idOf } from '../core/identity.ts';
 import type { Mapping } from '../mappings/mapping.ts';
+import type { FileReference } from '../spool/segment.ts';
 import type { Images } from '../stores/postgres/apply.ts';
 import { writeDocuments, type DocumentWrite } from '../stores/mongodb/loader.ts';
 import { loadSegment as loadRows, type Around, type Batch } from '../stores/postgres/loader.ts';
@@ -63,12 +64,12 @@ export async function loadOutside(
   const mapping = mappingOf(resources, order.collection);
   let stale = 0;
   try {
-    for (const { file, target } of manifest.files.filter((one) => one.store === store)) {
-      const content = await resources.spool.bytes(path, file);
+    for (const one of manifest.files.filter((file) => file.store === store)) {
+      const content = await resources.spool.bytes(path, one);
       stale +=
         store === 'mongodb'
-          ? await loadBson(resources, target, content, version, heartbeat)
-          : await loadLines(resources, mapping, target, content, version, order);
+          ? await loadBson(resources, one.target, content, version, heartbeat)
+          : await loadLines(resources, mapping, one.target, content, version, order);
     }
   } catch (error) {
     if (!mayBeTheDocument(error)) throw error;
@@ -136,14 +137,14 @@ export async function loadPostgres(resources: Resources, order: LoadOrder, attem
   const path = extracted.reference.path;
   const manifest = await spool.json<Manifest>(path, manifestFile);
   const mapping = mappingOf(resources, order.collection);
-  const text = (file: string) => () => spool.read(path, file);
+  const text = (file: FileReference) => () => spool.read(path, file);
   const tables = manifest.files
     .filter((one) => one.store === 'postgres')
     .map((one) => ({
       target: mapping.targets.find(
         (target) => target.name === one.target && target.store === 'postgres',
       ) as TableTarget,
-      rows: text(one.file),
+      rows: text(one),
     }));
   killPoint('load.before-ledger');
   const batch: Batch = {

@@ -1,13 +1,10 @@
 // Transform: a segment's documents through their mapping, into files that the loaders only have to move.
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import type { WriteStream } from 'node:fs';
-import { finished } from 'node:stream/promises';
 import { saveLongKeys } from '../control/long-keys.ts';
 import { versionOfRead } from '../core/guard.ts';
 import type { TransformSettings } from '../mappings/settings.ts';
 import { requireKey } from '../control/sealing.ts';
-import type { Spool } from '../spool/segment.ts';
+import type { FileReference, Spool, SpoolFile } from '../spool/segment.ts';
 import { millisecondsOf } from '../stores/mongodb/source.ts';
 import { encodeUnresolved } from '../stores/postgres/ledger.ts';
 import { resolveReferences } from '../stores/postgres/references.ts';
@@ -35,27 +32,29 @@ export interface Transformation {
 
 /** What the loaders find beside the files: which there are, written last. */
 export interface Manifest extends Transformation {
-  readonly files: readonly { readonly store: string; readonly target: string; readonly file: string }[];
-  readonly ledger: string;
-  readonly errors: string | undefined;
-  readonly unresolved: string | undefined;
+  readonly files: readonly ({ readonly store: string; readonly target: string } & FileReference)[];
+  readonly ledger: FileReference;
+  readonly errors: FileReference | undefined;
+  readonly unresolved: FileReference | undefined;
   readonly mappingVersion: number;
   /** For who has to make the documents once more, one by one. */
   readonly settings: TransformOrder['settings'];
 }
 
 export const manifestFile = 'manifest.json';
+/** Lines are gathered until there are so many. */
+const flushBytes = 128 * 1024;
 
 /** One output file; lines are gathered so that a file is written in few, larger pieces. */
 class Output {
-  readonly file: string;
-  readonly #stream: WriteStream;
+  readonly #name: string;
+  readonly #file: SpoolFile;
   #lines: (string | Uint8Array)[] = [];
   #size = 0;
 
   constructor(spool: Spool, path: string, file: string) {
-    this.file = file;
-    this.#stream = spool.write(path, file);
+    this.#name = file;
+    this.#file = spool.write(path, file);
   }
 
   add(line: string | Uint8Array): void {
@@ -71,13 +70,17 @@ class Output {
         : Buffer.concat(this.#lines as Uint8Array[]);
     this.#lines = [];
     this.#size = 0;
-    if (!this.#stream.write(text)) await once(this.#stream, 'drain');
+    await this.#file.write(text);
   }
 
-  async close(): Promise<void> {
+  async close(): Promise<FileReference> {
     await this.flush();
-    this.#stream.end();
-    await finished(this.#stream);
+    return { file: this.#name, bytes: await this.#file.end() };
+  }
+
+  /** For who gives up. */
+  abandon(): Promise<void> {
+    return this.#file.close().catch(() => undefined);
   }
 }
 
@@ -93,22 +96,23 @@ export async function transformSegment(
   const path = order.extracted.reference.path;
   const version = versionOfRead(BigInt(order.extracted.version));
   const settings: TransformSettings = { ...order.settings, asOf: millisecondsOf(version.time) };
-  const raw = await spool.bytes(path, documentsFile);
+  const raw = await spool.bytes(path, { file: documentsFile, bytes: order.extracted.reference.bytes });
   // An attempt that was thought dead may still write: the manifest names the files of one attempt.
   const attempt = randomUUID().slice(0, 8);
   const own = (file: string) => `${file}.${attempt}`;
   // Files are rendered from a table once the collection is copied; they take no rows.
+  const all: Output[] = [];
+  const output = (file: string) => {
+    const one = new Output(spool, path, own(file));
+    all.push(one);
+    return one;
+  };
   const outputs = new Map(
     mapping.targets
       .filter((target) => target.store !== 'files')
-      .map((target) => [
-        target.name,
-        { target, output: new Output(spool, path, own(`${target.store}-${target.name}`)) },
-      ]),
+      .map((target) => [target.name, { target, output: output(`${target.store}-${target.name}`) }]),
   );
-  const ledger = new Output(spool, path, own('ledger'));
-  const errors = new Output(spool, path, own('errors'));
-  const unresolved = new Output(spool, path, own('unresolved'));
+  const [ledger, errors, unresolved] = [output('ledger'), output('errors'), output('unresolved')];
   const shaper = new Shaper(mapping, order.source, order.collectionId);
   const counts = { loaded: 0, quarantined: 0, skipped: 0 };
   const waiting: Loading[] = [];
@@ -122,51 +126,53 @@ export async function transformSegment(
   };
 
   const breath = new Breath();
-  for (let at = 0, next = 0; at < raw.byteLength; at = next) {
-    await breath.take();
-    next = at + raw.readInt32LE(at);
-    const image = imageOf(raw.subarray(at, next), version);
-    const lost = losers.size === 0 ? undefined : losers.get(image.id);
-    const shaped = shaper.shape(
-      image,
-      settings,
-      lost && { ...lost, message: lostMessage(mapping, lost.path, lost.winner) },
-    );
-    if (!isLoading(shaped)) write(shaped);
-    else if (shaped.refers) waiting.push(shaped);
-    else write(shaper.encode(shaped));
-    for (const { output } of outputs.values()) await output.flush(128 * 1024);
-    await ledger.flush(128 * 1024);
-    await errors.flush(128 * 1024);
-  }
-  const referring = waiting.map(({ id, outcome }) => ({ id, rows: Object.values(outcome).flat() as Row[] }));
-  for (const one of await resolveReferences(resources.postgres, referring)) {
-    unresolved.add(encodeUnresolved(order.collectionId, one.id, one.parent, one.column, one.key));
-    missing++;
-  }
-  for (const held of waiting) {
-    await breath.take();
-    write(shaper.encode(held));
-  }
+  try {
+    for (let at = 0, next = 0; at < raw.byteLength; at = next) {
+      await breath.take();
+      next = at + raw.readInt32LE(at);
+      const image = imageOf(raw.subarray(at, next), version);
+      const lost = losers.size === 0 ? undefined : losers.get(image.id);
+      const shaped = shaper.shape(
+        image,
+        settings,
+        lost && { ...lost, message: lostMessage(mapping, lost.path, lost.winner) },
+      );
+      if (!isLoading(shaped)) write(shaped);
+      else if (shaped.refers) waiting.push(shaped);
+      else write(shaper.encode(shaped));
+      for (const one of all) await one.flush(flushBytes);
+    }
+    const referring = waiting.map(({ id, outcome }) => ({ id, rows: Object.values(outcome).flat() as Row[] }));
+    for (const one of await resolveReferences(resources.postgres, referring)) {
+      unresolved.add(encodeUnresolved(order.collectionId, one.id, one.parent, one.column, one.key));
+      missing++;
+    }
+    for (const held of waiting) {
+      await breath.take();
+      write(shaper.encode(held));
+    }
 
-  const files = [];
-  for (const { target, output } of outputs.values()) {
-    await output.close();
-    files.push({ store: target.store, target: target.name, file: output.file });
+    const files = [];
+    for (const { target, output } of outputs.values())
+      files.push({ store: target.store, target: target.name, ...(await output.close()) });
+    const [ledgerFile, errorsFile, unresolvedFile] = [
+      await ledger.close(),
+      await errors.close(),
+      await unresolved.close(),
+    ];
+    const manifest: Manifest = {
+      ...counts,
+      files,
+      ledger: ledgerFile,
+      errors: counts.quarantined > 0 ? errorsFile : undefined,
+      unresolved: missing > 0 ? unresolvedFile : undefined,
+      mappingVersion: mapping.version,
+      settings: order.settings,
+    };
+    await saveLongKeys(resources.postgres);
+    await spool.store(path, manifestFile, JSON.stringify(manifest));
+    return counts;
+  } finally {
+    for (const one of all) await one.abandon();
   }
-  await ledger.close();
-  await errors.close();
-  await unresolved.close();
-  const manifest: Manifest = {
-    ...counts,
-    files,
-    ledger: ledger.file,
-    errors: counts.quarantined > 0 ? errors.file : undefined,
-    unresolved: missing > 0 ? unresolved.file : undefined,
-    mappingVersion: mapping.version,
-    settings: order.settings,
-  };
-  await saveLongKeys(resources.postgres);
-  await spool.store(path, manifestFile, JSON.stringify(manifest));
-  return counts;
 }

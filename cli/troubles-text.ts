@@ -2,8 +2,12 @@
 import type { CaptureStatus } from '../control/capture.ts';
 import { failures } from '../core/failures.ts';
 
-/** Loops that fail, then documents that wait: who, since when, why, and what to do. */
-export const troublesOf = ({ troubles, waiting }: Pick<CaptureStatus, 'troubles' | 'waiting'>): string[] => [
+/** Loops that fail, then documents that wait, then workers that take no work: who, since when, why, and what to do. */
+export const troublesOf = ({
+  troubles,
+  waiting,
+  suspended,
+}: Pick<CaptureStatus, 'troubles' | 'waiting' | 'suspended'>): string[] => [
   ...troubles.map(
     ({ who, type, message, times, since }) =>
       `${who} fails since ${since} (${times} times noted; ${type}): ${message} ${failures[type].advice}`,
@@ -12,4 +16,5 @@ export const troublesOf = ({ troubles, waiting }: Pick<CaptureStatus, 'troubles'
     ({ collection, sourceId, cause, tries, since }) =>
       `${collection} ${sourceId} waits since ${since} (tried again ${tries} times): ${cause}`,
   ),
+  ...suspended.map(({ holder, why }) => `The worker of ${holder} takes no work: ${why}.`),
 ];

@@ -3,6 +3,7 @@ import type pg from 'pg';
 import type { Version } from '../core/guard.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
 import { troublesNow, waitingNow, type Trouble, type Waiting } from './troubles.ts';
+import { suspendedNow, type Suspended } from './workers.ts';
 import { tokenOf } from '../stores/mongodb/token.ts';
 
 export interface StreamRow {
@@ -187,6 +188,8 @@ export interface CaptureStatus {
   readonly troubles: readonly Trouble[];
   /** Documents that could be neither applied nor set aside; the first few. */
   readonly waiting: readonly Waiting[];
+  /** Workers that live and take no work. */
+  readonly suspended: readonly Suspended[];
 }
 
 /** Seconds.increment. */
@@ -233,5 +236,6 @@ export async function captureStatus(pool: pg.Pool, clock: number): Promise<Captu
     gap: (await currentGap(pool)) ?? null,
     troubles: await troublesNow(pool),
     waiting: await waitingNow(pool),
+    suspended: await suspendedNow(pool),
   };
 }

@@ -80,6 +80,13 @@ export const failures = {
     then: 'park',
     advice: 'Free space on the server or the worker host, then `causeway retry`.',
   },
+  DiskUnusable: {
+    // Another host may have a better one.
+    retryable: true,
+    then: 'park',
+    advice:
+      'Look at the disk of the worker host, at the place that the message names: mount, rights, limits of open files. Then `causeway retry`.',
+  },
   ChunksFailed: {
     retryable: false,
     then: 'park',

@@ -26,6 +26,8 @@ export interface StoreIdentities {
   readonly redis: string;
 }
 
+export type StoreName = keyof StoreIdentities;
+
 export const storeNames = {
   source: ['The source MongoDB', 'SOURCE_MONGODB_URL'],
   postgres: ['The target PostgreSQL', 'TARGET_POSTGRES_URL'],

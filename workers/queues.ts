@@ -6,6 +6,7 @@ import type { OpenReads } from '../activities/extract.ts';
 import { controlActivities, extractActivities, loadActivities, segmentActivities } from '../activities/index.ts';
 import type { Resources } from '../activities/resources.ts';
 import { reverseActivities } from '../activities/reverse/index.ts';
+import type { Workers } from './serving.ts';
 import { captureQueueOf, queuesOf, snapshotQueueOf } from '../workflows/contract.ts';
 
 const shared = {
@@ -30,9 +31,23 @@ export interface Serving {
   readonly reads: OpenReads;
 }
 
-/** One Temporal worker per queue. None polls before it is run. */
-export async function workersFor(serving: Serving): Promise<Worker[]> {
-  const { connection, namespace, control, bundle, resources, reads } = serving;
+/** One Temporal worker per queue, and one for workflows. */
+export async function workersFor(serving: Serving): Promise<Workers> {
+  const { connection, namespace, control, bundle } = serving;
+  const workflows = await Worker.create({
+    connection,
+    namespace,
+    ...shared,
+    taskQueue: control,
+    workflowBundle: { codePath: bundle },
+    maxCachedWorkflows: 50,
+    reuseV8Context: true,
+  });
+  return { workflows, activities: () => activityWorkers(serving) };
+}
+
+async function activityWorkers(serving: Serving): Promise<Worker[]> {
+  const { connection, namespace, control, resources, reads } = serving;
   const { host, process } = resources.queues;
   const { extract: extractQueue, capture: captureQueue } = queuesOf(control);
   const extract = extractActivities(resources, reads);
@@ -41,10 +56,7 @@ export async function workersFor(serving: Serving): Promise<Worker[]> {
     Worker.create({
       ...options,
       taskQueue: control,
-      workflowBundle: { codePath: bundle },
       activities: controlActivities(resources),
-      maxCachedWorkflows: 50,
-      reuseV8Context: true,
       maxConcurrentActivityTaskExecutions: 8,
     }),
     Worker.create({

@@ -4,7 +4,6 @@ import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NativeConnection } from '@temporalio/worker';
-import { announce } from '../activities/capture/lane.ts';
 import { OpenReads } from '../activities/extract.ts';
 import { describeIdentity, identify, type Identity } from '../activities/identity.ts';
 import { openResources, spoolFolder, type Addresses } from '../activities/resources.ts';
@@ -18,6 +17,8 @@ import { makeOwnFolder } from '../spool/private.ts';
 import { workflowBundle } from './bundle.ts';
 import type { Environment } from './environment.ts';
 import { stayLean } from './memory.ts';
+import { Serving } from './serving.ts';
+import { watchStores } from './store-watch.ts';
 import { reach, registerAttributes, withoutAttributes } from './temporal.ts';
 import { workersFor } from './queues.ts';
 
@@ -80,30 +81,28 @@ export async function startWorker(environment: Environment, settings: WorkerSett
   const tidying = setInterval(() => void tidy(), tidyEveryMs);
   tidying.unref();
   resources.sessions.watch();
-  const leave = announce(resources);
 
   const control = queueOf(identity.owner);
   const workers = await workersFor({ connection, namespace, control, bundle, resources, reads });
+  const watch = watchStores(resources, log);
+  const serving = new Serving(workers, await workers.activities(), watch, log);
+  watch.start();
   log(`polling ${control} for migration ${migration}, and the queues of this host`);
   for (const line of describeIdentity(identity).slice(1)) log(line);
 
-  const stopped = Promise.all(workers.map((worker) => worker.run()))
-    .then(() => undefined)
-    .finally(async () => {
-      await reads.close();
-      clearInterval(tidying);
-      await leave();
-      await resources.close();
-      await connection.close();
-    });
+  const stopped = serving.stopped.finally(async () => {
+    await reads.close();
+    clearInterval(tidying);
+    await watch.stop();
+    await resources.close();
+    await connection.close();
+  });
   // Each caller awaits `stopped` when it is ready to; until then a failure must not end the process unexplained.
   stopped.catch(() => undefined);
   return {
     stopped,
     queues,
-    stop: () => {
-      for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
-    },
+    stop: () => serving.stop(),
   };
 }
 

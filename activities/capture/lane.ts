@@ -3,6 +3,7 @@ import { ownVault } from '../../control/vault.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { holdsLane, takeLane } from '../../control/capture.ts';
+import { takesWork } from '../../control/workers.ts';
 import { TroubleNote } from '../../control/troubles.ts';
 import { markStale } from '../../control/stale-files.ts';
 import type { KnownFailure } from '../../core/failures.ts';
@@ -163,31 +164,10 @@ async function surplus(resources: Resources, lane: number): Promise<string | und
     'counting lanes',
     `select w.holder, count(p.lane) as lanes, max(p.lane) as highest from migration_control.capture_workers w
      left join migration_control.capture_position p using (holder)
-     where w.seen_at > clock_timestamp() - interval '${aliveSeconds} s' group by w.holder order by count(p.lane), w.holder`,
+     where ${takesWork} group by w.holder order by count(p.lane), w.holder`,
   );
   const mine = rows.find((row) => row.holder === resources.queues.process);
   const fewest = rows[0];
   if (!mine || !fewest || mine.highest !== lane || Number(mine.lanes) - Number(fewest.lanes) < 2) return undefined;
   return fewest.holder;
-}
-
-const aliveSeconds = 6;
-
-/** Shows, until `stop`, that this process takes lanes. Where there is no capture there is nowhere to show it. */
-export function announce(resources: Resources): () => Promise<void> {
-  const own = resources.queues.process;
-  const say = () =>
-    query(
-      resources.postgres,
-      'showing that this worker lives',
-      `insert into migration_control.capture_workers (holder, seen_at) values ($1, clock_timestamp()) on conflict (holder) do update set seen_at = excluded.seen_at`,
-      [own],
-    ).catch(() => undefined);
-  const timer = setInterval(() => void say(), 2000);
-  return async () => {
-    clearInterval(timer);
-    await query(resources.postgres, 'leaving', 'delete from migration_control.capture_workers where holder = $1', [
-      own,
-    ]).catch(() => undefined);
-  };
 }

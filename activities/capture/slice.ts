@@ -2,6 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TroubleNote } from '../../control/troubles.ts';
+import { diskFailure } from '../../core/disk.ts';
 import { failures, KnownFailure } from '../../core/failures.ts';
 
 /** How a slice ended. `closed`: capture was undone. `superseded`: another process has taken over. `handed-over`: to the process that serves `queue`. */
@@ -28,11 +29,12 @@ export class Patience {
 
   /** Throws what does not pass by itself, or has lasted too long. */
   async after(error: unknown): Promise<void> {
-    await this.#note?.failed(asKnown(error));
-    if (!(error instanceof KnownFailure) || !failures[error.type].retryable || error.type === 'Defect') throw error;
+    const failure = asKnown(error);
+    await this.#note?.failed(failure);
+    if (failure.type === 'Defect' || !failures[failure.type].retryable) throw error;
     this.#since ??= performance.now();
     if (performance.now() - this.#since > patienceMs) throw error;
-    this.#slice.say(error.message);
+    this.#slice.say(failure.message);
     await sleep(this.#pause + Math.random() * this.#pause);
     this.#pause = Math.min(this.#pause * 2, 400);
   }
@@ -52,7 +54,7 @@ export class Patience {
 const asKnown = (error: unknown): KnownFailure =>
   error instanceof KnownFailure
     ? error
-    : new KnownFailure('Defect', error instanceof Error ? error.name : typeof error);
+    : (diskFailure(error) ?? new KnownFailure('Defect', error instanceof Error ? error.name : typeof error));
 
 export class Slice {
   readonly #until: number;

@@ -1,7 +1,7 @@
 // Data types: the catalogue is what the mapping declares, and no store holds a value that its type should not have.
 import { sourceIdOf } from '../../core/identity.ts';
 import type { Mapping } from '../../mappings/mapping.ts';
-import { mongo } from '../../stores/mongodb/connection.ts';
+import { mongo, unhurried } from '../../stores/mongodb/connection.ts';
 import type { CollectionTarget } from '../../stores/mongodb/target.ts';
 import { catalogueDifferences, valueViolations } from '../../stores/postgres/conformity.ts';
 import type { TableTarget } from '../../stores/postgres/target.ts';
@@ -66,7 +66,9 @@ const checks: Record<
   async mongodb(resources, _, target: CollectionTarget) {
     const collection = resources.mongodb.db.collection(target.name);
     const misfits = { $nor: [{ $jsonSchema: target.schema }] };
-    const rows = await mongo(`checking ${target.name}`, () => collection.countDocuments(misfits as never));
+    const rows = await mongo(`checking ${target.name}`, () =>
+      collection.countDocuments(misfits as never, { ...unhurried }),
+    );
     if (rows === 0) return { target: target.name, status: 'passed', violations: [] };
     const found = await mongo(`checking ${target.name}`, () =>
       collection.find(misfits as never, { projection: { _id: 1 }, limit: exampleCount, raw: true }).toArray(),

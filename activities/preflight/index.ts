@@ -1,5 +1,5 @@
 // Preflight: everything that can be refused before anything is written. What is made for a rehearsal is removed again.
-import { KnownFailure } from '../../core/failures.ts';
+import { KnownFailure, type FailureType } from '../../core/failures.ts';
 import type { Settings } from '../../core/settings.ts';
 import type { Phase } from '../../core/story.ts';
 import type { Resources } from '../resources.ts';
@@ -12,7 +12,9 @@ export type { PreflightCheck } from './check.ts';
 
 const checks: Checks = { ...reachableSource, ...reachableTargets, ...sourceChecks, ...targetChecks, ...planned };
 
-/** Runs every check; throws StoreUnreachable, AuthenticationFailed or PreflightFailed naming all that failed. */
+const passing = new Set<FailureType>(['StoreUnreachable', 'StoreBusy', 'AuthenticationFailed']);
+
+/** Runs every check; throws StoreUnreachable, StoreBusy, AuthenticationFailed or PreflightFailed naming all that failed. */
 export async function preflight(
   resources: Resources,
   name: string,
@@ -35,8 +37,8 @@ export async function preflight(
           : { name: check, status: 'warning', detail: found.warning },
       );
     } catch (error) {
-      if (error instanceof KnownFailure && (error.type === 'StoreUnreachable' || error.type === 'AuthenticationFailed'))
-        throw error;
+      // A store that is away or busy for a moment is none that the migration cannot work with.
+      if (error instanceof KnownFailure && passing.has(error.type)) throw error;
       results.push({ name: check, status: 'failed', detail: (error as Error).message });
     }
   }

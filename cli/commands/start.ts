@@ -16,6 +16,7 @@ import { knownNow, runs } from '../ended.ts';
 import { OrderRefused, UsageError } from '../errors.ts';
 import { settingsFrom } from '../migration-settings.ts';
 import { follow } from '../follow.ts';
+import { outlast } from '../outlast.ts';
 import { identityHere, isServed, noWorker } from '../queue.ts';
 import { print, printJson, table } from '../output.ts';
 import { migrationGoesOn, waiting } from '../waiting.ts';
@@ -38,6 +39,8 @@ export const start = (): Command =>
     .option('--wait', 'follow to the end; the exit code is the outcome')
     .action((options: Options) => run(options));
 
+const warn = (line: string) => void process.stderr.write(`${line}\n`);
+
 async function run(options: Options): Promise<void> {
   const name = checkName(options.migration);
   const settings = await settingsFrom(options.config);
@@ -49,7 +52,7 @@ async function run(options: Options): Promise<void> {
     if (await runs(session, name)) throw new UsageError(runsAlready(name));
     await check(session, { name, settings, until }, options);
     if (options.dryRun) return;
-    const { owner } = await identityHere(name);
+    const { owner } = await outlast(() => identityHere(name), warn);
     const missing = await registerAttributes(session.connection, session.settings);
     if (missing) process.stderr.write(`${withoutAttributes(missing)}\n`);
     const input: MigrationInput = { name, settings, until };
@@ -99,7 +102,7 @@ async function check(
     if (arrival.is === 'refused') throw new OrderRefused(arrival.message);
     const goesOn = arrival.is === 'takes-over' && counts(known.authority);
     // What the application writes to the new system is none of the migration's to judge.
-    const checks = goesOn ? [] : await preflight(resources, name, settings, until);
+    const checks = goesOn ? [] : await outlast(() => preflight(resources, name, settings, until), warn);
     if (arrival.is === 'takes-over' && !options.json)
       process.stderr.write(`The migration goes on in ${arrival.phase}, where it stood.\n`);
     if (!options.dryRun) return;

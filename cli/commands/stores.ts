@@ -1,16 +1,9 @@
 // causeway stores: which stores these are, which the migration was begun with, and the queue that follows from them.
 import { Command } from 'commander';
-import {
-  compare,
-  fingerprintOf,
-  identify,
-  identitiesOf,
-  markTargets,
-  type StoreName,
-} from '../../activities/identity.ts';
+import { compare, fingerprintOf, identify, identitiesOf, markTargets } from '../../activities/identity.ts';
 import { openResources, type Resources } from '../../activities/resources.ts';
 import { claimOf, claimStores, type Claim } from '../../control/owner.ts';
-import { queueOf, storeNames } from '../../core/owner.ts';
+import { queueOf, storeNames, type StoreName } from '../../core/owner.ts';
 import { inTransaction } from '../../stores/postgres/connection.ts';
 import { checkName, home, readAddresses } from '../connect.ts';
 import { UsageError } from '../errors.ts';

@@ -3,7 +3,7 @@ import { deserialize, Int32, onDemand, type Long, type Timestamp } from 'bson';
 import { MongoServerError, type ClientSession, type Db, type MongoClient } from 'mongodb';
 import { numbered, type Version } from '../../core/guard.ts';
 import { sourceIdOf } from '../../core/identity.ts';
-import { mongo } from './connection.ts';
+import { mongo, prompt } from './connection.ts';
 import { batchFor, versionOf } from './source.ts';
 import { lostOr, timeOf, type Token } from './token.ts';
 
@@ -158,7 +158,7 @@ export class ChangeStream {
         batchSize: new Int32(this.#batch),
         maxTimeMS: new Int32(this.#options.awaitMs),
       },
-      { ...undecoded, session: this.#session } as never,
+      { ...undecoded, ...prompt, session: this.#session } as never,
     );
   }
 
@@ -288,4 +288,6 @@ export async function imagesOf(db: Db, collections: readonly string[]): Promise<
 
 /** The server's clock, ms. */
 export const clockOf = (db: Db): Promise<number> =>
-  mongo('asking for the time', async () => ((await db.command({ hello: 1 }))['localTime'] as Date).getTime());
+  mongo('asking for the time', async () =>
+    ((await db.command({ hello: 1 }, { ...prompt }))['localTime'] as Date).getTime(),
+  );

@@ -1,7 +1,7 @@
 // Closing old collections to writers that know nothing of the cutover: a validation that no document passes, and that only we go past.
 import { deserialize, serialize } from 'bson';
 import { MongoServerError, type Db } from 'mongodb';
-import { mongo } from './connection.ts';
+import { mongo, unhurried } from './connection.ts';
 
 /** What a collection's validation was, to be put back: as listCollections tells it. */
 export interface Validation {
@@ -81,7 +81,7 @@ export async function holdName(db: Db, collection: string): Promise<number> {
       if (!(error instanceof MongoServerError && error.code === namespaceExists)) throw error;
     }
     await db.command({ collMod: collection, ...closedBy(retiredMark) });
-    return db.collection(collection).countDocuments({});
+    return db.collection(collection).countDocuments({}, { ...unhurried });
   });
 }
 

@@ -54,6 +54,11 @@ function readUrl(url: string, what: string): Address {
   }
 }
 
+/** Options of commands; the driver takes them with each, and does not say so. For those that may rightly take long, such as making an index on many documents. */
+export const unhurried: object = { socketTimeoutMS: 30 * 60_000 };
+/** For those that the server answers at once, and that everything waits for. */
+export const prompt: object = { socketTimeoutMS: 8000 };
+
 function opened(url: string, what: string): MongoClient {
   const given = new Set([...readUrl(url, what).options.keys()].map((option) => option.toLowerCase()));
   const times = {
@@ -61,6 +66,8 @@ function opened(url: string, what: string): MongoClient {
     connectTimeoutMS: 10_000,
     // A server that comes back is seen this soon; the default is ten seconds.
     heartbeatFrequencyMS: 500,
+    // A connection that owes an answer for so long is gone, whatever it looks like; what may take longer says so (`unhurried`).
+    socketTimeoutMS: 30_000,
   };
   try {
     return new LastingClient(url, {

@@ -1,6 +1,6 @@
 // Splitting a collection into ranges of keys that tile all of its key space, sized by what opening a range costs on this server.
 import type { Db } from 'mongodb';
-import { mongo } from './connection.ts';
+import { mongo, unhurried } from './connection.ts';
 import { keyText, rangeFilter, type KeyRange } from './source.ts';
 
 export interface CollectionCost {
@@ -42,7 +42,10 @@ async function sampledKeys(db: Db, collection: string, parts: number): Promise<s
       { $sort: { _id: 1 } },
     ];
     return (
-      await db.collection(collection).aggregate<Buffer>(pipeline, { raw: true, allowDiskUse: true }).toArray()
+      await db
+        .collection(collection)
+        .aggregate<Buffer>(pipeline, { raw: true, allowDiskUse: true, ...unhurried })
+        .toArray()
     ).map(keyText);
   });
 }
@@ -53,7 +56,7 @@ async function everyKey(db: Db, collection: string): Promise<string[]> {
     const keys: string[] = [];
     const cursor = db
       .collection(collection)
-      .find<Buffer>({}, { raw: true, projection: { _id: 1 }, batchSize: 1000 })
+      .find<Buffer>({}, { raw: true, projection: { _id: 1 }, batchSize: 1000, ...unhurried })
       .sort({ _id: 1 });
     for await (const raw of cursor) keys.push(keyText(raw));
     return keys;

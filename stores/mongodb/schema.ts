@@ -1,6 +1,6 @@
 // Makes and removes the collections that mappings declare, with validator and indexes.
 import type { Db } from 'mongodb';
-import { mongo } from './connection.ts';
+import { mongo, unhurried } from './connection.ts';
 import { guardOf } from './loader.ts';
 import type { CollectionTarget } from './target.ts';
 
@@ -26,7 +26,7 @@ export async function makeCollection(db: Db, target: CollectionTarget): Promise<
     if (there.includes(target.name)) await db.command({ collMod: target.name, ...options });
     else await db.createCollection(target.name, options);
     if (!there.includes(guardOf(target.name))) await db.createCollection(guardOf(target.name));
-    for (const index of target.indexes) await db.collection(target.name).createIndex(index);
+    for (const index of target.indexes) await db.collection(target.name).createIndex(index, { ...unhurried });
   });
 }
 

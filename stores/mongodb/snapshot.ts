@@ -3,7 +3,7 @@ import { deserialize, EJSON, Long, serialize } from 'bson';
 import { MongoServerError, Timestamp, type ClientSession, type Db, type Document } from 'mongodb';
 import { KnownFailure } from '../../core/failures.ts';
 import { closingOf } from './close.ts';
-import { mongo, type WrittenDatabase } from './connection.ts';
+import { mongo, unhurried, type WrittenDatabase } from './connection.ts';
 import { insertRaw } from './raw-write.ts';
 import { versionOf } from './source.ts';
 
@@ -151,7 +151,7 @@ export async function makeSide(db: Db, collection: string, shape: CollectionShap
       });
     await db.createCollection(side, read(shape.options) as Document);
     for (const { key, v: _version, ns: _namespace, ...options } of read(shape.indexes) as Document[])
-      await db.collection(side).createIndex(key as never, options);
+      await db.collection(side).createIndex(key as never, { ...options, ...unhurried });
   });
 }
 

@@ -5,7 +5,7 @@ import { valueOfText } from '../../core/bson/parse.ts';
 import { elementNamed } from '../../core/bson/reader.ts';
 import { textOfValue } from '../../core/bson/text.ts';
 import { sourceIdOf } from '../../core/identity.ts';
-import { mongo } from './connection.ts';
+import { mongo, prompt, unhurried } from './connection.ts';
 
 /** Keys after `after` up to and including `upTo`, as the text of `_id` (core/bson/text.ts); null is before the first, after the last. */
 export interface KeyRange {
@@ -37,7 +37,7 @@ export const versionOf = (time: Timestamp): bigint =>
   (BigInt(time.getHighBitsUnsigned()) << 32n) | BigInt(time.getLowBitsUnsigned());
 /** A server's cluster time now: whatever was written before is not later. */
 export const clusterTimeOf = (db: Db): Promise<bigint> =>
-  mongo('asking for the time', async () => versionOf((await db.command({ ping: 1 }))['operationTime']));
+  mongo('asking for the time', async () => versionOf((await db.command({ ping: 1 }, { ...prompt }))['operationTime']));
 export const millisecondsOf = (version: bigint): number => Number(version >> 32n) * 1000;
 
 const replyBytes = 1024 * 1024;
@@ -83,7 +83,7 @@ export class RangeRead {
       const batchSize = batchFor(averageBytes, 5000);
       const source = db.collection(collection) as unknown as Collection<Record<string, unknown>>;
       const cursor = source
-        .find(rangeFilter(range), { session, raw: true, batchSize, readConcern: { level: 'majority' } })
+        .find(rangeFilter(range), { session, raw: true, batchSize, readConcern: { level: 'majority' }, ...unhurried })
         // Without a hint: the embedded server takes the order of an index it is told to use for the one that was asked for, and a range that
         // is resumed after its last key would leave documents out.
         .sort({ _id: 1 });
@@ -126,6 +126,7 @@ export async function* batchesOf(
     raw: true,
     batchSize,
     readConcern: { level: 'majority' as const },
+    ...unhurried,
     ...(projection && { projection }),
   };
   const cursor = db.collection<Record<string, unknown>>(collection).find(filter, options) as unknown as Batches;
@@ -159,7 +160,12 @@ export async function* sampleOf(
   size: number,
   averageBytes: number,
 ): AsyncGenerator<Buffer> {
-  const options = { raw: true, batchSize: batchFor(averageBytes, 500), readConcern: { level: 'majority' as const } };
+  const options = {
+    raw: true,
+    batchSize: batchFor(averageBytes, 500),
+    readConcern: { level: 'majority' as const },
+    ...unhurried,
+  };
   const cursor = db.collection(collection).aggregate<Buffer>([{ $sample: { size } }], options);
   const next = () => mongo(`sampling ${collection}`, () => cursor.next());
   try {

@@ -1,10 +1,12 @@
 // Opening PostgreSQL: one pool per process, errors turned into known failures at this one place.
 import pg from 'pg';
 import { parseIntoClientConfig } from 'pg-connection-string';
+import { diskFailure } from '../../core/disk.ts';
 import { KnownFailure, type FailureType } from '../../core/failures.ts';
 import { AddressError, hostText, readAddress } from '../address.ts';
 import { Endpoints, reasonOf } from '../endpoints.ts';
 import { sessionSettings } from './session.ts';
+import { Silence } from './silence.ts';
 
 export interface PoolOptions {
   /** What `pg_stat_activity` shows for its connections. */
@@ -12,6 +14,8 @@ export interface PoolOptions {
   /** How long a statement may wait for one lock, ms. */
   readonly lockTimeoutMs?: number;
   readonly statementTimeoutMs?: number;
+  /** How long a connection that owes an answer may be silent before the server is asked about it, ms. */
+  readonly askAfterMs?: number;
   /** A statement that each of its transactions (`inTransaction`) begins with. */
   readonly check?: string;
 }
@@ -43,13 +47,21 @@ export function clientConfig(url: string): pg.ClientConfig {
 }
 
 export function openPool(url: string, connections = 12, options: PoolOptions = {}): pg.Pool {
+  const config = clientConfig(url);
+  const silence = new Silence(config, options.askAfterMs);
   const pool = new pg.Pool({
-    ...clientConfig(url),
+    ...config,
     max: connections,
     connectionTimeoutMillis: 10_000,
     application_name: options.applicationName ?? 'causeway',
     keepAlive: true,
-    onConnect: async (client) => void (await client.query(sessionSettings(options))),
+    keepAliveInitialDelayMillis: 10_000,
+    onConnect: async (client) => {
+      const server: { pid?: number } = {};
+      silence.watch(client, server);
+      const [own] = await inOneTrip(client, ['select pg_backend_pid() as pid', sessionSettings(options)]);
+      server.pid = (own!.rows[0] as { pid: number }).pid;
+    },
   });
   if (options.check !== undefined) checks.set(pool, options.check);
   // An idle connection that the server closed is replaced on the next use; without a listener it would end the process.
@@ -75,7 +87,6 @@ const byCode: Record<string, FailureType> = {
   // Raised by the check of the owner (control/owner.ts).
   CW010: 'ForeignStores',
 };
-const fileCodes = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EACCES', 'EIO', 'EEXIST']);
 const unreachable =
   /ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|terminated|timeout|Connection ended|not queryable/i;
 
@@ -86,7 +97,9 @@ export function postgresFailure(error: unknown, doing: string): unknown {
   const given: unknown = (error as pg.DatabaseError).code;
   const code = typeof given === 'string' ? given : undefined;
   // A file that rows are copied to or from.
-  if (code !== undefined && fileCodes.has(code)) return error;
+  const file = diskFailure(error);
+  if (file) return file;
+  if (code === 'EEXIST') return error;
   const place = [table && `table ${table}`, constraint && `constraint ${constraint}`].filter(Boolean).join(', ');
   const say = (type: FailureType, what: string) =>
     new KnownFailure(type, `PostgreSQL, ${doing}: ${what}${place && ` (${place})`}`);

@@ -15,6 +15,9 @@ export function openRedis(url: string): RedisConnection {
   const { nodes, database, login, tls } = readRedisUrl(url);
   const options = {
     connectTimeout: 10_000,
+    // Who owes an answer and says nothing for so long is gone, whatever its connection looks like; what was asked is asked again.
+    socketTimeout: 10_000,
+    keepAlive: 10_000,
     ...(login.user && { username: login.user }),
     ...(login.password && { password: login.password }),
     ...(tls && { tls }),

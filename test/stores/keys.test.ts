@@ -134,8 +134,9 @@ test.each([2 * day, -2 * day])('the copy by a worker whose clock is %d ms off', 
     }),
   );
   await resources.spool.make(path);
-  await resources.spool.store(path, 'keys', lines.join('\n'));
-  const files = [{ file: 'keys', target: 'session_keys', store: 'redis' }];
+  const text = lines.join('\n');
+  await resources.spool.store(path, 'keys', text);
+  const files = [{ file: 'keys', bytes: Buffer.byteLength(text), target: 'session_keys', store: 'redis' }];
   await resources.spool.store(path, manifestFile, JSON.stringify({ files }));
   const order = {
     collection: 'sessions',

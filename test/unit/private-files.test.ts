@@ -4,7 +4,6 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { finished } from 'node:stream/promises';
 import { expect, test } from 'vitest';
 import { PlantedFile } from '../../seed/planted-file.ts';
 import { makeFolder, withLog, writePrivately } from '../../spool/private.ts';
@@ -29,8 +28,8 @@ test('whatever is written is for its owner alone, also under the loosest umask a
     const spool = new Spool(join(home, 'spool'));
     await spool.make('users/users/0/0-0123456789abcdef');
     const stream = spool.write('users/users/0/0-0123456789abcdef', 'documents.bson');
-    stream.end('x');
-    await finished(stream);
+    await stream.write(Buffer.from('x'));
+    await stream.end();
     await spool.store('users/users/0/0-0123456789abcdef', 'manifest.json', '{}');
     await writeFile(join(home, 'settings.json'), 'older', { mode: 0o644 });
     await writeFileAtomically(join(home, 'settings.json'), { a: 1 });

@@ -1,0 +1,159 @@
+// Stores that say nothing any more, or are away for some seconds: what waited for them fails and goes on, and a worker that is cut off takes no work.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import type { Resources } from '../../activities/resources.ts';
+import { preflight } from '../../activities/preflight/index.ts';
+import { outlast } from '../../cli/outlast.ts';
+import { makeControlSchema } from '../../control/schema.ts';
+import { showWorker, suspendedNow } from '../../control/workers.ts';
+import { settingsSchema } from '../../core/settings.ts';
+import { openMongo, mongo } from '../../stores/mongodb/connection.ts';
+import { inTransaction, openPool, query } from '../../stores/postgres/connection.ts';
+import { openRedis, redis } from '../../stores/redis/connection.ts';
+import { StoreWatch, type Ask } from '../../workers/store-watch.ts';
+import { cuttable } from '../support/cuttable.ts';
+import { FaultyLine, type Fault } from '../support/faulty-line.ts';
+import { World } from '../support/world.ts';
+
+let world: World;
+const toEnd: (() => unknown)[] = [];
+beforeAll(async () => {
+  world = await World.open('silence');
+});
+afterAll(() => world.close());
+afterEach(async () => {
+  for (const end of toEnd.splice(0).reverse()) await end();
+});
+
+async function line(protocol: 'mongodb' | 'postgres' | 'redis', url: string): Promise<FaultyLine> {
+  const opened = await FaultyLine.open(protocol, url);
+  toEnd.push(() => opened.close());
+  return opened;
+}
+/** The request of this number is given the fault. */
+const at = (number: number, fault: Fault) => (asked: { number: number }) =>
+  asked.number === number ? fault : undefined;
+
+test.each(['silent', 'half-open'] as const)(
+  'a transaction whose connection is %s fails as of a store that is away; one that the server is at work on does not',
+  { timeout: 60_000 },
+  async (fault) => {
+    const postgres = await line('postgres', world.environment['TARGET_POSTGRES_URL']!);
+    const pool = openPool(postgres.url, 2, { askAfterMs: 300 });
+    toEnd.push(() => pool.end());
+    await query(pool, 'greeting', 'select 1');
+    postgres.watch(at(2, fault));
+    const began = performance.now();
+    await expect(
+      inTransaction(pool, 'testing', async (client) => {
+        await client.query('select 1');
+        await client.query('select 2');
+      }),
+    ).rejects.toMatchObject({ type: 'StoreUnreachable' });
+    expect(performance.now() - began).toBeLessThan(15_000);
+    postgres.watch();
+    // At work for longer than the silence that is asked about, then idle within its transaction for as long.
+    const slow = await inTransaction(pool, 'testing', async (client) => {
+      await client.query('select pg_sleep(2)');
+      await sleep(1500);
+      return (await client.query<{ n: number }>('select 7 as n')).rows[0]!.n;
+    });
+    expect(slow).toBe(7);
+  },
+);
+
+test('a command to Redis whose connection falls silent is asked again on another', { timeout: 60_000 }, async () => {
+  const wire = await line('redis', world.environment['TARGET_REDIS_URL']!);
+  const connection = openRedis(wire.url);
+  toEnd.push(() => connection.disconnect());
+  await connection.ping();
+  wire.watch(at(1, 'silent'));
+  expect(await redis('setting', () => connection.set('silence', '1'))).toBe('OK');
+  expect(await world.redis.get('silence')).toBe('1');
+});
+
+test('a command to MongoDB whose connection falls silent fails or is asked again', { timeout: 60_000 }, async () => {
+  const wire = await line('mongodb', world.environment['TARGET_MONGODB_URL']!);
+  const { client, db } = openMongo(`${wire.url}${wire.url.includes('?') ? '&' : '?'}socketTimeoutMS=2000`, 'target');
+  toEnd.push(() => client.close());
+  await db.command({ ping: 1 });
+  wire.watch(at(1, 'half-open'));
+  const answered = await mongo('asking', () => db.collection('silence').insertOne({ a: 1 })).then(
+    () => 'OK',
+    (error: { type: string }) => error.type,
+  );
+  expect(['OK', 'StoreUnreachable']).toContain(answered);
+});
+
+test('`start` outlasts a Redis that is away for some seconds, and says so', async () => {
+  await world.seed(20, 0);
+  const wire = await cuttable(world.environment['TARGET_REDIS_URL']!);
+  const own = { ...world, environment: { ...world.environment, TARGET_REDIS_URL: wire.url } };
+  const resources: Resources = await World.prototype.resources.call(own);
+  toEnd.push(
+    () => wire.cut(),
+    () => resources.close(),
+  );
+  const said: string[] = [];
+  const check = () =>
+    outlast(
+      () => preflight(resources, world.name, settingsSchema.parse({}), 'data'),
+      (text) => said.push(text),
+    );
+  wire.cut();
+  const checking = check();
+  await sleep(3000);
+  await wire.mend();
+  expect((await checking).length).toBeGreaterThan(5);
+  expect(said).toHaveLength(1);
+  expect(said[0]).toMatch(/Redis.*asked again/);
+});
+
+test('a worker cut off from a store that others reach takes no work, says so, and takes work again; where nobody reaches it, work goes on', async () => {
+  const pool = () => openPool(world.environment['TARGET_POSTGRES_URL']!, 1);
+  const admin = pool();
+  toEnd.push(() => admin.end());
+  await makeControlSchema(admin, world.name);
+  const away = new Set<string>();
+  const ask =
+    (store: string): Ask =>
+    () =>
+      away.has(store) ? Promise.reject(new Error('away')) : Promise.resolve();
+  const log: string[] = [];
+  const watch = new StoreWatch({
+    holder: 'queue/host-a-1',
+    pool: pool(),
+    asks: { source: ask('source'), postgres: ask('postgres'), mongodb: ask('mongodb'), redis: ask('redis') },
+    log: (text) => log.push(text),
+    silentMs: 50,
+  });
+  const look = async () => {
+    await watch.look();
+    await sleep(60);
+    await watch.look();
+  };
+  await look();
+  expect([watch.suspended, log]).toEqual([undefined, []]);
+  away.add('redis');
+  await look();
+  expect(watch.suspended).toBeUndefined();
+  const other = { holder: 'queue/host-b-2', suspended: undefined };
+  await showWorker(admin, { ...other, silent: ['redis'] });
+  await look();
+  expect(watch.suspended).toBeUndefined();
+  await showWorker(admin, { ...other, silent: [] });
+  const suspended = watch.until(true, new AbortController().signal);
+  await look();
+  await suspended;
+  expect(watch.suspended).toBe('the target Redis cannot be reached from here, and other workers reach it');
+  expect(await suspendedNow(admin)).toEqual([{ holder: 'queue/host-a-1', why: watch.suspended }]);
+  expect(log).toEqual([`takes no work: ${watch.suspended}`]);
+  away.clear();
+  await look();
+  expect(watch.suspended).toBeUndefined();
+  expect(await suspendedNow(admin)).toEqual([]);
+  away.add('postgres');
+  await look();
+  expect(watch.suspended).toBe('the target PostgreSQL cannot be reached from here');
+  await watch.stop();
+});
