@@ -8,9 +8,9 @@ import { within } from '../core/within.ts';
 import { openPool, query } from '../stores/postgres/connection.ts';
 
 const lookEveryMs = 2000;
-const answerMs = 5000;
+const answerMs = 8000;
 /** A store that is back sooner was never away: what fails meanwhile is tried again. */
-const silentMs = 10_000;
+const silentMs = 15_000;
 
 /** Asks a store for as little as it can be asked for; throws where nobody answers. */
 export type Ask = () => Promise<unknown>;

@@ -6,7 +6,15 @@ import { holdsStream, openGap, readStream, takeStream, type StreamRow } from '..
 import { saveLongKeys } from '../../control/long-keys.ts';
 import { TroubleNote } from '../../control/troubles.ts';
 import { KnownFailure } from '../../core/failures.ts';
-import { ChangeStream, clockOf, type Batch, type ChangeEvent, type OtherEvent } from '../../stores/mongodb/changes.ts';
+import {
+  ChangeStream,
+  clockOf,
+  lostMs,
+  seekingMs,
+  type Batch,
+  type ChangeEvent,
+  type OtherEvent,
+} from '../../stores/mongodb/changes.ts';
 import { StreamLost, tokenText } from '../../stores/mongodb/token.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { inTransaction, query } from '../../stores/postgres/connection.ts';
@@ -28,13 +36,16 @@ export async function readChanges(resources: Resources, slice: Slice): Promise<S
   if (!position) return { ended: 'closed' };
   const feeds = await feedsOf(resources);
   const patience = new Patience(slice, new TroubleNote(resources.postgres, 'reader'));
+  let silenceMs = lostMs;
   while (!slice.over()) {
     try {
-      return await readFrom(resources, position, feeds, slice, patience);
+      return await readFrom(resources, { ...position, silenceMs }, feeds, slice, patience);
     } catch (error) {
       await patience.after(error);
       const stands = await whereItStands(resources, slice, patience);
       if (!stands) return { ended: slice.over() ? 'slice' : 'closed' };
+      // Nothing came: it may have been looking for the position, and not have fallen silent.
+      silenceMs = stands.nextSegment === position.nextSegment ? seekingMs : lostMs;
       position = { ...stands, epoch: position.epoch };
     }
   }
@@ -55,7 +66,7 @@ async function whereItStands(resources: Resources, slice: Slice, patience: Patie
 
 async function readFrom(
   resources: Resources,
-  position: StreamRow,
+  position: StreamRow & { readonly silenceMs: number },
   feeds: ReadonlyMap<string, Feed>,
   slice: Slice,
   patience: Patience,
@@ -63,7 +74,7 @@ async function readFrom(
   let stream: ChangeStream | undefined;
   try {
     stream = await mongo('resuming the change stream', () =>
-      ChangeStream.open(resources.source, position.images, position, { awaitMs }),
+      ChangeStream.open(resources.source, position.images, position, { awaitMs, silenceMs: position.silenceMs }),
     );
     // After an election what a majority has may be behind what was read before: it comes up within seconds.
     if (stream.openedAt < position.version && secondsBetween(stream.openedAt, position.version) <= electionSeconds)

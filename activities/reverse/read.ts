@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readReverse, takeReverse } from '../../control/reverse.ts';
 import { sourceIdOf } from '../../core/identity.ts';
-import { ChangeStream, type Batch } from '../../stores/mongodb/changes.ts';
+import { ChangeStream, lostMs, seekingMs, type Batch } from '../../stores/mongodb/changes.ts';
 import { StreamLost, tokenText } from '../../stores/mongodb/token.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { inTransaction } from '../../stores/postgres/connection.ts';
@@ -20,6 +20,8 @@ export async function readReverseChanges(resources: Resources, slice: Slice): Pr
   if (!taken) return { ended: 'closed' };
   const mappings = mappingByTarget(resources);
   const patience = new Patience(slice, new TroubleNote(resources.postgres, 'reader of the way back'));
+  let silenceMs = lostMs;
+  let before = -1n;
   while (!slice.over()) {
     try {
       const position = await readReverse(resources.postgres);
@@ -30,11 +32,21 @@ export async function readReverseChanges(resources: Resources, slice: Slice): Pr
         await sleep(1000);
         continue;
       }
-      const ended = await follow(resources, { ...position, token: position.token }, mappings, slice, patience);
+      const ended = await follow(
+        resources,
+        { ...position, token: position.token, silenceMs },
+        mappings,
+        slice,
+        patience,
+      );
       if (ended !== 'lost') return { ended };
       await beginAgain(resources, taken.readerEpoch, mappings);
     } catch (error) {
       await patience.after(error);
+      const { streamVersion = before } = (await readReverse(resources.postgres).catch(() => undefined)) ?? {};
+      // Nothing came: it may have been looking for the position, and not have fallen silent.
+      silenceMs = streamVersion === before ? seekingMs : lostMs;
+      before = streamVersion;
     }
   }
   return { ended: 'slice' };
@@ -52,7 +64,7 @@ function mappingByTarget({ mappings }: Resources): Map<string, string> {
 
 async function follow(
   resources: Resources,
-  position: { readonly token: Record<string, unknown>; readonly readerEpoch: number },
+  position: { readonly token: Record<string, unknown>; readonly readerEpoch: number; readonly silenceMs: number },
   mappings: ReadonlyMap<string, string>,
   slice: Slice,
   patience: Patience,
@@ -60,7 +72,12 @@ async function follow(
   let stream: ChangeStream | undefined;
   try {
     stream = await mongo('resuming the change stream of the target', () =>
-      ChangeStream.open(resources.mongodb, 'updateLookup', { token: position.token, last: undefined }, { awaitMs }),
+      ChangeStream.open(
+        resources.mongodb,
+        'updateLookup',
+        { token: position.token, last: undefined },
+        { awaitMs, silenceMs: position.silenceMs },
+      ),
     );
     let savedAt = 0;
     while (!slice.over()) {

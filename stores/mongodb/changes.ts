@@ -53,6 +53,10 @@ interface Cursor {
   readonly postBatchResumeToken: Token;
 }
 
+/** `silenceMs`: what a lost answer costs, where the one before was not lost too; then what a server may take that looks for its position. */
+export const lostMs = 15_000;
+export const seekingMs = 10 * 60_000;
+
 /** How long a transaction may take from its first operation to its commit on a server whose tokens do not tell how far they are. */
 const settlingMs = 1000;
 
@@ -150,6 +154,11 @@ export class ChangeStream {
     return { events, token: this.#token, time: reached, atEnd };
   }
 
+  get #patience(): object {
+    const { silenceMs = seekingMs } = this.#options;
+    return { socketTimeoutMS: silenceMs + this.#options.awaitMs };
+  }
+
   #more(): Promise<Record<string, unknown>> {
     return this.#source.db.command(
       {
@@ -158,7 +167,7 @@ export class ChangeStream {
         batchSize: new Int32(this.#batch),
         maxTimeMS: new Int32(this.#options.awaitMs),
       },
-      { ...undecoded, ...prompt, session: this.#session } as never,
+      { ...undecoded, ...this.#patience, session: this.#session } as never,
     );
   }
 
@@ -235,6 +244,8 @@ export interface Source {
 
 export interface StreamOptions {
   readonly awaitMs: number;
+  /** How long a connection that owes changes may be silent. A server that has to look for its position in a long oplog is silent for minutes. */
+  readonly silenceMs?: number;
   readonly averageBytes?: number;
 }
 

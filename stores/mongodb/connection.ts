@@ -119,6 +119,14 @@ const byCode: Record<number, FailureType> = {
   246: 'StoreBusy',
   251: 'StoreBusy',
   262: 'StoreBusy',
+  // Ended by the server, its operators or its limits, in the middle of the work.
+  202: 'StoreBusy',
+  225: 'StoreBusy',
+  279: 'StoreBusy',
+  290: 'StoreBusy',
+  384: 'StoreBusy',
+  11601: 'StoreBusy',
+  14031: 'DiskFull',
   // What an election, a shard that moves or a majority that is not there yet leaves; 234 asks to resume a change stream once more.
   13435: 'StoreUnreachable',
   13436: 'StoreUnreachable',

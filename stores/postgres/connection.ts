@@ -81,6 +81,14 @@ const byCode: Record<string, FailureType> = {
   '40P01': 'StoreBusy',
   '55P03': 'StoreBusy',
   '25P03': 'StoreBusy',
+  '25P04': 'StoreBusy',
+  '40003': 'StoreBusy',
+  '55006': 'StoreBusy',
+  // The server's own disk.
+  '58030': 'StoreBusy',
+  '58P01': 'StoreBusy',
+  // A standby answers at the address of the primary, which has gone over to another.
+  '25006': 'StoreUnreachable',
   // Live writers race: a key or a parent row was taken or removed meanwhile; the same work succeeds when it is done again.
   '23503': 'StoreBusy',
   '3D000': 'PreflightFailed',

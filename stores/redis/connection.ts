@@ -86,7 +86,8 @@ export function readRedisUrl(url: string): RedisUrl {
 }
 
 /** What a server answers that will do the same later, by itself or by its operators. A script's error has them in the middle of its text. */
-const busyReplies = /\b(OOM|BUSY|LOADING|CLUSTERDOWN|READONLY|TRYAGAIN|MASTERDOWN|NOREPLICAS|MISCONF)\b/;
+const busyReplies =
+  /\b(OOM|BUSY|UNBLOCKED|max number of clients|LOADING|CLUSTERDOWN|READONLY|TRYAGAIN|MASTERDOWN|NOREPLICAS|MISCONF)\b/;
 
 export function redisFailure(error: unknown, doing: string): unknown {
   if (!(error instanceof Error) || error instanceof KnownFailure) return error;
@@ -112,7 +113,7 @@ export function redisFailure(error: unknown, doing: string): unknown {
   const reason = reasonOf((error as { lastNodeError?: unknown }).lastNodeError) ?? reasonOf(error);
   if (
     reason !== undefined ||
-    /closed|max retries|timeout|refresh slots|startup nodes|Cluster is (ended|disconnect)|Node is disconnected/i.test(
+    /closed|connection close|max retries|timeout|refresh slots|startup nodes|Cluster is (ended|disconnect)|Node is disconnected/i.test(
       `${text} ${error.name}`,
     )
   )

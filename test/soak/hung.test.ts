@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startLegacyWriter } from '../../seed/legacy-writer.ts';
+import { cuttable } from '../support/cuttable.ts';
 import { World } from '../support/world.ts';
 import { completed, startWorker, Watch } from './chaos.ts';
 
@@ -58,3 +59,36 @@ test('hung before its commit: its lanes move, and its late commit does not count
     await watch.close();
   }
 });
+
+test(
+  'cut off from a store that another worker reaches, a worker takes no work, says so, and takes work again',
+  { timeout: 240_000 },
+  async () => {
+    const line = await cuttable(world.environment['TARGET_REDIS_URL']!);
+    const cutOff = await startWorker(world, { TARGET_REDIS_URL: line.url });
+    let said = '';
+    cutOff.stderr!.on('data', (part: Buffer) => (said += part.toString('utf8')));
+    const living = await startWorker(world);
+    try {
+      line.cut();
+      await expect.poll(() => said, { timeout: 60_000, interval: 200 }).toContain('takes no work: the target Redis');
+      const status = async () => (await world.causeway(['status'])).stdout;
+      expect(await status()).toMatch(/The worker of .* takes no work: the target Redis cannot be reached from here/);
+      const lanes = () =>
+        world.rows<{ holder: string }>('select distinct holder from migration_control.capture_position');
+      await expect
+        .poll(async () => (await lanes()).every(({ holder }) => holder.endsWith(`-${living.pid}`)), { timeout: 60_000 })
+        .toBe(true);
+      await line.mend();
+      await expect.poll(() => said, { timeout: 60_000, interval: 200 }).toContain('takes work again');
+      await expect
+        .poll(async () => (await lanes()).some(({ holder }) => holder.endsWith(`-${cutOff.pid}`)), { timeout: 60_000 })
+        .toBe(true);
+      expect(await status()).not.toContain('takes no work');
+    } finally {
+      line.cut();
+      cutOff.kill('SIGKILL');
+      living.kill('SIGKILL');
+    }
+  },
+);

@@ -132,10 +132,12 @@ export class Bench {
         this.failures.set(type, (this.failures.get(type) ?? 0) + 1);
         const mayBe = expected.includes(type);
         if (mayBe && failure.nonRetryable) throw error;
-        if (type === 'Defect' || (failure.nonRetryable === true && !mayBe))
+        if (type === 'Defect' || failure.nonRetryable === true) {
           this.find(
-            `${what} fails with ${type}: ${failure.message} ${(error as Error).stack?.split('\n', 4).join(' | ') ?? ''}`,
+            `${what} fails with ${type}: ${failure.message} ${(error as Error).stack?.split('\n').slice(1, 4).join(' | ') ?? ''}`,
           );
+          throw error;
+        }
         if (attempt === attempts) {
           this.find(`${what} still fails at attempt ${attempt}: ${type}: ${failure.message}`);
           throw error;

@@ -56,10 +56,10 @@ test.each(seeds)(
       reading(bench, application),
       applying(bench, application),
       repairing(bench, application),
+      restoring(bench, application),
       dualWriting(bench, application),
       moving(bench),
       bringingBackStep(bench),
-      restoring(bench, application),
     ];
     let n = 0;
     for (const [at, step] of steps.entries()) {

@@ -1,10 +1,11 @@
 // Who cannot be reached is said with side, host, port and the reason, wherever in the work it is met.
 import { createServer } from 'node:net';
 import { once } from 'node:events';
+import { MongoServerError } from 'mongodb';
 import { expect, test } from 'vitest';
-import { mongo, openMongo } from '../../stores/mongodb/connection.ts';
-import { openPool, query } from '../../stores/postgres/connection.ts';
-import { openRedis, redis } from '../../stores/redis/connection.ts';
+import { mongo, mongoFailure, openMongo } from '../../stores/mongodb/connection.ts';
+import { openPool, postgresFailure, query } from '../../stores/postgres/connection.ts';
+import { openRedis, redis, redisFailure } from '../../stores/redis/connection.ts';
 
 const soon = 'directConnection=true&serverSelectionTimeoutMS=400&connectTimeoutMS=300';
 
@@ -63,4 +64,21 @@ test('who answers and refuses is quoted, not called unreachable', async () => {
   });
   await pool.end();
   pooler.close();
+});
+
+const failing = (message: string, code?: string) => Object.assign(new Error(message), code !== undefined && { code });
+
+test.each<[unknown, string]>([
+  [postgresFailure(failing('cannot execute INSERT in a read-only transaction', '25006'), 'x'), 'StoreUnreachable'],
+  [postgresFailure(failing('could not read block', '58030'), 'x'), 'StoreBusy'],
+  [postgresFailure(failing('database is being accessed by other users', '55006'), 'x'), 'StoreBusy'],
+  [postgresFailure(failing('transaction timeout', '25P04'), 'x'), 'StoreBusy'],
+  [mongoFailure(new MongoServerError({ code: 11601, errmsg: 'interrupted' }), 'x'), 'StoreBusy'],
+  [mongoFailure(new MongoServerError({ code: 290, errmsg: 'transaction lived too long' }), 'x'), 'StoreBusy'],
+  [mongoFailure(new MongoServerError({ code: 14031, errmsg: 'out of disk' }), 'x'), 'DiskFull'],
+  [redisFailure(failing('Command aborted due to connection close'), 'x'), 'StoreUnreachable'],
+  [redisFailure(failing('Socket timeout. Expecting data'), 'x'), 'StoreUnreachable'],
+  [redisFailure(failing('ERR max number of clients reached'), 'x'), 'StoreBusy'],
+])('what passes by itself is no defect: %o', (failure, type) => {
+  expect(failure).toMatchObject({ type });
 });
