@@ -41,7 +41,8 @@ export class Silence {
     const look = () => {
       // Counted, not listened to: a COPY takes the listeners of the socket for its own.
       const now = `${stream.bytesRead} ${stream.bytesWritten}`;
-      if (now !== heard) since = performance.now();
+      // What has come and is not read yet is not the server's to answer for.
+      if (now !== heard || stream.readableLength > 0) since = performance.now();
       heard = now;
     };
     const timer = setInterval(() => {
