@@ -14,7 +14,8 @@ export async function outlast<T>(work: () => Promise<T>, say: (line: string) => 
     try {
       return await work();
     } catch (error) {
-      const mayPass = error instanceof KnownFailure && (error.type === 'StoreUnreachable' || error.type === 'StoreBusy');
+      const mayPass =
+        error instanceof KnownFailure && (error.type === 'StoreUnreachable' || error.type === 'StoreBusy');
       if (!mayPass || performance.now() > until) throw error;
       if (!hasSaid) say(`${error.message} It is asked again for ${outlastMs / 1000} s.`);
       hasSaid = true;
