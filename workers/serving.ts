@@ -50,8 +50,12 @@ export class Serving {
   async #serve(workers: readonly Worker[]): Promise<void> {
     const running = Promise.all(workers.map((worker) => worker.run()));
     const suspended = this.#watch.until(true, this.#over.signal);
-    await Promise.race([running, suspended]);
-    shutDown(workers);
+    try {
+      await Promise.race([running, suspended]);
+    } finally {
+      // One that fails ends the others.
+      shutDown(workers);
+    }
     await running.catch((error: Error) => {
       // What hangs in a store that is away has been given up; whatever it does late is guarded, as that of any dead worker.
       if (this.#over.signal.aborted || error.name !== 'GracefulShutdownPeriodExpiredError') throw error;
