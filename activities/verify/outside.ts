@@ -105,8 +105,10 @@ async function findUnexpected(
   findings: Map<string, OutsideFinding>,
 ): Promise<void> {
   if (ids.length === 0) return;
+  const unexpected = new Set(ids);
+  // What stands under a number equal to one of them is another's.
   for (const id of (await readBack(resources, target.name, await idsKnown(resources.postgres, ids))).keys())
-    findings.set(id, { finding: 'extra', differs: [target.name] });
+    if (unexpected.has(id)) findings.set(id, { finding: 'extra', differs: [target.name] });
 }
 
 interface WantedKey {

@@ -4,7 +4,8 @@ import type { ClientSession, Db } from 'mongodb';
 import { decode } from '../../core/bson/decode.ts';
 import { serverKeyOf } from '../../core/bson/equal-ids.ts';
 import { isNewer, passes, type DecidedBy, type Version } from '../../core/guard.ts';
-import { idOf } from '../../core/identity.ts';
+import { KnownFailure } from '../../core/failures.ts';
+import { idOf, sourceId, sourceIdOf } from '../../core/identity.ts';
 import { mongo, type WrittenDatabase } from './connection.ts';
 import { deleteIds, insertRaw, replaceRaw } from './raw-write.ts';
 
@@ -53,7 +54,7 @@ async function write(
   by: DecidedBy,
 ): Promise<number> {
   const guards = db.collection<Guard>(guardOf(collection));
-  const newest = newestPerId(writes);
+  const newest = await withoutOthers(session, db, collection, newestPerId(writes), writes);
   const ids = [...newest.values()].map((one) => one.id);
   const held = await guards.find({ _id: { $in: ids } } as never, { session, raw: true }).toArray();
   const versions = new Map(
@@ -90,6 +91,44 @@ async function write(
   }
   return writes.length - fresh.length;
 }
+
+/**
+ * Without removals of a document that stands under an id that is equal to the server and not the same, such as 1 and 1.0 of two source collections:
+ * it is another's. A document for which there is no room beside such a one is refused, with the ledger's word that it is.
+ */
+async function withoutOthers(
+  session: ClientSession,
+  db: Db,
+  collection: string,
+  newest: Map<string, DocumentWrite>,
+  writes: readonly DocumentWrite[],
+): Promise<Map<string, DocumentWrite>> {
+  const doubtful = [...newest.values()].filter(({ id }) => !hasOneForm(id)).map(({ id }) => id);
+  if (doubtful.length === 0) return newest;
+  const options = { session, projection: { _id: 1 }, raw: true };
+  const there = await db
+    .collection(collection)
+    .find({ _id: { $in: doubtful } } as never, options)
+    .toArray();
+  const leaving = new Set(writes.filter((one) => one.document === undefined).map((one) => sourceId(one.id)));
+  const mine = new Map(newest);
+  for (const raw of there as unknown as Uint8Array[]) {
+    const key = serverKeyOf(idOf(raw));
+    const one = newest.get(key)!;
+    if (sourceIdOf(raw) === sourceId(one.id) || leaving.has(sourceIdOf(raw))) continue;
+    if (one.document)
+      throw new KnownFailure(
+        'TargetConflict',
+        `${collection} has a document under a number that is equal to this one's _id and of another type`,
+      );
+    mine.delete(key);
+  }
+  return mine;
+}
+
+/** Of these the server knows no other form. */
+const hasOneForm = (id: unknown): boolean =>
+  typeof id === 'string' || (typeof id === 'object' && (id as { _bsontype?: string } | null)?._bsontype === 'ObjectId');
 
 /** Of ids that are one to the server, such as 1 and 1.0, the newest write. */
 function newestPerId(writes: readonly DocumentWrite[]): Map<string, DocumentWrite> {

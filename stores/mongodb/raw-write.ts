@@ -43,12 +43,46 @@ export const insertRaw = (db: Db, collection: string, documents: readonly Uint8A
     documents: sequence('documents', batch),
   }));
 
-/** The document of each `_id` is replaced, or comes to be. */
+/**
+ * The document of each `_id` is replaced, or comes to be. What servers take for an operator in an update, though they keep it as a field, is deleted
+ * and inserted: in the transaction that the caller has begun.
+ */
 export async function replaceRaw(
   db: Db,
   collection: string,
-  replacements: readonly RawDocument[],
+  documents: readonly RawDocument[],
   options: RawOptions = {},
+): Promise<void> {
+  const others = documents.filter(({ bytes }) => hasOperatorName(bytes));
+  await deleteIds(
+    db,
+    collection,
+    others.map(({ id }) => id),
+    options,
+  );
+  const inserted = others.map(({ bytes }) => bytes);
+  if (inserted.length > 0) await insertRaw(db, collection, inserted, options);
+  await replace(
+    db,
+    collection,
+    documents.filter((one) => !others.includes(one)),
+    options,
+  );
+}
+
+/** A field of the document itself whose name begins as an operator's does. */
+function hasOperatorName(bytes: Uint8Array): boolean {
+  const buffer = bufferOf(bytes);
+  for (const { nameAt } of elementsIn(buffer)) if (buffer[nameAt] === dollar) return true;
+  return false;
+}
+const dollar = 0x24;
+
+async function replace(
+  db: Db,
+  collection: string,
+  replacements: readonly RawDocument[],
+  options: RawOptions,
 ): Promise<void> {
   const ids = new Map(replacements.map(({ id, bytes }) => [bytes, id]));
   const documents = replacements.map(({ bytes }) => bytes);

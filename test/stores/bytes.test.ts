@@ -5,72 +5,16 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { feedsOf } from '../../activities/apply.ts';
 import type { Resources } from '../../activities/resources.ts';
 import { rebuildDocuments } from '../../activities/reverse/rebuild.ts';
+import { digestOf } from '../../activities/shape.ts';
 import { elementNamed } from '../../core/bson/reader.ts';
 import { idsFrom, sourceIdOf } from '../../core/identity.ts';
-import { documentOf, of, type Field, type Value } from '../support/bson-bytes.ts';
+import { documentOf, of, type Field } from '../support/bson-bytes.ts';
+import { analysis, plantedBytes as documents } from '../support/planted-bytes.ts';
+import { writeBack } from '../../stores/mongodb/write-back.ts';
 import { insertBytes } from '../support/raw-wire.ts';
 import { World } from '../support/world.ts';
 
 const settings = { zone: 'Asia/Shanghai', providers: [] };
-const analysis = (id: Value, ...more: Field[]): Buffer =>
-  documentOf([
-    ['_id', id],
-    ['stock_symbol', of.text('600519')],
-    ['created_at', of.date(1_760_000_000_000n)],
-    ['reports', of.object(['market_report', of.text('up')])],
-    ...more,
-  ]);
-const far = of.date(9_000_000_000_000_001n);
-
-/** `rule`: under which the document is to be set aside. */
-const documents: { readonly bytes: Buffer; readonly rule?: string }[] = [
-  { bytes: analysis(of.object(['b', of.int(1)], ['1', of.int(2)])) },
-  { bytes: analysis(of.object(['1', of.int(2)], ['b', of.int(1)])) },
-  { bytes: analysis(far) },
-  { bytes: analysis(of.date(9_000_000_000_000_002n)) },
-  { bytes: analysis(of.text('far'), ['expires', far], ['7', of.int(7)]) },
-  {
-    bytes: analysis(of.text('order'), [
-      'model',
-      of.object(['z', of.int(1)], ['600519', of.object(['b', far], ['0', of.int(1)])]),
-    ]),
-  },
-  {
-    bytes: analysis(
-      of.text('symbol'),
-      ['tag', of.symbol('s')],
-      ['ref', of.dbPointer('a.b', '507f1f77bcf86cd799439011')],
-    ),
-  },
-  { bytes: analysis(of.text('undefined'), ['nothing', of.undefined], ['inner', of.object(['u', of.undefined])]) },
-  { bytes: analysis(of.text('nan'), ['score', of.double('010000000000f8ff')], ['zero', of.number(-0)]) },
-  { bytes: analysis(of.text('decimal'), ['price', of.decimalBits('ffffffffffffffffffffffffffff8f6f')]) },
-  { bytes: analysis(of.text('regex'), ['pattern', of.regex('a', 'ix')]) },
-  {
-    bytes: analysis(of.text('time'), ['tick', of.timestamp(0, 0)], ['inner', of.object(['tick', of.timestamp(0, 0)])]),
-  },
-  { bytes: analysis(of.text('twice'), ['model', of.int(1)], ['model', of.int(2)]), rule: 'field_name_twice' },
-  {
-    bytes: analysis(of.text('deep'), ['x', of.array(of.object(['a', of.int(1)], ['a', of.int(2)]))]),
-    rule: 'field_name_twice',
-  },
-  {
-    bytes: analysis(of.text('keys'), ['list', of.keyed(['5', of.int(1)], ['x', of.int(2)])]),
-    rule: 'array_keys_irregular',
-  },
-  {
-    bytes: analysis(of.text('mark'), ['x', of.object(['_bsontype', of.text('ObjectId')])]),
-    rule: 'field_name_reserved',
-  },
-  {
-    bytes: documentOf([
-      ['_id', of.text('no time')],
-      ['stock_symbol', of.text('600519')],
-      ['created_at', far],
-    ]),
-    rule: 'created_at_valid',
-  },
-];
 /** The embedded server's change stream tells a name that stands twice once and numbers arrays anew, so those are only copied. */
 const retold = ['field_name_twice', 'array_keys_irregular'];
 const captured = documents
@@ -124,6 +68,7 @@ beforeAll(async () => {
     'analysis_results',
     captured.map((one) => one.bytes),
   );
+  await insertBytes(world.environment['SOURCE_MONGODB_URL']!, 'analysis_reports', [analysis(of.number(7))]);
   await vi.waitFor(async () => expect(await ledger()).toHaveLength(all.length), { timeout: 60_000, interval: 200 });
   resources = await world.resources();
 }, 400_000);
@@ -139,6 +84,22 @@ test('each is accounted for under a key of its own: loaded, or set aside by a ru
     const id = sourceIdOf(bytes);
     expect(rows.get(id), id).toMatchObject({ state: rule ? 'q' : 'l', rule: rule ?? null });
   }
+});
+
+test('of two numbers that are one to the target, in two collections of a mapping, the later is set aside by its rule', async () => {
+  const rows = () =>
+    world.rows<{ state: string; rule: string | null }>(
+      `select l.state, l.rule from migration_control.ledger l join migration_control.collections c on c.id = l.collection_id
+     where l.source_id in ('{"$numberInt":"7"}', '{"$numberDouble":"7.0"}') and c.mapping = 'analysis_results' order by 1`,
+    );
+  await vi.waitFor(
+    async () =>
+      expect(await rows()).toEqual([
+        { state: 'l', rule: null },
+        { state: 'q', rule: 'target_refused' },
+      ]),
+    { timeout: 20_000, interval: 200 },
+  );
 });
 
 test('what the target holds of them are the bytes they had', async () => {
@@ -200,4 +161,19 @@ test('an untouched one comes back as its bytes, and one that the old system has 
   } finally {
     client.release();
   }
+});
+
+test('a document with a field that looks like an operator is written back as its bytes', async () => {
+  const before = analysis(of.text('operator'), ['$where', of.text('')], ['x', of.object(['$x', of.int(1)])]);
+  await insertBytes(world.environment['SOURCE_MONGODB_URL']!, 'written_back', [before]);
+  const bytes = analysis(of.text('operator'), ['$where', of.text('changed')], ['x', of.object(['$x', of.int(1)])]);
+  const order = { anchor: 1n, version: 1n };
+  await writeBack(resources.source, { collection: 'written_back', order, until: performance.now() + 10_000 }, [
+    { id: sourceIdOf(bytes), bytes, digest: digestOf(bytes) },
+  ]);
+  const found = (await world.source
+    .collection('written_back')
+    .find({}, { raw: true })
+    .toArray()) as unknown as Buffer[];
+  expect(found.map((one) => Buffer.from(one).toString('hex'))).toEqual([bytes.toString('hex')]);
 });
