@@ -4,7 +4,7 @@ import { KnownFailure } from '../../core/failures.ts';
 import { closeCapture } from '../../control/capture.ts';
 import { hasTable } from '../../control/checkpoints.ts';
 import { whileNewCounts } from '../../control/lifecycle.ts';
-import { closeCollection, holdName, isClosed, validationOf } from '../../stores/mongodb/close.ts';
+import { closeCollection, holdName, isClosed, isHeldName, validationOf } from '../../stores/mongodb/close.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
 import { guardOf } from '../../stores/mongodb/loader.ts';
 import { collectionNames } from '../../stores/mongodb/schema.ts';
@@ -57,11 +57,9 @@ async function rename(resources: Resources, saved: Saved): Promise<string[]> {
       if (there.has(to) && complete) continue;
       if (!there.has(to)) await mongo(`renaming ${collection}`, () => source.db.collection(collection).rename(to));
     } else if (!there.has(to)) continue;
-    const late = await holdName(source.db, collection).catch((error: unknown) => {
-      if (!(error instanceof KnownFailure && error.type === 'PermissionDenied')) throw error;
-      notClosed.push(collection);
-      return 0;
-    });
+    // Asked again, the name is held already: not every server takes that twice.
+    const isHeld = isHeldName(await validationOf(source.db, collection));
+    const late = isHeld ? 0 : await holdOrTell(resources, collection, notClosed);
     if (late > 0) written[collection] = late;
     // Some servers lose a collection's options in a rename.
     if (!isClosed(await validationOf(source.db, to)))
@@ -79,6 +77,14 @@ async function rename(resources: Resources, saved: Saved): Promise<string[]> {
     written,
   });
   return retired;
+}
+
+async function holdOrTell({ source }: Resources, collection: string, notClosed: string[]): Promise<number> {
+  return holdName(source.db, collection).catch((error: unknown) => {
+    if (!(error instanceof KnownFailure && error.type === 'PermissionDenied')) throw error;
+    notClosed.push(collection);
+    return 0;
+  });
 }
 
 /**
