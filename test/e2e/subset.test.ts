@@ -1,8 +1,9 @@
 // Every command, where only one collection is migrated and its rows refer to a table that is no part of the migration.
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ObjectId } from 'mongodb';
+import type { ObjectId } from 'mongodb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { idFromSourceId } from '../../core/identity.ts';
 import type { Summary } from '../../control/verification-report.ts';
 import { World } from '../support/world.ts';
 
@@ -83,7 +84,7 @@ test('cutover, the way back, and the end of the old system', { timeout: 240_000 
   await world.until((status) => status.state === 'parked', 60_000);
   expect(await mode()).toEqual([{ collection: 'token_usage', write_mode: 'old' }]);
   const [row] = await world.rows<{ source_id: string }>('select source_id from api_usage where output_tokens = 4711');
-  const _id = new ObjectId(row!.source_id);
+  const _id = idFromSourceId(row!.source_id) as ObjectId;
   const old = await Promise.all(
     ['token_usage', 'usage_records'].map((one) => world.source.collection(one).findOne({ _id })),
   );
