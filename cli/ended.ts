@@ -1,5 +1,6 @@
 // A migration whose workflow does not run: what the database knows of it, and ways back that need no root.
 import { isGrpcDeadlineError, WorkflowNotFoundError, type WorkflowHandle } from '@temporalio/client';
+import { unfinishedMessage, unfinishedRestore } from '../control/checkpoints.ts';
 import { controlSchemaOf } from '../control/schema.ts';
 import { knownOf } from '../control/lifecycle.ts';
 import { nothingKnown, type Known } from '../core/lifecycle.ts';
@@ -23,6 +24,17 @@ export async function knownNow(name: string): Promise<Known> {
   const pool = openPool((await readAddresses()).addresses.postgres, 1, { statementTimeoutMs: patienceMs });
   try {
     return (await controlSchemaOf(pool, name)).is === 'ours' ? await knownOf(pool) : nothingKnown;
+  } finally {
+    await pool.end();
+  }
+}
+
+/** What a restore that has not ended leaves to be done; undefined: there is none. */
+export async function unfinishedNow(name: string): Promise<string | undefined> {
+  const pool = openPool((await readAddresses()).addresses.postgres, 1, { statementTimeoutMs: patienceMs });
+  try {
+    const unfinished = (await controlSchemaOf(pool, name)).is === 'ours' ? await unfinishedRestore(pool) : undefined;
+    return unfinished && unfinishedMessage(unfinished);
   } finally {
     await pool.end();
   }

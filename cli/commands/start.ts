@@ -12,7 +12,7 @@ import { rootId, type MigrationInput } from '../../workflows/contract.ts';
 import type { migration } from '../../workflows/migration.ts';
 import { attributesToCome, registerAttributes, withoutAttributes } from '../../workers/temporal.ts';
 import { checkName, home, readAddresses, withTemporal, type TemporalSession } from '../connect.ts';
-import { knownNow, runs } from '../ended.ts';
+import { knownNow, runs, unfinishedNow } from '../ended.ts';
 import { OrderRefused, UsageError } from '../errors.ts';
 import { settingsFrom } from '../migration-settings.ts';
 import { follow } from '../follow.ts';
@@ -49,7 +49,11 @@ async function run(options: Options): Promise<void> {
   const until = options.until;
   // Temporal first: who cannot reach it need not wait for the checks of the stores.
   await withTemporal(async (session) => {
-    if (await runs(session, name)) throw new UsageError(runsAlready(name));
+    if (await runs(session, name)) {
+      // Whatever the migration is at: before a restore has ended nothing else leads on.
+      const unfinished = await unfinishedNow(name).catch(() => undefined);
+      throw unfinished === undefined ? new UsageError(runsAlready(name)) : new OrderRefused(unfinished);
+    }
     await check(session, { name, settings, until }, options);
     if (options.dryRun) return;
     const { owner } = await outlast(() => identityHere(name), warn);
