@@ -6,7 +6,7 @@ import type { ServiceName } from './services.ts';
 
 const MiB = 1024 * 1024;
 
-/** What each takes with the data of a demo, and what it writes ahead at most (`services.ts`); measured, and rounded up. */
+/** What each takes with the data of a demo, and what it writes ahead at most (`services.ts`); estimated, and rounded up. */
 const needs: Readonly<Record<ServiceName, number>> = {
   temporal: 100 * MiB,
   'source-mongodb': 300 * MiB,
