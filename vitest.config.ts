@@ -23,8 +23,8 @@ const withStack = {
 export default defineConfig({
   test: {
     pool: 'forks',
-    // One more than a machine of two cores has: files wait more than they work.
-    maxWorkers: 3,
+    // As many as a machine of two cores has: each file has servers and a worker of its own beside it.
+    maxWorkers: 2,
     projects: [
       { test: { name: 'unit', include: unit, testTimeout: 60_000 } },
       {
