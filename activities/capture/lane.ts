@@ -13,6 +13,7 @@ import { assertMarks } from '../identity.ts';
 import { killPoint } from '../kill-points.ts';
 import { inForce } from '../policy.ts';
 import type { Resources } from '../resources.ts';
+import { Arrivals } from './arrivals.ts';
 import { applyPatiently } from './patiently.ts';
 import { SourceClock } from './read.ts';
 import { decodeChanges, capturedPlace } from './segment.ts';
@@ -27,7 +28,6 @@ const tiredAfterMs = 5000;
 const bytesAtOnce = 4 * 1024 * 1024;
 /** A batch costs nearly the same for one event and for a hundred: a lane that has little to do waits for more, unless writers wait for it. */
 const paceMs = 200;
-const idleMs = 40;
 /** How often is looked whether the targets outside PostgreSQL, which asks in each transaction, are still this migration's. */
 export const marksMs = 2000;
 export async function applyLane(
@@ -41,6 +41,7 @@ export async function applyLane(
   if (epoch === undefined) return { ended: 'closed' };
   const feeds = new Map([...(await feedsOf(resources)).values()].map((feed) => [feed.collectionId, feed]));
   const patience = new Patience(slice, new TroubleNote(resources.postgres, `lane ${lane}`));
+  const arrivals = Arrivals.of(resources.postgres);
   let most = eventsAtOnce;
   let current = settings;
   while (!slice.over()) {
@@ -59,7 +60,7 @@ export async function applyLane(
       if (applied > 0) killPoint('lane.after-commit');
       await patience.rewarded();
       most = Math.min(most * 2, eventsAtOnce);
-      if (applied === 0) await sleep(idleMs);
+      if (applied === 0) await arrivals.forLane(lane);
       else if (applied < eventsAtOnce / 4 && !fenced) await sleep(Math.max(0, started + paceMs - performance.now()));
     } catch (error) {
       await patience.after(error);

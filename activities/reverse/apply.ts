@@ -14,6 +14,7 @@ import { noteUnsaid } from './told.ts';
 
 const keysAtOnce = 300;
 const idleMs = 20;
+const wholeLookMs = 500;
 /** A document that fails alone so often is set aside, so that the others come back. */
 const triesAlone = 5;
 /** One after the other, with none between that came back: then it is not the documents, and the rest waits until the cause is gone. */
@@ -37,7 +38,7 @@ export async function applyReverse(resources: Resources, settings: ChangeSetting
       await patience.rewarded();
       most = Math.min(most * 2, keysAtOnce);
       aside = 0;
-      if (applied === 0) await sleep(idleMs);
+      if (applied === 0) await untilSomething(resources);
     } catch (error) {
       const failure = postgresFailure(error, 'bringing changes back');
       failedAlone = most === 1 ? failedAlone + 1 : 0;
@@ -53,6 +54,18 @@ export async function applyReverse(resources: Resources, settings: ChangeSetting
     }
   }
   return { ended: 'slice' };
+}
+
+/** A small question, often; a whole look, which also tells that somebody has taken over, now and then. What fails is met there. */
+async function untilSomething({ postgres }: Resources): Promise<void> {
+  for (const until = performance.now() + wholeLookMs; performance.now() < until;) {
+    await sleep(idleMs);
+    const isThere = await postgres
+      .query('select 1 from migration_control.outbox order by id limit 1')
+      .then(({ rowCount }) => rowCount !== 0)
+      .catch(() => true);
+    if (isThere) return;
+  }
 }
 
 /** An applier before this one has found so: this one does not set as many aside once more. */
