@@ -7,7 +7,7 @@ import { mappingOf, type Resources } from './resources.ts';
 import { caughtUp, lookOnceMore, untilSettled } from './settled.ts';
 import type { CheckResult, ValidationOrder } from './validate.ts';
 
-/** What differs when capture has passed its read differs; the other looks are for what had changed by then. */
+/** What differs twice when capture has passed its read differs; the other looks are for what had changed by then. */
 const enoughLooks = 4;
 
 /** `sampleRate` of the documents, but at least `sampleMinimum` and at most `sampleMaximum`; never more than there are. */
@@ -55,17 +55,24 @@ export async function compareSample(
     }
     if (batch.length > 0) await compare();
     let changing: ReadonlySet<string> = new Set();
+    const once = new Set<string>();
+    const proven: Finding[] = [];
     const again = async (suspected: readonly Finding[]) => {
       const keys = suspected.map((one) => one.record_id);
       // Without capture nothing is under way, and nothing is waited for.
       const passed = async (version?: string) => (await caughtUp(resources, heartbeat, version), true);
       const look = (await lookOnceMore(resources, mapping, { id, source }, keys, order.transform, passed))!;
       changing = look.changing;
-      return look.differing;
+      // Twice, because a key may have expired between the two readings of one look.
+      const isProven = ({ record_id: record }: Finding) => !changing.has(record) && once.has(record);
+      proven.push(...look.differing.filter(isProven));
+      const open = look.differing.filter((one) => !isProven(one));
+      for (const one of open) if (!changing.has(one.record_id)) once.add(one.record_id);
+      return open;
     };
     const differing = await untilSettled(resources, suspects, again, heartbeat, 1000, enoughLooks);
-    const left = differing.filter((one) => !changing.has(one.record_id));
-    underWay += differing.length - left.length;
+    const left = [...proven, ...differing.filter((one) => !changing.has(one.record_id))];
+    underWay += proven.length + differing.length - left.length;
     matches += suspects.length - left.length;
     findings.push(...left.slice(0, 10 - findings.length));
   }
