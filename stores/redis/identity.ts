@@ -25,7 +25,7 @@ export async function markOf(connection: RedisConnection): Promise<Record<string
   return Object.keys(mark).length === 0 ? undefined : mark;
 }
 
-const setIfNobody = `if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('HSET', KEYS[1], unpack(ARGV)) end return 1`;
+const setIfNobody = `if #redis.call('hgetall', KEYS[1]) == 0 then redis.call('hset', KEYS[1], unpack(ARGV)) end return 1`;
 
 /** Where nobody has: who asks afterwards learns whose it is. */
 export async function setMark(connection: RedisConnection, mark: Readonly<Record<string, string>>): Promise<void> {
