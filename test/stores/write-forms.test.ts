@@ -163,7 +163,12 @@ describe('once writes may move', () => {
   });
 
   test('also after the decommission, with the control schema or without it', async () => {
+    await world.rows(
+      `insert into migration_control.routing (collection, percentage, write_mode, epoch)
+       select distinct mapping, 100, 'new_system', 1 from migration_control.collections`,
+    );
     await disarmReverse(resources, { ofNewSystem: true });
+    await world.rows('delete from migration_control.routing');
     expect(await world.rows(bare, ['kept'])).toMatchObject([{ status: 'new' }]);
     const client = await world.pool.connect();
     try {
