@@ -68,6 +68,7 @@ const known: Record<string, Known> = {
   'control/traffic.ts': { because: 'samples of the past' },
   'control/troubles.ts': { because: 'what does not fail any more' },
   'control/verification.ts': { because: 'books of a verification: what is equal is no suspect' },
+  'control/workers.ts': { because: 'the note of a worker that leaves, which it wrote itself' },
   'control/writing-sessions.ts': { because: 'sessions of processes that are dead, found by their own ids' },
   'spool/private.ts': { because: 'a draft of a file' },
   'spool/segment.ts': { because: 'documents on their way, which the source still has' },
