@@ -1,6 +1,7 @@
 // What the gates of a cutover stage look at, and the watching of a stage.
 import { Context, heartbeat } from '@temporalio/activity';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { noteAudit } from '../control/audit.ts';
 import { captureStatus, currentGap } from '../control/capture.ts';
 import { reverseStatus } from '../control/reverse.ts';
 import { shutGates, type GateFacts, type GateLimits } from '../core/cutover.ts';
@@ -83,12 +84,8 @@ export async function watchStage(resources: Resources, order: WatchOrder): Promi
     state = decision.state;
     const { action, mode, severity, reasons } = decision;
     // The store that would keep it may be what is failing.
-    await query(
-      resources.postgres,
-      'writing the audit log',
-      'insert into migration_control.audit_log (action, detail) values ($1, $2)',
-      ['sample', JSON.stringify({ stage: order.stage, evidence, decision: { action, mode, severity, reasons } })],
-    ).catch(() => undefined);
+    const sampled = { stage: order.stage, evidence, decision: { action, mode, severity, reasons } };
+    await noteAudit(resources.postgres, 'sample', sampled).catch(() => undefined);
     if (!sameFinding(decision, order.state.last)) break;
   } while (performance.now() < until);
   return { before, evidence: recent };

@@ -1,5 +1,6 @@
 // The policy in force: what transforms may know besides the document, the same for every writer, whenever it was started.
 import type pg from 'pg';
+import { noteAudit } from '../control/audit.ts';
 import type { Settings } from '../core/settings.ts';
 import { query } from '../stores/postgres/connection.ts';
 import type { ChangeSettings } from './apply.ts';
@@ -49,13 +50,6 @@ export async function changePolicy(client: pg.ClientBase, { zone, providers }: C
     'update migration_control.policy set zone = $1, providers = $2, changed_at = clock_timestamp()',
     [zone, providers],
   );
-  await query(
-    client,
-    'writing the audit log',
-    'insert into migration_control.audit_log (action, detail) values ($1, $2)',
-    [
-      'policy changed',
-      JSON.stringify({ from: { zone: before.zone, providers: before.providers }, to: { zone, providers } }),
-    ],
-  );
+  const from = { zone: before.zone, providers: before.providers };
+  await noteAudit(client, 'policy changed', { from, to: { zone, providers } });
 }

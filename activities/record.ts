@@ -5,6 +5,7 @@ import { KnownFailure } from '../core/failures.ts';
 import type { Standing } from '../core/lifecycle.ts';
 import type { Owner } from '../core/owner.ts';
 import type { MigrationState } from '../core/state.ts';
+import { noteAudit } from '../control/audit.ts';
 import { writeStanding } from '../control/lifecycle.ts';
 import { controlSchemaOf, makeControlSchema, undoControlSchema } from '../control/schema.ts';
 import { mongo } from '../stores/mongodb/connection.ts';
@@ -53,13 +54,7 @@ export async function recordAudit(
     'looking for the audit log',
     `select to_regclass('migration_control.audit_log') is not null as there`,
   );
-  if (row!.there)
-    await query(
-      resources.postgres,
-      'writing the audit log',
-      'insert into migration_control.audit_log (action, detail) values ($1, $2)',
-      [action, JSON.stringify(detail)],
-    );
+  if (row!.there) await noteAudit(resources.postgres, action, detail);
 }
 
 /**

@@ -1,5 +1,6 @@
 // A migration whose workflow does not run: what the database knows of it, and ways back that need no root.
 import { isGrpcDeadlineError, WorkflowNotFoundError, type WorkflowHandle } from '@temporalio/client';
+import type pg from 'pg';
 import { unfinishedMessage, unfinishedRestore } from '../control/checkpoints.ts';
 import { controlSchemaOf } from '../control/schema.ts';
 import { knownOf } from '../control/lifecycle.ts';
@@ -20,21 +21,19 @@ import { named, waiting } from './waiting.ts';
 const patienceMs = 3000;
 
 /** Nothing where the control schema is not there, or another migration's. */
-export async function knownNow(name: string): Promise<Known> {
-  const pool = openPool((await readAddresses()).addresses.postgres, 1, { statementTimeoutMs: patienceMs });
-  try {
-    return (await controlSchemaOf(pool, name)).is === 'ours' ? await knownOf(pool) : nothingKnown;
-  } finally {
-    await pool.end();
-  }
-}
+export const knownNow = async (name: string): Promise<Known> => (await fromOwn(name, knownOf)) ?? nothingKnown;
 
 /** What a restore that has not ended leaves to be done; undefined: there is none. */
 export async function unfinishedNow(name: string): Promise<string | undefined> {
+  const unfinished = await fromOwn(name, unfinishedRestore);
+  return unfinished && unfinishedMessage(unfinished);
+}
+
+/** Read from the migration's own control schema; undefined: there is none of its. */
+async function fromOwn<T>(name: string, read: (pool: pg.Pool) => Promise<T>): Promise<T | undefined> {
   const pool = openPool((await readAddresses()).addresses.postgres, 1, { statementTimeoutMs: patienceMs });
   try {
-    const unfinished = (await controlSchemaOf(pool, name)).is === 'ours' ? await unfinishedRestore(pool) : undefined;
-    return unfinished && unfinishedMessage(unfinished);
+    return (await controlSchemaOf(pool, name)).is === 'ours' ? await read(pool) : undefined;
   } finally {
     await pool.end();
   }

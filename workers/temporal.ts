@@ -1,6 +1,7 @@
 // Where Temporal is and how it is reached: the variables of Temporal's own CLI. Clear words when nobody answers there, or not to us.
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import type { NativeConnectionOptions } from '@temporalio/worker';
+import { within } from '../core/within.ts';
 import { faultOfLine } from './temporal-line.ts';
 
 export interface TemporalSettings {
@@ -95,16 +96,13 @@ export async function reach<C extends Asking>(settings: TemporalSettings, connec
 
 const connectMs = 8000;
 
-/** The worker's connection waits longer for a server that says nothing. */
+/** The worker's connection waits longer for a server that says nothing. One that comes too late is closed. */
 async function inTime<C extends Asking>(connecting: Promise<C>): Promise<C> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      connecting.then((connection) => connection.close()).catch(() => undefined);
-      reject(new Error(`no answer within ${connectMs / 1000} s`));
-    }, connectMs);
-  });
-  return Promise.race([connecting, late]).finally(() => clearTimeout(timer));
+  const late = () => {
+    connecting.then((connection) => connection.close()).catch(() => undefined);
+    return new Error(`no answer within ${connectMs / 1000} s`);
+  };
+  return within(connectMs, connecting, late);
 }
 
 const grpc = { notFound: 5, permissionDenied: 7, unimplemented: 12, unauthenticated: 16 } as const;

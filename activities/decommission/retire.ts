@@ -1,6 +1,7 @@
 // The old collections under another name, closed; then, if asked for, what only served the migration. Nothing is dropped that holds documents.
 import type pg from 'pg';
 import { KnownFailure } from '../../core/failures.ts';
+import { noteAudit } from '../../control/audit.ts';
 import { closeCapture } from '../../control/capture.ts';
 import { hasTable } from '../../control/checkpoints.ts';
 import { whileNewCounts } from '../../control/lifecycle.ts';
@@ -28,18 +29,12 @@ export async function retireOld(resources: Resources, saved: Saved): Promise<str
   const { postgres } = resources;
   await whileNewCounts(postgres, 'beginning the decommission', async (client) => {
     // From here on nothing goes back by itself, however far this comes.
-    await note(client, 'decommission begun', { snapshot: saved.folder, manifestSha256: saved.manifestSha256 });
+    await noteAudit(client, 'decommission begun', { snapshot: saved.folder, manifestSha256: saved.manifestSha256 });
     await closeCapture(postgres);
   });
   await disarmReverse(resources, { ofNewSystem: true });
   return whileNewCounts(postgres, 'renaming the old collections', () => rename(resources, saved));
 }
-
-const note = (client: pg.ClientBase, action: string, detail: Record<string, unknown>) =>
-  client.query('insert into migration_control.audit_log (action, detail) values ($1, $2)', [
-    action,
-    JSON.stringify(detail),
-  ]);
 
 async function rename(resources: Resources, saved: Saved): Promise<string[]> {
   const { postgres, source } = resources;
@@ -59,14 +54,12 @@ async function rename(resources: Resources, saved: Saved): Promise<string[]> {
     } else if (!there.has(to)) continue;
     // Asked again, the name is held already: not every server takes that twice.
     const isHeld = isHeldName(await validationOf(source.db, collection));
-    const late = isHeld ? 0 : await holdOrTell(resources, collection, notClosed);
+    const hold = () => unlessDenied(holdName(source.db, collection), () => notClosed.push(collection));
+    const late = isHeld ? 0 : ((await hold()) ?? 0);
     if (late > 0) written[collection] = late;
     // Some servers lose a collection's options in a rename.
     if (!isClosed(await validationOf(source.db, to)))
-      await closeCollection(source.db, to).catch((error: unknown) => {
-        if (!(error instanceof KnownFailure && error.type === 'PermissionDenied')) throw error;
-        notClosed.push(to);
-      });
+      await unlessDenied(closeCollection(source.db, to), () => notClosed.push(to));
     retired.push(to);
   }
   await recordAudit(resources, 'decommissioned', {
@@ -79,12 +72,15 @@ async function rename(resources: Resources, saved: Saved): Promise<string[]> {
   return retired;
 }
 
-async function holdOrTell({ source }: Resources, collection: string, notClosed: string[]): Promise<number> {
-  return holdName(source.db, collection).catch((error: unknown) => {
+/** What the user may not close is told, and the rest goes on. */
+async function unlessDenied<T>(work: Promise<T>, denied: () => void): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
     if (!(error instanceof KnownFailure && error.type === 'PermissionDenied')) throw error;
-    notClosed.push(collection);
-    return 0;
-  });
+    denied();
+    return undefined;
+  }
 }
 
 /**
