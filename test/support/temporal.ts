@@ -6,7 +6,7 @@ import { Connection } from '@temporalio/client';
 import getPort from 'get-port';
 import { homeOf } from '../../stack/home.ts';
 import { temporalBinary } from '../../stack/install.ts';
-import { searchAttributes } from '../../stack/services.ts';
+import { promptly, searchAttributes } from '../../stack/services.ts';
 
 export interface OwnTemporal {
   readonly address: string;
@@ -29,7 +29,7 @@ export async function startTemporal(
   const child = spawn(
     await temporalBinary(homeOf({}), () => undefined),
     ['server', 'start-dev', '--ip', '127.0.0.1', '--port', `${port}`, '--headless', '--log-level', 'error']
-      .concat(configured)
+      .concat(promptly, configured)
       .concat(namespaces.flatMap((namespace) => ['--namespace', namespace]))
       .concat(attributes),
     { stdio: 'ignore' },
