@@ -17,6 +17,8 @@ const withStack = {
   globalSetup: './test/support/global-setup.ts',
   testTimeout: 180_000,
   hookTimeout: 420_000,
+  // Resume tokens of the embedded servers hold no time: each wait for capture takes up to twice this. No test has a transaction that takes so long.
+  env: { CAUSEWAY_SETTLING_MS: '300' },
 };
 
 // docs/testing.md says what belongs where. `npm test` runs all suites but `soak`.

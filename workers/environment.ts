@@ -35,6 +35,10 @@ const schema = z.object({
   TARGET_POSTGRES_URL: url(['postgres', 'postgresql'], 'postgres://user:password@host:5432/tradingagents'),
   TARGET_MONGODB_URL: url(['mongodb', 'mongodb+srv'], 'mongodb://host:27018/tradingagents'),
   [keyVariable]: z.string().optional().superRefine(readable),
+  CAUSEWAY_SETTLING_MS: z
+    .string()
+    .regex(/^(?:|[1-9]\d{0,5})$/, 'must be a whole number of milliseconds, as in 1000')
+    .optional(),
   TARGET_REDIS_URL: url(['redis', 'rediss'], 'redis://host:6379/0, or nodes of a cluster separated by commas'),
 });
 

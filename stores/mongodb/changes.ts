@@ -57,8 +57,11 @@ interface Cursor {
 export const lostMs = 15_000;
 export const seekingMs = 10 * 60_000;
 
-/** How long a transaction may take from its first operation to its commit on a server whose tokens do not tell how far they are. */
-const settlingMs = 1000;
+/**
+ * How long a transaction may take from its first operation to its commit on a server whose tokens do not tell how far they are. `CAUSEWAY_SETTLING_MS`
+ * says so of a server that is known to be faster, or slower.
+ */
+const settlingMs = Number(process.env['CAUSEWAY_SETTLING_MS'] || 1000);
 
 /** One database's stream. Watches every collection: a filter would tie the position to the mappings of the day (pitfall 11). */
 export class ChangeStream {

@@ -126,3 +126,13 @@ test('what the protocol stands on is not changed by options of a URL; time-outs 
   expect(options.readPreference.mode).toBe('primary');
   expect(options).toMatchObject({ retryWrites: true, serverSelectionTimeoutMS: 400, promoteValues: false });
 });
+
+test.each(['', '250', '1000'])('CAUSEWAY_SETTLING_MS %j is taken', (value) => {
+  expect(readEnvironment({ ...valid, CAUSEWAY_SETTLING_MS: value }).addresses.source).toBe(valid['SOURCE_MONGODB_URL']);
+});
+
+test.each(['0', '-1', '1s', '1e3', '0.5'])('CAUSEWAY_SETTLING_MS %j is refused', (value) => {
+  expect(() => readEnvironment({ ...valid, CAUSEWAY_SETTLING_MS: value })).toThrow(
+    /CAUSEWAY_SETTLING_MS .*milliseconds/,
+  );
+});
