@@ -9,13 +9,16 @@ import { close, reopen, settleClosings } from '../../activities/reverse/closing.
 import { awaitDoubtful, awaitRouters, lowerFence, raiseFence } from '../../activities/reverse/fence.ts';
 import { flip, OutcomeUnknown, refuseOpened } from '../../activities/reverse/flip.ts';
 import { Lapse } from '../../activities/reverse/lapse.ts';
+import { writeStanding } from '../../control/lifecycle.ts';
 import { makeControlSchema } from '../../control/schema.ts';
+import type { Standing } from '../../core/lifecycle.ts';
 import { holdName, isHeldName, validationOf } from '../../stores/mongodb/close.ts';
 import { openMongo } from '../../stores/mongodb/connection.ts';
 import { DualWriteManager } from '../../traffic/dual-write.ts';
 import { writeNew } from '../../traffic/new-write.ts';
 import { Router } from '../../traffic/router.ts';
 import { cuttable } from '../support/cuttable.ts';
+import { inCutover } from '../support/standing.ts';
 import { World } from '../support/world.ts';
 
 const collection = 'token_usage';
@@ -366,6 +369,28 @@ test('percentages are taken back at once, whatever hangs, and what already is ta
   expect((await to(10))[collection]).toMatchObject({ percentage: 10 });
   expect(performance.now() - again).toBeLessThan(1000);
   await waiting;
+});
+
+test('a way back takes the lesser share and no write mode further on; while all is being undone no operator sends reads there', async () => {
+  const to = { collections: [collection], reason: 'rollback', onlyBack: true };
+  const now = async () => (await route(resources, { collections: [], percentage: 0, reason: 'look' }))[collection];
+  await route(resources, { collections: [collection], percentage: 5, reason: 'operator' });
+  await route(resources, { ...to, percentage: 50, writeMode: 'dual_write' });
+  expect(await now()).toMatchObject({ percentage: 5, writeMode: 'dual_write' });
+  await route(resources, { ...to, percentage: 0, writeMode: 'old' });
+  await route(resources, { ...to, percentage: 10, writeMode: 'dual_write' });
+  expect(await now()).toMatchObject({ percentage: 0, writeMode: 'old' });
+  const standing: Standing = {
+    ...inCutover,
+    undoing: { steps: [{ undo: 'cutover' }, { undo: 'data' }], then: 'aborted' },
+  };
+  await writeStanding(resources.postgres, standing);
+  const order = { collections: [collection], reason: 'operator' };
+  await expect(route(resources, { ...order, percentage: 50 })).rejects.toThrow('being undone');
+  expect(await now()).toMatchObject({ percentage: 0 });
+  await world.pool.query('delete from migration_control.lifecycle');
+  expect((await route(resources, { ...order, percentage: 50 }))[collection]).toMatchObject({ percentage: 50 });
+  await route(resources, { ...order, percentage: 0 });
 });
 
 test('who moves the writes names the transactions that keep it from doing so, without what they run, and ends them in an emergency', async () => {
