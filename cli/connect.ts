@@ -75,7 +75,8 @@ async function answered<T>(order: Promise<T>): Promise<T> {
   }
 }
 
-const answerMs = 4000;
+/** A worker that is alive answers sooner; a command that is promised to answer within 5 s has more to do than to ask. */
+export const answerMs = 2000;
 
 /** Of a running migration its workflow's answer, which takes a worker; of any other what the database says of it. */
 export async function readStatus(session: TemporalSession, name: string): Promise<Status> {
@@ -86,12 +87,24 @@ export async function readStatus(session: TemporalSession, name: string): Promis
 
 /** Throws UnreachableError where no worker answers soon. */
 export async function askStatus(session: TemporalSession, name: string): Promise<Status> {
+  const status = await answerBy(session, Date.now() + answerMs, () => handleOf(session, name).query(statusQuery));
+  if (status) return status;
+  throw new UnreachableError(`The migration ${name} runs, but no worker answers for it. Start \`causeway worker\`.`);
+}
+
+/** What is asked of a running migration takes a worker; undefined where none has answered until then. */
+export async function answerBy<T>(
+  { client }: TemporalSession,
+  deadline: number,
+  ask: () => Promise<T>,
+): Promise<T | undefined> {
   try {
-    return await session.client.withDeadline(Date.now() + answerMs, () => handleOf(session, name).query(statusQuery));
+    return await client.withDeadline(deadline, ask);
   } catch (error) {
-    const code = (error as { cause?: { code?: number } }).cause?.code ?? (error as { code?: number }).code;
-    if (code === undefined || !noAnswer.has(code)) throw error;
-    throw new UnreachableError(`The migration ${name} runs, but no worker answers for it. Start \`causeway worker\`.`);
+    for (let at: unknown = error; at instanceof Error; at = at.cause)
+      if (noAnswer.has((at as { code?: unknown }).code) || at.name === 'WorkflowUpdateRPCTimeoutOrCancelledError')
+        return undefined;
+    throw error;
   }
 }
 
@@ -110,8 +123,8 @@ export async function liveCapture(): Promise<CaptureStatus | undefined> {
   }
 }
 
-/** gRPC: deadline exceeded, and a call that was cancelled because of it. */
-const noAnswer: ReadonlySet<number> = new Set([4, 1]);
+/** gRPC: deadline exceeded, a call that was cancelled because of it, and what the server says at once where it has seen no worker for minutes. */
+const noAnswer: ReadonlySet<unknown> = new Set([4, 1, 9]);
 
 export const home = (): string => homeOf().folder;
 

@@ -152,6 +152,12 @@ export async function undoEnded(
   });
 }
 
+/** Whether a worker has taken up the rollback: of one that nobody has there is only the beginning in its history. */
+export async function isTaken({ client }: TemporalSession, name: string): Promise<boolean> {
+  const { status, historyLength } = await client.workflow.getHandle(rollbackId(name)).describe();
+  return status.name !== 'RUNNING' || historyLength > 2;
+}
+
 /** The question itself ends: one that is left open would keep the command from ending. */
 async function resultWithin<T>(
   { client }: TemporalSession,

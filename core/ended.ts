@@ -36,6 +36,27 @@ export function statusOfEnded(
   };
 }
 
+/** Of one whose workflow runs, and for which no worker answers: as it was last written down. */
+export function statusUnanswered(migration: string, known: Known, standing: Standing): Status {
+  const { phase, stage, undoing, collections } = standing;
+  const { routing, checkpoints, capture } = known;
+  const state = undoing === null ? 'running' : 'compensating';
+  const waitingFor = 'a worker: start `causeway worker`';
+  return {
+    migration,
+    phase,
+    state,
+    waitingFor,
+    stage,
+    collections,
+    capture,
+    routing,
+    checkpoints,
+    refused: [],
+    lastError: null,
+  };
+}
+
 function stoppedBecause(known: Known, standing: Standing, last: Status | undefined): Status['lastError'] {
   const undoing = standing.undoing?.steps.map((step) => step.undo).join(', ');
   const message =
@@ -73,10 +94,12 @@ export function refusalOfEnded(order: string, migration: string, { standing, ...
   return `The migration ${migration} ${state}, so \`${order}\` has no effect. ${waysOut({ standing, ...known }, standing)}`;
 }
 
+const retiredMessage = (migration: string): string =>
+  `The old system of ${migration} was taken out of use: there is nothing to go back to. Nothing was changed. Its last snapshot is named in the audit log; \`causeway decommission restore\` puts it back under the old names.`;
+
 /** Why nothing is undone by `abort`; undefined where everything may be. */
 export function refusalOfAbort(migration: string, { standing, authority, retired }: Known): string | undefined {
-  if (retired)
-    return `The old system of ${migration} was taken out of use: there is nothing to go back to. Nothing was changed.`;
+  if (retired) return retiredMessage(migration);
   if (counts(authority))
     return `The migration ${migration} is not aborted, because ${why(authority)}: what is in the targets would be lost. \`causeway rollback --to old\` first takes reads and writes back to the old system and loses none of them; then abort. Nothing was changed.`;
   return standing === null ? `There is nothing to abort for the migration ${migration}: ${begun}` : undefined;
@@ -89,7 +112,8 @@ export type WayBack =
 
 /** What a rollback undoes where no root runs, newest first. `to`: `old`, a checkpoint of a phase, or nothing for everything. */
 export function wayBackOfEnded(migration: string, known: Known, to: string | undefined): WayBack {
-  const { standing, authority, checkpoints } = known;
+  const { standing, authority, checkpoints, retired } = known;
+  if (retired) return { is: 'refused', message: retiredMessage(migration) };
   if (standing === null && !counts(authority))
     return { is: 'refused', message: refusalOfEnded('rollback', migration, known) };
   const back = (phase: Phase | undefined) => stepsBack(standing?.undo ?? [], phase, authority);

@@ -9,6 +9,8 @@ import { phases, type UndoStep } from '../../core/story.ts';
 import type { RollbackResult } from '../../workflows/children/rollback.ts';
 import * as contract from '../../workflows/contract.ts';
 import {
+  answerBy,
+  answerMs,
   answerTo,
   askStatus,
   checkName,
@@ -17,10 +19,10 @@ import {
   type TemporalSession,
   withTemporal,
 } from '../connect.ts';
-import { knownNow, runs, undoEnded } from '../ended.ts';
-import { OrderRefused, UnreachableError, UsageError } from '../errors.ts';
+import { isTaken, knownNow, runs, undoEnded } from '../ended.ts';
+import { OrderRefused, UsageError } from '../errors.ts';
 import { print, printJson } from '../output.ts';
-import { isServed, noWorker, queueFor } from '../queue.ts';
+import { noWorker, queueFor } from '../queue.ts';
 import { migrationGoesOn, waiting } from '../waiting.ts';
 import { common, tell, type Common } from './orders.ts';
 
@@ -37,12 +39,14 @@ export const abort = (): Command =>
     .action((options: Back & { reason: string }) =>
       withTemporal(async (session) => {
         const name = checkName(options.migration);
-        const payload = { reason: options.reason };
         if (!(await runs(session, name))) return abortEnded(session, options);
-        if (!(await answers(session, name))) return leave(session, name, contract.abortSignal, payload);
-        const handle = handleOf(session, name);
-        const status = await answerTo(handle.executeUpdate(contract.abortUpdate, { args: [payload] }));
-        await told(session, options, status, 'Aborting.');
+        const order: Ordered = {
+          update: contract.abortUpdate,
+          signal: contract.abortSignal,
+          payload: { reason: options.reason },
+        };
+        const status = await ordered(session, name, order, Date.now() + answerMs);
+        if (status) await told(session, options, status, 'Aborting.');
       }),
     );
 
@@ -54,23 +58,30 @@ async function abortEnded(session: TemporalSession, options: Back): Promise<void
   await undoSteps(session, options, stepsBack(known.standing!.undo, undefined, known.authority));
 }
 
-const answers = (session: TemporalSession, name: string): Promise<boolean> =>
-  askStatus(session, name).then(
-    () => true,
-    (error: unknown) => {
-      if (error instanceof UnreachableError) return false;
-      throw error;
-    },
-  );
+interface Ordered {
+  readonly update: typeof contract.abortUpdate | typeof contract.rollbackUpdate;
+  readonly signal: typeof contract.abortSignal | typeof contract.rollbackSignal;
+  readonly payload: { readonly reason: string; readonly to?: string };
+}
 
-/** As a signal the order outlasts this command, and whatever the workers are missing. */
-async function leave(
+/** The answer of the running migration. undefined: none came until then, and the order was left for whoever takes it. */
+async function ordered(
   session: TemporalSession,
   name: string,
-  signal: typeof contract.abortSignal,
-  payload: unknown,
-): Promise<void> {
-  await handleOf(session, name).signal(signal, payload);
+  { update, signal, payload }: Ordered,
+  deadline: number,
+): Promise<Status | undefined> {
+  const handle = handleOf(session, name);
+  const status = await answerBy(session, deadline, () =>
+    answerTo(handle.executeUpdate(update as typeof contract.abortUpdate, { args: [payload] })),
+  );
+  if (!status) await leave(session, name, { update, signal, payload });
+  return status;
+}
+
+/** An update that nobody has taken may be lost with the server; a signal is kept, and outlasts this command. */
+async function leave(session: TemporalSession, name: string, { signal, payload }: Ordered): Promise<void> {
+  await handleOf(session, name).signal(signal as typeof contract.abortSignal, payload);
   print(
     'No worker answers for the migration now. The order stays with Temporal and is obeyed as soon as one does: start `causeway worker`.',
   );
@@ -90,11 +101,14 @@ export const rollback = (): Command =>
       withTemporal(async (session) => {
         const name = checkName(options.migration);
         if (!(await runs(session, name))) return rollbackEnded(session, options);
-        const order = { ...(options.to !== undefined && { to: options.to }), reason: options.reason };
-        if (!options.dryRun && !(await answers(session, name)))
-          return leave(session, name, contract.rollbackSignal, order);
+        const payload = { ...(options.to !== undefined && { to: options.to }), reason: options.reason };
+        const order: Ordered = { update: contract.rollbackUpdate, signal: contract.rollbackSignal, payload };
+        const deadline = Date.now() + answerMs;
         const handle = handleOf(session, name);
-        const status = await askStatus(session, name);
+        const status = options.dryRun
+          ? await askStatus(session, name)
+          : await answerBy(session, deadline, () => handle.query(contract.statusQuery));
+        if (!status) return leave(session, name, order);
         if (options.to === 'old' && !status.checkpoints.some((one) => one.phase === 'data'))
           throw new OrderRefused(
             `There is nothing to take back: the migration is in ${status.phase}, and reads and writes have not left the old system. \`causeway rollback\` without --to undoes what was done.`,
@@ -105,8 +119,8 @@ export const rollback = (): Command =>
         if (staged && options.dryRun) await checkWay(handle, to);
         const steps = staged ? [`cutover back to ${to}`] : stepsFor(status, to);
         if (options.dryRun) return would(options, steps);
-        const answer = await answerTo(handle.executeUpdate(contract.rollbackUpdate, { args: [order] }));
-        await told(session, options, answer, 'Rolling back.');
+        const answer = await ordered(session, name, order, deadline);
+        if (answer) await told(session, options, answer, 'Rolling back.');
       }),
     );
 
@@ -193,6 +207,7 @@ async function undoSteps(session: TemporalSession, options: Back, steps: readonl
   const names = steps.map((step) => step.undo).join(', ');
   if (options.json) printJson({ undoing: steps });
   else print(`Under way: ${names}. \`causeway status\` tells how far it is; with --wait this command follows it.`);
+  if (await isTaken(session, options.migration)) return;
   const queue = await queueFor(session, options.migration);
-  if (!(await isServed(session, queue))) process.stderr.write(`${noWorker(options.migration, queue)}\n`);
+  process.stderr.write(`Nobody has begun with it yet. ${noWorker(options.migration, queue)}\n`);
 }

@@ -1,13 +1,17 @@
 // causeway status: where the migration stands, what it waits for, and which order answers it.
 import { Command } from 'commander';
+import { statusUnanswered } from '../../core/ended.ts';
+import { nothingKnown } from '../../core/lifecycle.ts';
 import { isOver, withCounts, type CollectionProgress, type Status } from '../../core/state.ts';
 import { hasTable, unfinishedMessage, unfinishedRestore, type UnfinishedRestore } from '../../control/checkpoints.ts';
 import { progressOf } from '../../control/progress.ts';
 import { routesOf } from '../../control/routing.ts';
 import { openPool } from '../../stores/postgres/connection.ts';
 import { policiesOf, unarmedText, type Policy } from '../../stores/postgres/policies.ts';
-import { captureId } from '../../workflows/contract.ts';
+import { captureRests, notRunning } from '../capture-state.ts';
 import { liveCapture, readAddresses, readStatus, withTemporal, type TemporalSession } from '../connect.ts';
+import { knownNow } from '../ended.ts';
+import { UnreachableError } from '../errors.ts';
 import { failingActivities, failingText } from '../failing-activities.ts';
 import { print, printJson } from '../output.ts';
 import { statusText } from '../status-text.ts';
@@ -18,11 +22,13 @@ export const status = (): Command =>
   common(new Command('status').description('where the migration stands, and what it waits for')).action(
     (options: { migration: string; json?: boolean }) =>
       withTemporal(async (session) => {
-        const told = await withRoutingNow(await readStatus(session, options.migration));
-        const found = await withCapture(session, await withLivePosition(await withLiveCounts(told)));
-        const restore = await restoreNow();
-        const failing = await failingActivities(session.client, options.migration);
-        const policies = await policiesNow();
+        // Side by side: it is promised soon, also where the workflow's answer is waited for in vain.
+        const [found, restore, failing, policies] = await Promise.all([
+          statusWhole(session, options.migration),
+          restoreNow(),
+          failingActivities(session.client, options.migration),
+          policiesNow(),
+        ]);
         if (options.json)
           return printJson({ ...found, failing, ...(restore && { restore }), ...(policies && { policies }) });
         print(
@@ -32,6 +38,23 @@ export const status = (): Command =>
         );
       }),
   );
+
+const statusWhole = async (session: TemporalSession, name: string): Promise<Status> => {
+  const told = await withRoutingNow(await statusNow(session, name));
+  return withCapture(session, await withLivePosition(await withLiveCounts(told)));
+};
+
+/** Where no worker answers the database tells where the migration stood last, as far as it knows of one. */
+async function statusNow(session: TemporalSession, name: string): Promise<Status> {
+  return readStatus(session, name).catch(async (error: unknown) => {
+    if (!(error instanceof UnreachableError)) throw error;
+    const known = await knownNow(name).catch(() => nothingKnown);
+    if (!known.standing) throw error;
+    process.stderr.write(`${error.message} This is what was last written down.\n`);
+    process.exitCode = 3;
+    return statusUnanswered(name, known, known.standing);
+  });
+}
 
 /** A restore that has begun and not ended; where PostgreSQL does not answer, nothing is known of one. */
 async function restoreNow(): Promise<UnfinishedRestore | undefined> {
@@ -91,17 +114,10 @@ export async function withRoutingNow(status: Status): Promise<Status> {
   }
 }
 
-const notRunning =
-  'nobody runs it, because its workflow was ended: `causeway pause` and `causeway resume` begin it again where it stood; where no workflow of the migration runs, `causeway start` or `causeway rollback --to old` does.';
-
 /** A position that nobody moves on is no trouble that the tables know of. */
-async function withCapture({ client }: TemporalSession, status: Status): Promise<Status> {
+async function withCapture(session: TemporalSession, status: Status): Promise<Status> {
   if (status.capture.position === null || status.state === 'aborted' || status.state === 'rolled-back') return status;
-  const capture = await client.workflow
-    .getHandle(captureId(status.migration))
-    .describe()
-    .catch(() => undefined);
-  if (!capture || capture.status.name === 'RUNNING') return status;
+  if (!(await captureRests(session, status.migration))) return status;
   return { ...status, capture: { ...status.capture, troubles: [notRunning, ...(status.capture.troubles ?? [])] } };
 }
 

@@ -5,6 +5,7 @@ import { openPool, query } from '../../stores/postgres/connection.ts';
 import { rootId } from '../../workflows/contract.ts';
 import type { validation } from '../../workflows/children/validation.ts';
 import { namedAfter } from '../attributes.ts';
+import { whatChecksWaitFor } from '../capture-state.ts';
 import { checkName, readAddresses, readStatus, withTemporal } from '../connect.ts';
 import { queueFor } from '../queue.ts';
 import { UsageError } from '../errors.ts';
@@ -70,6 +71,7 @@ async function run(options: Options): Promise<void> {
       handle.workflowId,
       'its results stand in migration_control.validation_results, and in `causeway report`.',
     );
+    for (const line of await whatChecksWaitFor(session, name)) process.stderr.write(`${line}\n`);
     await waiting(left, () => handle.result().catch(() => undefined));
     return stored(`${handle.workflowId}/${handle.firstExecutionRunId}/`);
   });

@@ -23,6 +23,7 @@ import { openPool } from '../../stores/postgres/connection.ts';
 import { verificationId } from '../../workflows/contract.ts';
 import type { verification } from '../../workflows/children/verification.ts';
 import { namedAfter } from '../attributes.ts';
+import { captureRests, notRunning } from '../capture-state.ts';
 import { checkName, liveCapture, readAddresses, withTemporal, type TemporalSession } from '../connect.ts';
 import { isServed, noWorker, queueFor } from '../queue.ts';
 import { UnreachableError, UsageError } from '../errors.ts';
@@ -105,6 +106,7 @@ async function run(session: TemporalSession, options: Options): Promise<void> {
     });
   const gap = (await liveCapture().catch(() => undefined))?.gap;
   if (gap) process.stderr.write(gapText(gap.detail));
+  else if (await captureRests(session, name)) process.stderr.write(`Change capture: ${notRunning}\n`);
   const pool = openPool((await readAddresses()).addresses.postgres, 2);
   try {
     const left = workflowGoesOn(

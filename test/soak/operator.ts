@@ -1,27 +1,20 @@
 // An operator at a terminal who may do anything at any moment: every command, raw signals and updates, cancel, terminate, and workers that are killed.
-import { spawn, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { inject } from 'vitest';
 import type { Status } from '../../core/state.ts';
 import { phases } from '../../core/story.ts';
+import { bare, junk, placesOf, signalNames, updateNames } from '../support/names.ts';
+import { promisedMs } from '../support/prompt.ts';
+import { Terminal, type Timed, type Timing } from '../support/terminal.ts';
 import type { World } from '../support/world.ts';
 import { startWorker } from './chaos.ts';
 
 /** What must be answered soon, in every state. */
 const prompt = new Set(['status', 'abort', 'rollback']);
-const promisedMs = 5000;
-/** What a process of the command takes to begin on a quiet machine, ms. */
-const quietStartMs = 500;
+const grouped = new Set(['cutover', 'checkpoint', 'quarantine', 'capture', 'reverse', 'timescale', 'decommission']);
 /** A command that waits for a worker, or follows something long, is ended then, ms. */
-const patienceMs = 60_000;
-
-export interface Timing {
-  calls: number;
-  maxMs: number;
-  /** Against what an idle process of the command took just then. */
-  maxShare: number;
-}
+const patienceMs = 30_000;
 
 export interface Account {
   rounds: number;
@@ -31,32 +24,22 @@ export interface Account {
   readonly findings: string[];
 }
 
-const junk: readonly unknown[] = ['x', 7, null, [], { percentage: 250 }, { gate: 1 }, { to: 'lunch' }, { stage: 'x' }];
-const names = [
-  'setCutoverPercentage',
-  'approve',
-  'rollback',
-  'abort',
-  'reportIncident',
-  'progress',
-  'stageProgress',
-  'captureProgress',
-  'restored',
-  'nobodyKnowsThis',
-];
-const places = [
-  ...phases,
-  'copy/token_usage',
-  'copy/users',
-  'data/validation',
-  'cutover/first',
-  'cutover/writes',
-  'rollback',
-  'checkpoint/data',
-  'capture',
-  'reverse',
-  'verify',
-];
+export const conditions = ['nothing', 'no worker', 'cancel', 'terminate'] as const;
+export type Condition = (typeof conditions)[number];
+
+const stages = ['first', 'writes'];
+const places = placesOf(['token_usage', 'users'], stages);
+
+type Seen = Status & { readonly restore?: { readonly checkpoint: string } };
+
+export interface Means {
+  readonly world: World;
+  readonly random: () => number;
+  readonly account: Account;
+  /** File of the settings. */
+  readonly config: string;
+  readonly say: (what: string) => void;
+}
 
 export class Operator {
   readonly #world: World;
@@ -64,16 +47,18 @@ export class Operator {
   readonly #account: Account;
   readonly #config: string;
   readonly #say: (what: string) => void;
+  readonly #terminal: Terminal;
   readonly #pending = new Set<Promise<unknown>>();
   #worker: ChildProcess | undefined;
   #seen = 'nothing';
 
-  constructor(world: World, random: () => number, account: Account, config: string, say: (what: string) => void) {
+  constructor({ world, random, account, config, say }: Means) {
     this.#world = world;
     this.#random = random;
     this.#account = account;
     this.#config = config;
     this.#say = say;
+    this.#terminal = new Terminal(world, account.timings);
   }
 
   async ensureWorker(): Promise<void> {
@@ -99,7 +84,16 @@ export class Operator {
     if (dice < 0.32) return this.#raw();
     const args = this.#pick(this.#commands());
     const asked = this.command(args);
-    await Promise.race([asked, sleep(this.#random() < 0.4 ? 700 : 6000)]);
+    await Promise.race([asked, sleep(this.#random() < 0.5 ? 500 : 3000)]);
+  }
+
+  /** What somebody from outside, or a host that is lost, does to it; then what is promised soon is asked for. */
+  async meets(condition: Condition): Promise<void> {
+    if (condition === 'no worker') await this.killWorker();
+    else if (condition !== 'nothing') await this.#outside(condition, undefined);
+    await this.command(
+      this.#pick([['status'], ['abort', '--reason', 'at once'], ['rollback', '--to', 'old', '--reason', 'at once']]),
+    );
   }
 
   /** Until nothing that was asked is under way any more. */
@@ -130,7 +124,12 @@ export class Operator {
       ['repair'],
       ['repair', '--dry-run'],
       ['quarantine', 'retry'],
-      ['checkpoint', 'create'],
+      ['checkpoint', 'create', 'before'],
+      ['checkpoint', 'list'],
+      ['checkpoint', 'restore', 'before', '--dry-run'],
+      ['checkpoint', 'restore', 'before'],
+      ['decommission'],
+      ['perf', '--seconds', '1', '--rate', '20'],
       start,
       start,
       start,
@@ -154,75 +153,41 @@ export class Operator {
       ['rollback', '--to', 'old', ...reason],
       ['rollback', '--to', this.#pick(['first', 'writes', 'data', 'schema', 'preparation', 'lunch']), ...reason],
       ['rollback', ...reason],
+      ['rollback', '--dry-run'],
+      ['abort', ...reason],
       ['abort', ...reason],
     ];
   }
 
   /** Runs the command, measures it, and judges what it says. */
   async command(args: readonly string[], most = patienceMs): Promise<{ code: number | null; stdout: string }> {
-    const name = ['cutover', 'checkpoint', 'quarantine', 'capture', 'reverse', 'timescale'].includes(args[0]!)
-      ? `${args[0]!} ${args[1]!}`
-      : args[0]!;
+    const name = grouped.has(args[0]!) ? args.slice(0, 2).join(' ') : args[0]!;
     const asked = this.#asked(`causeway ${args.filter((one) => one !== this.#config).join(' ')}`, name, async () => {
-      const idle = prompt.has(name) ? await this.#idle() : quietStartMs;
-      const ran = await this.#run([...args, '--migration', this.#world.name], most);
+      const [ran, idle] = await Promise.all([
+        this.#terminal.run(args, most),
+        prompt.has(name) ? this.#terminal.idle() : undefined,
+      ]);
       this.#judge(args, name, ran, idle);
       return ran;
     });
     return (await asked) ?? { code: null, stdout: '' };
   }
 
-  /** What the same process takes to do nothing, now, ms. */
-  async #idle(): Promise<number> {
-    const { ms } = await this.#run(['--version'], patienceMs);
-    this.#time('--version', ms, quietStartMs);
-    return ms;
-  }
-
-  async #run(args: readonly string[], most: number) {
-    const began = performance.now();
-    const child = spawn(process.execPath, [inject('command'), ...args], {
-      env: { ...process.env, ...this.#world.environment },
-    });
-    let stdout = '';
-    let stderr = '';
-    child.stdout.on('data', (part: Buffer) => (stdout += part.toString('utf8')));
-    child.stderr.on('data', (part: Buffer) => (stderr += part.toString('utf8')));
-    const timer = setTimeout(() => child.kill('SIGKILL'), most);
-    const [code] = (await once(child, 'close')) as [number | null];
-    clearTimeout(timer);
-    return { code, stdout, stderr, ms: performance.now() - began };
-  }
-
-  #time(name: string, ms: number, idle: number): number {
-    const share = ms / Math.max(1, idle / quietStartMs);
-    const timing = this.#account.timings.get(name) ?? { calls: 0, maxMs: 0, maxShare: 0 };
-    this.#account.timings.set(name, {
-      calls: timing.calls + 1,
-      maxMs: Math.max(timing.maxMs, ms),
-      maxShare: Math.max(timing.maxShare, share),
-    });
-    return share;
-  }
-
-  #judge(
-    args: readonly string[],
-    name: string,
-    { code, stdout, stderr, ms }: { code: number | null; stdout: string; stderr: string; ms: number },
-    idle: number,
-  ): void {
+  #judge(args: readonly string[], name: string, ran: Timed, idle: number | undefined): void {
+    const { code, stdout, stderr, ms } = ran;
     const { findings } = this.#account;
-    const share = this.#time(name, ms, idle);
+    const follows = args.includes('--wait');
+    const atRest = this.#terminal.time(follows ? `${name} --wait` : name, ms, idle);
     const told = `causeway ${args.join(' ')} (${this.#seen}) ended with ${String(code)} after ${Math.round(ms)} ms`;
-    if (prompt.has(name) && !args.includes('--wait') && share > promisedMs)
-      findings.push(`${told}, while one that does nothing took ${Math.round(idle)} ms: ${stdout}${stderr}`);
+    if (prompt.has(name) && !follows && atRest > promisedMs)
+      findings.push(`${told}, while one that asks nobody took ${Math.round(idle ?? 0)} ms: ${stdout}${stderr}`);
     const said = stdout + stderr;
     if (
       /\n\s+at .+:\d+:\d+\)?\n|TypeError|ReferenceError|Task in failed state|\[object Object\]|\bundefined\b/.test(said)
     )
       findings.push(`${told}: ${said.slice(-1500)}`);
     // null: ended by this test, because it waits.
-    if (code !== 0 && code !== null && said.trim().length < 10) findings.push(`${told}, and said "${said}"`);
+    if (code !== 0 && said.trim().length < 10) findings.push(`${told}, and said "${said}"`);
     if (code !== null && code > 3) findings.push(`${told}: ${said.slice(-1500)}`);
   }
 
@@ -237,30 +202,41 @@ export class Operator {
 
   async #outside(what: 'cancel' | 'terminate', place: string | undefined): Promise<void> {
     await this.#asked(`${what} ${place ?? 'the root'}`, what, async () => {
-      const id = place === undefined ? `migration/${this.#world.name}` : `migration/${this.#world.name}/${place}`;
-      const handle = this.#world.temporal.workflow.getHandle(id);
+      const handle = this.#handle(place);
       await (what === 'cancel' ? handle.cancel() : handle.terminate('by an operator')).catch(() => undefined);
     });
   }
 
+  /** To the root or, as a signal, to anything of the tree. */
   async #raw(): Promise<void> {
-    const name = this.#pick(names);
+    const asUpdate = this.#random() < 0.4;
+    const name = this.#pick(asUpdate ? updateNames : signalNames);
     const args = Array.from({ length: 1 + Math.floor(this.#random() * 2) }, () => this.#pick(junk));
-    // Without a payload it is an order to undo everything.
-    if (name === 'rollback' && args[0] === null) return;
-    const asUpdate = this.#random() < 0.5;
-    await this.#asked(`${asUpdate ? 'update' : 'signal'} ${name} ${JSON.stringify(args)}`, 'raw', async () => {
-      const handle = this.#world.temporal.workflow.getHandle(`migration/${this.#world.name}`);
-      if (!asUpdate) return handle.signal(name, ...args).catch(() => undefined);
-      const answer = await this.#world.temporal
-        .withDeadline(Date.now() + 10_000, () => handle.executeUpdate(name, { args: args as [] }))
-        .then(
-          () => '',
-          (error: { cause?: { message?: string } }) => error.cause?.message ?? '',
-        );
-      if (/TypeError|Cannot read|failed state/.test(answer))
-        this.#account.findings.push(`update ${name} ${JSON.stringify(args)} was answered with: ${answer}`);
-    });
+    // These are orders whatever comes with them; without a payload so is a rollback, of everything.
+    if (bare.has(name) || /^(stop|keep)/.test(name) || (name === 'rollback' && (args[0] ?? null) === null)) return;
+    const place = asUpdate || this.#random() < 0.6 ? undefined : this.#pick(places);
+    const told = JSON.stringify(args).slice(0, 120);
+    await this.#asked(
+      `${asUpdate ? 'update' : 'signal'} ${name} ${told} to ${place ?? 'the root'}`,
+      'raw',
+      async () => {
+        const handle = this.#handle(place);
+        if (!asUpdate) return handle.signal(name, ...args).catch(() => undefined);
+        const answer = await this.#world.temporal
+          .withDeadline(Date.now() + 10_000, () => handle.executeUpdate(name, { args: args as [] }))
+          .then(
+            () => '',
+            (error: { cause?: { message?: string } }) => error.cause?.message ?? '',
+          );
+        if (/TypeError|Cannot read|failed state/.test(answer))
+          this.#account.findings.push(`update ${name} ${told} was answered with: ${answer}`);
+      },
+    );
+  }
+
+  #handle(place: string | undefined) {
+    const root = `migration/${this.#world.name}`;
+    return this.#world.temporal.workflow.getHandle(place === undefined ? root : `${root}/${place}`);
   }
 
   #asked<T>(what: string, name: string, work: () => Promise<T>): Promise<T | undefined> {
@@ -277,17 +253,30 @@ export class Operator {
     return asked;
   }
 
-  /** As the workflow or, where none runs, the command tells it. */
-  async look(): Promise<Status | undefined> {
+  /** As the workflow tells it or, where none runs, the command. */
+  async look(): Promise<Seen | undefined> {
+    const running = await this.#world.temporal
+      .withDeadline(Date.now() + 4000, async () =>
+        (await this.#handle(undefined).describe()).status.name === 'RUNNING' ? this.#world.query() : undefined,
+      )
+      .catch(() => undefined);
+    if (running) return this.#saw(running);
+    return this.#told();
+  }
+
+  async #told(): Promise<Seen | undefined> {
     const { stdout } = await this.command(['status', '--json']);
     try {
-      const status = JSON.parse(stdout) as Status;
-      const modes = [...new Set(Object.values(status.routing).map((one) => `${one.percentage} % ${one.writeMode}`))];
-      this.#seen = `${status.phase} ${status.state} ${modes.join(' ')}`.trim();
-      return status;
+      return this.#saw(JSON.parse(stdout) as Seen);
     } catch {
       return undefined;
     }
+  }
+
+  #saw<S extends Status>(status: S): S {
+    const modes = [...new Set(Object.values(status.routing).map((one) => one.writeMode))];
+    this.#seen = `${status.phase} ${status.state} ${modes.join(' ')}`.trim();
+    return status;
   }
 
   /** Where it is, without a command. */
@@ -296,25 +285,33 @@ export class Operator {
       const status = await this.#world.temporal
         .withDeadline(Date.now() + 3000, () => this.#world.query())
         .catch(() => undefined);
-      if (status)
-        this.#seen =
-          `${status.phase} ${status.state} ${[...new Set(Object.values(status.routing).map((one) => one.writeMode))].join(' ')}`.trim();
+      if (status) this.#saw(status);
     }
   }
 
-  /** What `status` advises, until it is completed or nothing is left. */
-  async leadOut(way: 'forward' | 'back', limitMs: number): Promise<'completed' | 'undone' | 'nowhere'> {
+  /** What `status` advises, until it is completed or nothing is left; `retired`: the old system was taken out of use, and nothing leads back. */
+  async leadOut(way: 'forward' | 'back', limitMs: number): Promise<'completed' | 'undone' | 'retired' | 'nowhere'> {
     this.#say(`from here ${way}`);
     const until = Date.now() + limitMs;
     const start = ['start', '--config', this.#config];
     let before = '';
     let same = 0;
-    for (; Date.now() < until; await sleep(1000)) {
+    for (; Date.now() < until; await sleep(700)) {
+      const retiring = await this.#retiring();
+      if (retiring === 'done') return 'retired';
+      if (retiring === 'begun') {
+        await this.command(['decommission', '--yes'], limitMs);
+        continue;
+      }
       const status = await this.look();
       if (!status) {
         // Nothing stands: begun again on the way forward, done on the way back.
         if (way === 'back') return 'undone';
         await this.command(start);
+        continue;
+      }
+      if (status.restore) {
+        await this.command(['checkpoint', 'restore', status.restore.checkpoint, '--yes'], limitMs);
         continue;
       }
       const { state, waitingFor, phase } = status;
@@ -327,10 +324,10 @@ export class Operator {
       const at = JSON.stringify([state, waitingFor, phase, status.stage, status.collections]);
       same = at === before ? same + 1 : 0;
       before = at;
-      if (status.capture.gap) await this.command(['repair']);
+      if (status.capture.gap) await this.command(['repair'], limitMs);
       if (state === 'completed' || state === 'stopped')
         await this.command(way === 'forward' ? start : ['rollback', '--reason', 'the way out', '--wait'], limitMs);
-      else if (state === 'parked' && (waitingFor === 'retry' || way === 'forward')) await this.command(['retry']);
+      else if (state === 'parked' && (waitingFor === 'retry' || way === 'forward')) await this.#parked(same);
       else if (way === 'back' && state !== 'compensating') await this.command(['abort', '--reason', 'the way out']);
       else if (state === 'paused') await this.command(['resume']);
       else if (state === 'running' && waitingFor?.startsWith('approve'))
@@ -343,5 +340,20 @@ export class Operator {
       }
     }
     return 'nowhere';
+  }
+
+  /** A restore that has not ended is what is parked for: the command says so, the workflow may not know. */
+  async #parked(same: number): Promise<void> {
+    const { restore } = (same > 0 && same % 3 === 0 && (await this.#told())) || {};
+    if (restore) await this.command(['checkpoint', 'restore', restore.checkpoint, '--yes'], patienceMs * 4);
+    await this.command(['retry']);
+  }
+
+  async #retiring(): Promise<'no' | 'begun' | 'done'> {
+    const actions = await this.#world
+      .rows<{ action: string }>(`select action from migration_control.audit_log where action like 'decommission%'`)
+      .catch(() => []);
+    if (actions.some((one) => one.action === 'decommissioned')) return 'done';
+    return actions.some((one) => one.action === 'decommission begun') ? 'begun' : 'no';
   }
 }

@@ -7,14 +7,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { checkEqual } from '../support/checker.ts';
 import { RoutedWriter } from '../support/routed-writer.ts';
+import { tellTimings } from '../support/terminal.ts';
 import { World } from '../support/world.ts';
-import { Operator, type Account } from './operator.ts';
+import { begin, beginnings, type Beginning } from './beginnings.ts';
+import { conditions, Operator, type Account } from './operator.ts';
 import { seeds, size } from './options.ts';
 import { randomFrom } from './random.ts';
 
-const { seconds = 600, documents = 300, rate = 15 } = size;
-const ordersOfARound = 22;
-const wayOutMs = 300_000;
+const { seconds = 600, documents = 200, rate = 15 } = size;
+const ordersOfARound = 9;
+const wayOutMs = 180_000;
 const stages = [
   { name: 'first', percentage: 10, soakSeconds: 600 },
   { name: 'writes', percentage: 100, writes: 'new_system', soakSeconds: 600, approve: true },
@@ -24,7 +26,7 @@ const settings = {
   sampleSeconds: 1,
   gateSeconds: 20,
   quarantineBudget: 0.9,
-  fenceMs: 4000,
+  fenceMs: 2000,
   // A machine that has no time to spare is no reason to go back here.
   policy: { queryTime: { floorMs: 60_000 }, errorRate: { increase: 1 }, throughput: { minimumReads: 1_000_000 } },
 };
@@ -37,15 +39,26 @@ const idsOf = async ({ source }: World): Promise<Set<string>> => {
   return ids;
 };
 
+/** Each beginning in turn, and each with another condition than the last time. */
+const cellOf = (seed: number, number: number) => {
+  const n = number + seed * 5;
+  const beginning: Beginning = beginnings[n % beginnings.length]!;
+  return { beginning, condition: conditions[(n + Math.floor(n / beginnings.length)) % conditions.length]! };
+};
+
 async function round(seed: number, number: number, account: Account): Promise<void> {
   const random = randomFrom(seed * 1000 + number);
+  const began = performance.now();
   const world = await World.open('operators');
   const said: string[] = [];
   const before = account.findings.length;
   const config = join(world.home, 'settings.json');
-  const operator = new Operator(world, random, account, config, (what) => said.push(what));
+  const say = (what: string) => void said.push(`${Math.round((performance.now() - began) / 1000)} s: ${what}`);
+  const operator = new Operator({ world, random, account, config, say });
   const watching = new AbortController();
+  const { beginning, condition } = cellOf(seed, number);
   let writer: RoutedWriter | undefined;
+  let led = '';
   const find = (what: string, found: readonly string[]) => {
     if (found.length > 0) account.findings.push(`${what}: ${found.slice(0, 5).join('; ')} (${found.length})`);
   };
@@ -54,59 +67,49 @@ async function round(seed: number, number: number, account: Account): Promise<vo
     await world.seed(documents, 0.02, undefined, seed);
     const seeded = await idsOf(world);
     await operator.ensureWorker();
-    await operator.command(['start', '--until', 'data', '--wait', '--config', config], wayOutMs);
-    writer = await RoutedWriter.start(world, rate, randomFrom(seed * 1000 + number + 1_000_000));
-    const from = Math.floor(random() * 4);
-    said.push(`it begins with: ${['data', 'a cutover', 'moved writes', 'a completed cutover'][from]!}`);
-    if (from > 0) await operator.command(['start', '--config', config]);
-    const reads = (share: number) =>
-      world.until((status) => Object.values(status.routing).some((one) => one.percentage === share), 90_000);
-    if (from > 0) await reads(10);
-    if (from > 1) {
-      await operator.command(['cutover', 'advance']);
-      await world.until((status) => status.waitingFor?.includes('writes') === true, 90_000);
-      await operator.command(['approve', 'writes']);
-      await reads(100);
-    }
-    if (from > 2) {
-      await operator.command(['cutover', 'advance']);
-      await world.until((status) => status.state === 'completed', 90_000);
-    }
+    say(`it begins with: ${beginning}; then: ${condition}`);
+    await begin(beginning, { operator, world, start: ['start', '--config', config] }, async () => {
+      writer = await RoutedWriter.start(world, rate, randomFrom(seed * 1000 + number + 1_000_000));
+    });
     const watch = operator.watch(watching.signal);
+    await operator.meets(condition);
     for (let n = 0; n < ordersOfARound; n++) {
       await operator.order();
-      await sleep(random() * 800);
+      await sleep(random() * 400);
     }
     await operator.settled();
     await operator.ensureWorker();
     const way = random() < 0.6 ? 'forward' : 'back';
-    const led = await operator.leadOut(way, wayOutMs);
+    led = await operator.leadOut(way, wayOutMs);
+    say(`it led to: ${led}`);
     watching.abort();
     await watch;
     if (led === 'nowhere') {
       const { stdout } = await operator.command(['status']);
       account.findings.push(`nothing that status advises led ${way} within ${wayOutMs} ms: ${stdout}`);
     }
-    await sleep(2000);
-    if (led === 'completed') {
-      await writer.pause();
-      find('lost in the new system', await writer.differencesOnNew(world));
-      writer.resume();
-      await operator.command(['rollback', '--to', 'old', '--reason', 'the end', '--wait'], wayOutMs);
+    await sleep(1500);
+    if (led === 'completed' || led === 'retired') {
+      await writer?.pause();
+      find('lost in the new system', (await writer?.differencesOnNew(world)) ?? []);
+      writer?.resume();
     }
-    await writer.stop();
-    find('lost in the old system', await writer.differences(world.source));
-    const now = await idsOf(world);
-    find(
-      'removed from the old system',
-      [...seeded].filter((id) => !now.has(id)),
-    );
+    if (led === 'completed')
+      await operator.command(['rollback', '--to', 'old', '--reason', 'the end', '--wait'], wayOutMs);
+    await writer?.stop();
+    if (led !== 'retired') {
+      find('lost in the old system', (await writer?.differences(world.source)) ?? []);
+      const now = await idsOf(world);
+      find(
+        'removed from the old system',
+        [...seeded].filter((id) => !now.has(id)),
+      );
+    }
     if (led === 'completed') {
       // Capture goes on where it stood, whatever was ended meanwhile.
-      await operator.command(['start', '--until', 'data', '--config', config]);
       let different = await checkEqual(world.environment as never);
       for (let n = 0; n < 30 && different.length > 0; n++) {
-        await sleep(2000);
+        await sleep(1000);
         different = await checkEqual(world.environment as never);
       }
       find(
@@ -130,8 +133,10 @@ async function round(seed: number, number: number, account: Account): Promise<vo
     await writer?.stop();
     account.rounds++;
     const isFound = account.findings.length > before;
+    const cell = `${beginning}, then ${condition}`;
+    account.coverage.set(`begun: ${cell}`, (account.coverage.get(`begun: ${cell}`) ?? 0) + 1);
     process.stdout.write(
-      `  seed ${seed}, round ${number}: ${said.length} steps, ${writer ? `${writer.counts.old} writes to the old system, ${writer.counts.new} to the new, ${writer.counts.errors} errors` : 'no writes'}\n`,
+      `  seed ${seed}, round ${number} (${cell}): ${led} after ${Math.round((performance.now() - began) / 1000)} s, ${said.length} steps, ${writer ? `${writer.counts.old} writes to the old system, ${writer.counts.new} to the new, ${writer.counts.errors} errors` : 'no writes'}\n`,
     );
     if (isFound)
       process.stdout.write(
@@ -156,10 +161,7 @@ test.each(seeds)(
     const until = Date.now() + seconds * 1000;
     for (let number = 0; Date.now() < until; number++) await round(seed, number, account);
     process.stdout.write(`  ${account.rounds} rounds, ${account.orders} orders, ${account.findings.length} findings\n`);
-    for (const [name, { calls, maxMs, maxShare }] of [...account.timings].sort())
-      process.stdout.write(
-        `    ${name}: ${calls} times, at most ${Math.round(maxMs)} ms, ${Math.round(maxShare)} ms of a quiet machine\n`,
-      );
+    tellTimings(account.timings);
     for (const [where, times] of [...account.coverage].sort()) process.stdout.write(`    ${times} × ${where}\n`);
     expect(account.findings).toEqual([]);
   },

@@ -13,6 +13,7 @@ import { phases, type Phase } from '../../core/story.ts';
 import { readSettings } from '../../core/settings.ts';
 import { statusQuery } from '../../workflows/contract.ts';
 import { randomFrom } from '../soak/random.ts';
+import { bare, junk, placesOf, signalNames, updateNames } from './names.ts';
 import { inCutover } from './standing.ts';
 import { StubStores, type Mishap } from './stub-stores.ts';
 import type { WorkflowTest } from './workflow-env.ts';
@@ -26,66 +27,10 @@ const stages = [
 ];
 const collections = ['token_usage', 'sessions'];
 
-/** Wrong in every way that somebody who types may be wrong. */
-const junk: readonly unknown[] = [
-  undefined,
-  null,
-  'x',
-  '',
-  7,
-  -1,
-  [],
-  [[]],
-  {},
-  true,
-  { percentage: 250 },
-  { percentage: '50' },
-  { percentage: 5, collection: 'toString' },
-  { percentage: 5, collection: '__proto__' },
-  { percentage: 5, collection: 'nothing' },
-  { gate: 7 },
-  { gate: 'rollback' },
-  { gate: 'x'.repeat(3000) },
-  { to: 'lunch' },
-  { to: '' },
-  { ['k'.repeat(5000)]: 1 },
-  { kind: 'rain' },
-  { kind: 'data_corruption', detail: 'd'.repeat(600) },
-  { reason: '' },
-  { stage: 99, waitingFor: 7, routing: null },
-  { checkpoint: null, routing: { x: null } },
-];
-/** To the root: what people send, what its own children send, and what nobody knows. */
-const signalNames = [
-  'setCutoverPercentage',
-  'pause',
-  'resume',
-  'retry',
-  'approve',
-  'advanceStage',
-  'rollback',
-  'abort',
-  'reportIncident',
-  'progress',
-  'stageProgress',
-  'captureProgress',
-  'restored',
-  'nobodyKnowsThis',
-  'stopCapture',
-];
-const updateNames = [...signalNames.slice(0, 9), 'repair', 'nobodyKnowsThis'];
-/** Everything of the tree that may be cancelled or terminated by its id. */
-const places = [
-  ...phases,
-  'copy/token_usage',
-  'copy/sessions',
-  'data/validation',
-  ...stages.map((stage) => `cutover/${stage.name}`),
-  ...phases.map((phase) => `checkpoint/${phase}`),
-  'rollback',
-  'capture',
-  'reverse',
-];
+const places = placesOf(
+  collections,
+  stages.map((stage) => stage.name),
+);
 const failing: readonly FailureType[] = [
   'StoreUnreachable',
   'StoreBusy',
@@ -264,9 +209,9 @@ export class Round {
     const told = JSON.stringify(args).slice(0, 120);
     if (this.#random() < 0.6) {
       const name = this.#pick(signalNames);
-      const bare = ['pause', 'resume', 'retry', 'advanceStage'].includes(name);
       // Without a payload some of them are orders.
-      if (!bare && args.length > 0) await this.#send(`signal ${name} ${told}`, () => this.#run.signal(name, ...args));
+      if (!bare.has(name) && args.length > 0)
+        await this.#send(`signal ${name} ${told}`, () => this.#run.signal(name, ...args));
       return;
     }
     const name = this.#pick(updateNames);

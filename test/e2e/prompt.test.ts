@@ -1,0 +1,40 @@
+// What is promised at once is answered at once, whoever is dead: a small part of the walk through every state (`npm run soak -- prompt`).
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Prompt } from '../support/prompt.ts';
+import { World } from '../support/world.ts';
+
+let world: World;
+let prompt: Prompt;
+let start: string[];
+
+beforeAll(async () => {
+  world = await World.open('prompt');
+  prompt = new Prompt(world);
+  const config = join(world.home, 'settings.json');
+  const stages = [{ name: 'first', percentage: 10, soakSeconds: 600 }];
+  await writeFile(
+    config,
+    JSON.stringify({ stages, configurationDirectory: join(world.home, 'configuration'), quarantineBudget: 0.9 }),
+  );
+  start = ['start', '--config', config];
+  await world.seed(300, 0.02);
+  await prompt.work();
+  await prompt.command(...start);
+  await world.until((status) => Object.values(status.routing).some((one) => one.percentage === 10));
+});
+afterAll(() => world.close());
+
+test('a validation says what it waits for, as soon as it does', async () => {
+  await world.temporal.workflow.getHandle(`migration/${world.name}/capture`).terminate('by an operator');
+  // It waits for capture, and is ended by the test.
+  const waits = await prompt.terminal.run(['validate', '--collection', 'sessions'], 30_000, /nobody runs it/);
+  expect(waits).toMatchObject({ code: null, stderr: expect.stringContaining('nobody runs it') as string });
+});
+
+test('`status`, `rollback` and `abort` answer within 5 s without a worker, and say what they left', async () => {
+  await prompt.ask('a stage', { cancels: false });
+  expect(prompt.findings).toEqual([]);
+  expect(prompt.met.size).toBe(3);
+});

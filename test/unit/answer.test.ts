@@ -1,0 +1,43 @@
+// Whoever asks a migration for which no worker is alive is told so, in whatever way the server has found out.
+import { expect, test } from 'vitest';
+import { answerBy, type TemporalSession } from '../../cli/connect.ts';
+import { refusalOfAbort, statusUnanswered, wayBackOfEnded } from '../../core/ended.ts';
+import { nothingKnown } from '../../core/lifecycle.ts';
+import { inCutover } from '../support/standing.ts';
+
+const session = { client: { withDeadline: (_: number, ask: () => unknown) => ask() } } as unknown as TemporalSession;
+const failing = (code: number, details: string) => () =>
+  Promise.reject(
+    new Error('Failed to query Workflow', { cause: Object.assign(new Error(details), { code, details }) }),
+  );
+
+test('no answer in time, a call that was cancelled for it, no worker seen for twenty seconds: nobody answers', async () => {
+  const answers = [
+    failing(4, 'deadline exceeded'),
+    failing(1, 'cancelled'),
+    failing(9, 'no poller seen for task queue recently, worker may be down'),
+  ];
+  for (const ask of answers) expect(await answerBy(session, 0, ask)).toBeUndefined();
+  await expect(answerBy(session, 0, failing(5, 'workflow not found'))).rejects.toThrow('Failed to query');
+});
+
+test('of one that nobody answers for the database tells where it stood, and what it waits for', () => {
+  const known = { ...nothingKnown, standing: inCutover };
+  expect(statusUnanswered('it', known, inCutover)).toMatchObject({
+    phase: 'cutover',
+    state: 'running',
+    waitingFor: expect.stringContaining('worker') as string,
+  });
+  const undoing = { ...inCutover, undoing: { steps: inCutover.undo, then: 'aborted' as const } };
+  expect(statusUnanswered('it', known, undoing).state).toBe('compensating');
+});
+
+test('after the old system was taken out of use nothing leads back, and the command says so itself', () => {
+  const known = { ...nothingKnown, standing: { ...inCutover, completed: true }, retired: true };
+  for (const to of ['old', 'data', undefined])
+    expect(wayBackOfEnded('it', known, to)).toMatchObject({
+      is: 'refused',
+      message: expect.stringContaining('taken out of use') as string,
+    });
+  expect(refusalOfAbort('it', known)).toContain('taken out of use');
+});
