@@ -50,7 +50,7 @@ export const handleOf = ({ client }: TemporalSession, name: string) =>
   client.workflow.getHandle<typeof migration>(rootId(name));
 export type MigrationHandle = ReturnType<typeof handleOf> | WorkflowHandleWithSignaledRunId<typeof migration>;
 
-const silenceMs = 10_000;
+const silenceMs = 4000;
 
 /** The answer to an order. Without a worker an order waits for one, and whoever gave it is told what it waits for. */
 export function answerTo<T>(order: Promise<T>): Promise<T> {

@@ -15,6 +15,7 @@ import { namedAfter } from './attributes.ts';
 import { handleOf, readAddresses, type TemporalSession } from './connect.ts';
 import { OrderRefused } from './errors.ts';
 import { settingsFor } from './migration-settings.ts';
+import { outcomeOf } from './outcome.ts';
 import { queueFor } from './queue.ts';
 import { named, waiting } from './waiting.ts';
 
@@ -131,7 +132,7 @@ export async function undoEnded(
   const taskQueue = await queueFor(session, name);
   const { workflow } = session.client;
   const ended = (handle: WorkflowHandle<typeof rollbackWorkflow>): Promise<RollbackResult | undefined> =>
-    patienceMs === undefined ? handle.result() : resultWithin(session, handle, patienceMs);
+    patienceMs === undefined ? outcomeOf(session, handle) : resultWithin(session, handle, patienceMs);
   const attributes = await namedAfter(session, name);
   process.stderr.write(`Rolling back: ${workflowId} undoes ${steps.map((step) => step.undo).join(', ')}.\n`);
   const left = `The way back goes on; only this command has ended. \`causeway status${named(name)}\` says where the migration stands; the same command again follows the way back to its end.`;

@@ -20,9 +20,13 @@ const standing = [captureId, reverseId, verificationId, restoreId, quarantineRet
 const mostAsked = 200;
 
 /** Every activity under way that has failed before, those with the most attempts first. */
-export async function failingActivities(client: Client, migration: string): Promise<FailingActivity[]> {
+export const failingActivities = (client: Client, migration: string): Promise<FailingActivity[]> =>
+  failingIn(client, rootId(migration), ...standing.map((idOf) => idOf(migration)));
+
+/** The same of these workflows and of what they wait for. */
+export async function failingIn(client: Client, ...workflows: readonly string[]): Promise<FailingActivity[]> {
   const found: FailingActivity[] = [];
-  let waiting = [rootId(migration), ...standing.map((idOf) => idOf(migration))];
+  let waiting: readonly string[] = workflows;
   for (let asked = new Set<string>(); waiting.length > 0 && asked.size < mostAsked;) {
     asked = new Set([...asked, ...waiting]);
     const answers = await Promise.all(waiting.map((workflow) => pendingOf(client, workflow)));

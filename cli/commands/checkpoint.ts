@@ -278,6 +278,7 @@ function textOf(restored: Restored): string {
 
 const pauseMs = 500;
 const nobodyMs = 10_000;
+const untakenMs = 3000;
 
 /** Waits for the end; what the step at work says goes to the terminal. Throws what the workflow failed with, by its class. */
 async function outcome<R>(handle: Pick<WorkflowHandle, 'describe'> & { result(): Promise<R> }): Promise<R> {
@@ -286,13 +287,18 @@ async function outcome<R>(handle: Pick<WorkflowHandle, 'describe'> & { result():
   result.catch(() => undefined);
   let said = '';
   for (const since = Date.now(); !ended; await sleep(pauseMs)) {
-    const { raw } = await handle.describe();
+    const { raw, historyLength } = await handle.describe();
     const [step] = raw.pendingActivities ?? [];
     // 1: scheduled, and nobody has taken it.
     const waits = step?.state === 1 && Date.now() - since > nobodyMs;
     const data = step?.heartbeatDetails?.payloads?.[0]?.data;
     const word = waits ? 'no worker takes the work; start `causeway worker`' : data ? wordOf(data) : '';
-    const line = step ? `  ${step.activityType?.name ?? ''}${word ? `: ${word}` : ''}` : '';
+    const untaken = historyLength <= 2 && Date.now() - since > untakenMs;
+    const line = step
+      ? `  ${step.activityType?.name ?? ''}${word ? `: ${word}` : ''}`
+      : untaken
+        ? '  no worker has taken it up yet; start `causeway worker`'
+        : '';
     if (line !== said && line !== '') process.stderr.write(`${line}\n`);
     said = line;
     if (ended) break;

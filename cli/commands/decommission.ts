@@ -12,6 +12,7 @@ import { checkName, home, readAddresses, readStatus, withTemporal } from '../con
 import { queueFor } from '../queue.ts';
 import { UsageError } from '../errors.ts';
 import { configOption, settingsFor } from '../migration-settings.ts';
+import { outcomeOf } from '../outcome.ts';
 import { count, print, printJson, table } from '../output.ts';
 import { named, waiting, workflowGoesOn } from '../waiting.ts';
 import { common } from './orders.ts';
@@ -108,7 +109,7 @@ async function run(options: Options): Promise<void> {
       workflowId,
       `\`causeway status${named(name)}\` says what has become of the migration.`,
     );
-    const done = await waiting(left, () => handle.result());
+    const done = await waiting(left, () => outcomeOf(session, handle));
     if (options.json) return printJson(done);
     print(
       table(

@@ -12,6 +12,7 @@ import { namedAfter } from '../attributes.ts';
 import { checkName, readAddresses, withTemporal } from '../connect.ts';
 import { queueFor } from '../queue.ts';
 import { UsageError } from '../errors.ts';
+import { outcomeOf } from '../outcome.ts';
 import { print, printJson, table } from '../output.ts';
 import { waiting, workflowGoesOn } from '../waiting.ts';
 import { common } from './orders.ts';
@@ -148,7 +149,7 @@ async function retry(options: Options): Promise<void> {
           );
         throw error;
       });
-    return waiting(left, () => handle.result());
+    return waiting(left, () => outcomeOf(session, handle));
   });
   if (options.json) return printJson(report);
   print(reportText(report));

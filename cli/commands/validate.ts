@@ -10,6 +10,7 @@ import { checkName, readAddresses, readStatus, withTemporal } from '../connect.t
 import { queueFor } from '../queue.ts';
 import { UsageError } from '../errors.ts';
 import { configOption, settingsFor } from '../migration-settings.ts';
+import { outcomeOf } from '../outcome.ts';
 import { print, printJson, table } from '../output.ts';
 import { waiting, workflowGoesOn } from '../waiting.ts';
 import { common } from './orders.ts';
@@ -72,7 +73,7 @@ async function run(options: Options): Promise<void> {
       'its results stand in migration_control.validation_results, and in `causeway report`.',
     );
     for (const line of await whatChecksWaitFor(session, name)) process.stderr.write(`${line}\n`);
-    await waiting(left, () => handle.result().catch(() => undefined));
+    await waiting(left, () => outcomeOf(session, handle).catch(() => undefined));
     return stored(`${handle.workflowId}/${handle.firstExecutionRunId}/`);
   });
   const failed = results.filter((result) => result.overall_status === 'failed');

@@ -14,7 +14,7 @@ import { startWorker } from './chaos.ts';
 const prompt = new Set(['status', 'abort', 'rollback']);
 const grouped = new Set(['cutover', 'checkpoint', 'quarantine', 'capture', 'reverse', 'timescale', 'decommission']);
 /** A command that waits for a worker, or follows something long, is ended then, ms. */
-const patienceMs = 30_000;
+const patienceMs = 15_000;
 
 export interface Account {
   rounds: number;
@@ -89,8 +89,11 @@ export class Operator {
 
   /** What somebody from outside, or a host that is lost, does to it; then what is promised soon is asked for. */
   async meets(condition: Condition): Promise<void> {
-    if (condition === 'no worker') await this.killWorker();
-    else if (condition !== 'nothing') await this.#outside(condition, undefined);
+    if (condition === 'no worker') {
+      await this.killWorker();
+      const away = 3000 + this.#random() * 9000;
+      this.#pending.add(sleep(away).then(() => this.ensureWorker()));
+    } else if (condition !== 'nothing') await this.#outside(condition, undefined);
     await this.command(
       this.#pick([['status'], ['abort', '--reason', 'at once'], ['rollback', '--to', 'old', '--reason', 'at once']]),
     );

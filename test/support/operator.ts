@@ -276,7 +276,7 @@ export class Round {
     );
     this.#pending.add(sent);
     void sent.finally(() => this.#pending.delete(sent));
-    await Promise.race([sent, sleep(this.#random() < 0.8 ? 50 : 1000)]);
+    await Promise.race([sent, sleep(this.#random() < 0.8 ? 30 : 700)]);
   }
 
   #judgeAnswer(what: string, error: unknown): void {
