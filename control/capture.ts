@@ -239,3 +239,18 @@ export async function captureStatus(pool: pg.Pool, clock: number): Promise<Captu
     suspended: await suspendedNow(pool),
   };
 }
+
+/**
+ * Every change up to this cluster time stands in the targets; undefined where there is no change capture. The stream's position is read first: what
+ * it has read by then is applied or waits.
+ */
+export async function appliedVersion(pool: pg.Pool): Promise<bigint | undefined> {
+  const stream = await readStream(pool);
+  if (!stream) return undefined;
+  const [row] = await query<{ first: string | null }>(
+    pool,
+    'looking how far capture has come',
+    'select min(first_version) as first from migration_control.captured',
+  );
+  return row!.first === null ? stream.version : BigInt(row!.first) - 1n;
+}

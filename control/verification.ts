@@ -1,7 +1,6 @@
 // The verifier's own books: runs, how far each of their scans has come, and the keys that were not equal when last looked at.
 import type pg from 'pg';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
-import { readStream } from './capture.ts';
 import { labelOf } from './key-label.ts';
 import { ownVault } from './vault.ts';
 
@@ -179,21 +178,6 @@ export async function suspect(client: pg.ClientBase, run: number, suspects: read
   );
 }
 
-/**
- * Every change up to this cluster time stands in the targets; undefined where there is no change capture. The stream's position is read first: what
- * it has read by then is applied or waits.
- */
-export async function appliedVersion(pool: pg.Pool): Promise<bigint | undefined> {
-  const stream = await readStream(pool);
-  if (!stream) return undefined;
-  const [row] = await query<{ first: string | null }>(
-    pool,
-    'looking how far capture has come',
-    'select min(first_version) as first from migration_control.captured',
-  );
-  return row!.first === null ? stream.version : BigInt(row!.first) - 1n;
-}
-
 export interface RunState {
   readonly generation: number;
   readonly settledVersion: bigint;
@@ -231,15 +215,32 @@ export async function beginGeneration(
   });
 }
 
-/** Suspects that this generation has not looked at, of one kind and collection. */
-export async function nextSuspects(pool: pg.Pool, run: number, generation: number, most: number): Promise<Suspect[]> {
+export type SuspectGroup = Omit<Suspect, 'id'>;
+
+/** With suspects that this generation has not looked at: of one kind, documents before the files and keys that are made of them. */
+export const suspectGroups = (pool: pg.Pool, run: number, generation: number): Promise<SuspectGroup[]> =>
+  query<{ [Key in keyof SuspectGroup]: SuspectGroup[Key] }>(
+    pool,
+    'reading suspects',
+    `with due as (select distinct kind, collection_id as "collectionId", mapping from migration_control.verification_keys where run_id = $1 and state = 'suspect' and generation < $2)
+     select * from due where kind = (select min(kind) from due) order by 2, 3`,
+    [run, generation],
+  );
+
+/** Those of a group that this generation has not looked at. */
+export async function nextSuspects(
+  pool: pg.Pool,
+  run: number,
+  generation: number,
+  { kind, collectionId, mapping }: SuspectGroup,
+  most: number,
+): Promise<Suspect[]> {
   const rows = await query<{ [Key in keyof BookedRow]: BookedRow[Key] }>(
     pool,
     'reading suspects',
-    `with due as (select kind, collection_id, mapping, id, sealed from migration_control.verification_keys where run_id = $1 and state = 'suspect' and generation < $2),
-      first as (select kind, collection_id, mapping from due order by kind, collection_id, mapping limit 1)
-     select due.* from due join first using (kind, collection_id, mapping) order by id limit $3`,
-    [run, generation, most],
+    `select kind, collection_id, mapping, id, sealed from migration_control.verification_keys
+     where run_id = $1 and state = 'suspect' and generation < $2 and kind = $3 and collection_id = $4 and mapping = $5 order by id limit $6`,
+    [run, generation, kind, collectionId, mapping, most],
   );
   return rows.map(suspectIn);
 }

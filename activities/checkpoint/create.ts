@@ -29,6 +29,7 @@ import { Snapshot } from '../../stores/snapshots/snapshot.ts';
 import { recordAudit } from '../record.ts';
 import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
+import { settledAll } from '../settled-all.ts';
 
 export interface CreateOrder {
   readonly migration: string;
@@ -177,14 +178,6 @@ async function fill(resources: Resources, order: CreateOrder, draft: Draft, say:
     if (!broken) await client.query('rollback').catch((error: Error) => (broken = error));
     client.release(broken);
   }
-}
-
-/** Waits for all, also when one has failed: what still runs would write into a draft that is gone. */
-async function settledAll<T extends readonly unknown[]>(work: T): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
-  const outcomes = await Promise.allSettled(work);
-  const failed = outcomes.find((one) => one.status === 'rejected');
-  if (failed) throw failed.reason;
-  return outcomes.map((one) => (one as PromiseFulfilledResult<unknown>).value) as never;
 }
 
 export const versionsOf = ({ mappings }: Pick<Resources, 'mappings'>): Record<string, number> =>

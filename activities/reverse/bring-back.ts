@@ -16,6 +16,7 @@ import { killPoint } from '../kill-points.ts';
 import type { Resources } from '../resources.ts';
 import { digestOf, keptOf } from '../shape.ts';
 import { bringKeys } from './keys.ts';
+import { bringNotes } from './notes.ts';
 import { rebuildDocuments, type Rebuilt } from './rebuild.ts';
 import { keepConflicts, noteUnsaid, type Conflict } from './told.ts';
 
@@ -92,6 +93,7 @@ export async function bringBack(
   const versions = await writeLedger(client, feed, partition, written, { digests, documents });
   await bringKeys(resources, client, { feed, partition, settings }, documents, versions);
   await followTime(client, feed, partition, ids);
+  await bringNotes(resources, client, feed, settings, { documents, versions, unsaid });
   return { documents: writes.length, unchanged: ids.length - writes.length, conflicts: conflicts.length };
 }
 

@@ -1,8 +1,9 @@
 // Looks at single keys again, and judges only what stands still: read from the source, capture past the read, nothing newer in the ledger.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { appliedVersion } from '../../control/capture.ts';
 import { idsKnown } from '../../control/long-keys.ts';
 import { refusedRule, sameIdRule } from '../../core/quarantine.ts';
-import { appliedVersion, type Suspect, type Verdict } from '../../control/verification.ts';
+import type { Suspect, Verdict } from '../../control/verification.ts';
 import { readDocuments } from '../../stores/mongodb/source.ts';
 import { name, query } from '../../stores/postgres/connection.ts';
 import type { Reference, Row } from '../../stores/postgres/target.ts';

@@ -1,19 +1,23 @@
 // Generations: what differed or changed is looked at again, until nothing is left to look at, or only what changes faster than it can be read.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { appliedVersion } from '../../control/capture.ts';
 import {
   beginGeneration,
   countOf,
   enterVerdicts,
   nextSuspects,
   runState,
-  appliedVersion,
+  suspectGroups,
 } from '../../control/verification.ts';
 import { weigh } from '../../stores/mongodb/ranges.ts';
+import { settledAll } from '../settled-all.ts';
 import { judge, passed } from './judge.ts';
 import { sourceNow, type Verifier } from './verifier.ts';
 
 const keysAtOnce = 1000;
 const bytesAtOnce = 16 * 1024 * 1024;
+/** Each takes two connections at most. */
+const groupsAtOnce = 5;
 /** Two prove a difference; the others are for keys that change while they are read, or wait for a unique value: the pauses grow to outlast that. */
 const mostGenerations = 10;
 const pauseMs = 100;
@@ -43,20 +47,27 @@ export async function settle(verifier: Verifier, since: number): Promise<boolean
 
 async function lookAgain(verifier: Verifier, generation: number): Promise<boolean> {
   const { resources, run } = verifier;
-  const weights = new Map<number, number>();
+  const weights = new Map<string, Promise<number>>();
   while (!verifier.slice.over()) {
-    const [next] = await nextSuspects(resources.postgres, run, generation, 1);
-    if (!next) return true;
-    const source = verifier.grounds.find((one) => one.collectionId === next.collectionId)?.source;
-    if (source !== undefined && !weights.has(next.collectionId))
-      weights.set(next.collectionId, (await weigh(resources.source.db, source).catch(() => nothing)).averageBytes);
-    const weight = Math.max(1, weights.get(next.collectionId) ?? 1);
-    const most = Math.max(1, Math.min(keysAtOnce, Math.floor(bytesAtOnce / weight)));
-    const suspects = await nextSuspects(resources.postgres, run, generation, most);
-    await enterVerdicts(resources.postgres, run, generation, await judge(verifier, suspects));
+    const groups = (await suspectGroups(resources.postgres, run, generation)).slice(0, groupsAtOnce);
+    if (groups.length === 0) return true;
+    // Most of the time goes by in waiting for capture, and what one collection waits for the others wait for too.
+    const looks = groups.map(async (group) => {
+      const source = verifier.grounds.find((one) => one.collectionId === group.collectionId)?.source;
+      if (source !== undefined && !weights.has(source)) weights.set(source, weightIn(verifier, source));
+      const weight = Math.max(1, source === undefined ? 1 : await weights.get(source)!);
+      const most = Math.max(1, Math.min(keysAtOnce, Math.floor(bytesAtOnce / groups.length / weight)));
+      const suspects = await nextSuspects(resources.postgres, run, generation, group, most);
+      await enterVerdicts(resources.postgres, run, generation, await judge(verifier, suspects));
+    });
+    await settledAll(looks);
   }
   return false;
 }
 
 /** A collection that is not there any more weighs nothing. */
-const nothing = { averageBytes: 0 };
+const weightIn = ({ resources }: Verifier, source: string): Promise<number> =>
+  weigh(resources.source.db, source).then(
+    ({ averageBytes }) => averageBytes,
+    () => 0,
+  );

@@ -73,7 +73,8 @@ export class ChangeStream {
   #token: Token;
   #last: Version | undefined;
   #fragments: Uint8Array[] = [];
-  #quiet: { readonly said: bigint; readonly at: number; readonly passed: bigint } | undefined;
+  /** Since the stream is at its end: what the server said within the time that it takes to settle, and the last of what it said before. */
+  #quiet: { passed: bigint; readonly heard: { readonly said: bigint; readonly at: number }[] } | undefined;
   readonly openedAt: bigint;
 
   private constructor(
@@ -189,8 +190,9 @@ export class ChangeStream {
    */
   #quietUpTo(said: bigint): bigint {
     const now = performance.now();
-    this.#quiet ??= { said, at: now, passed: (this.#last?.time ?? this.openedAt) - 1n };
-    if (now - this.#quiet.at >= settlingMs) this.#quiet = { said, at: now, passed: this.#quiet.said };
+    this.#quiet ??= { passed: (this.#last?.time ?? this.openedAt) - 1n, heard: [] };
+    this.#quiet.heard.push({ said, at: now });
+    while (now - this.#quiet.heard[0]!.at >= settlingMs) this.#quiet.passed = this.#quiet.heard.shift()!.said;
     return this.#quiet.passed;
   }
 

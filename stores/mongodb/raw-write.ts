@@ -5,6 +5,7 @@ import { DocumentSequence } from 'mongodb/lib/cmap/commands.js';
 import { bsonType, bufferOf, elementsIn } from '../../core/bson/reader.ts';
 import { RawValue } from '../../core/bson/raw-value.ts';
 import { KnownFailure } from '../../core/failures.ts';
+import { isKeptByUpdate } from './kept-by-update.ts';
 
 export interface RawDocument {
   /** As the driver takes it. */
@@ -44,8 +45,8 @@ export const insertRaw = (db: Db, collection: string, documents: readonly Uint8A
   }));
 
 /**
- * The document of each `_id` is replaced, or comes to be. What servers take for an operator in an update, though they keep it as a field, is deleted
- * and inserted: in the transaction that the caller has begun.
+ * The document of each `_id` is replaced, or comes to be. What an update does not keep as its bytes, though an insert does, is deleted and inserted: in
+ * the transaction that the caller has begun.
  */
 export async function replaceRaw(
   db: Db,
@@ -53,7 +54,7 @@ export async function replaceRaw(
   documents: readonly RawDocument[],
   options: RawOptions = {},
 ): Promise<void> {
-  const others = documents.filter(({ bytes }) => hasOperatorName(bytes));
+  const others = documents.filter(({ bytes }) => !isKeptByUpdate(bytes));
   await deleteIds(
     db,
     collection,
@@ -69,14 +70,6 @@ export async function replaceRaw(
     options,
   );
 }
-
-/** A field of the document itself whose name begins as an operator's does. */
-function hasOperatorName(bytes: Uint8Array): boolean {
-  const buffer = bufferOf(bytes);
-  for (const { nameAt } of elementsIn(buffer)) if (buffer[nameAt] === dollar) return true;
-  return false;
-}
-const dollar = 0x24;
 
 async function replace(
   db: Db,

@@ -19,7 +19,7 @@ const known = [
 /** Has a part that needs no stores, beside the one that has them. */
 const operators = 'operators';
 const short = {
-  names: ['load', 'cutover', operators, 'surroundings'],
+  names: ['load', 'cutover', 'bytes', operators, 'surroundings'],
   seconds: '30',
   documents: '1500',
   rate: '60',

@@ -1,6 +1,6 @@
 // Keys follow what the application does to the rows of its sessions by SQL, though capture takes the write-back for an echo.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ObjectId } from 'mongodb';
+import { Code, ObjectId } from 'mongodb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { feedsOf } from '../../activities/apply.ts';
 import { readAgain, redoDue } from '../../activities/capture/redo.ts';
@@ -19,6 +19,8 @@ import { World } from '../support/world.ts';
 
 const settings = { zone: 'Asia/Shanghai', providers: [] };
 const names = ['kept', 'gone', 'renamed', 'list', 'later'];
+/** Beside them: one with a value that no column holds, which its row notes. */
+const noted = 'noted';
 let world: World;
 let resources: Resources;
 const id: Record<string, string> = {};
@@ -40,6 +42,11 @@ beforeAll(async () => {
       expires_at: new Date(Date.now() + 3_600_000),
     });
   }
+  const _id = new ObjectId();
+  id[noted] = sourceId(_id);
+  await world.source
+    .collection('sessions')
+    .insertOne({ _id, session_id: noted, status: new Code('c'), created_at: new Date() });
   const feed = (await feedsOf(resources)).get('sessions')!;
   const changes = await readAgain(resources, feed, Object.values(id));
   await inTransaction(resources.postgres, 'loading', (client) => applyPatiently(resources, client, changes, settings));
@@ -101,6 +108,18 @@ test('a change that the old document has no form for is told, though nothing of 
   await move('-1 microsecond');
   await drain();
   expect(await told()).toEqual([]);
+});
+
+test('what a row notes of its old document goes when the old document has it no more', async () => {
+  const notes = () =>
+    world.rows(`select metadata -> '_causeway' -> 'original' as notes from sessions where session_id = $1`, [noted]);
+  expect(await notes()).toEqual([{ notes: { status: { $code: 'c' } } }]);
+  await world.rows(`update sessions set status = 'new' where session_id = $1`, [noted]);
+  await drain();
+  expect(await world.source.collection('sessions').findOne({ session_id: noted })).toMatchObject({ status: 'new' });
+  expect(await notes()).toEqual([{ notes: null }]);
+  // Nothing comes back of the migration's own writing.
+  expect(await world.rows('select 1 from migration_control.outbox')).toEqual([]);
 });
 
 test('several rows in a row that no document can stand for stop no other', async () => {

@@ -11,6 +11,7 @@ import {
   lookForAbsentAgain,
   nextScan,
   nextSuspects,
+  suspectGroups,
   openRun,
   runState,
   type Suspect,
@@ -70,14 +71,16 @@ test('from the first piece to the result', async () => {
 
   // What changed after the run began is looked at too: k6 to k8.
   await beginGeneration(pool, run, await runState(pool, run), at(8), [1]);
-  const suspects = await nextSuspects(pool, run, 1, 100);
+  const group = { kind: 'document' as const, collectionId: 1, mapping: 'm' };
+  expect(await suspectGroups(pool, run, 1)).toEqual([group]);
+  const suspects = await nextSuspects(pool, run, 1, group, 100);
   expect(suspects.map((one) => one.id)).toEqual(['gone', 'k1', 'k2', 'k6', 'k7', 'k8']);
   await enterVerdicts(pool, run, 1, [
     ...['k6', 'k7', 'gone'].map((id) => [key(id), { is: 'equal' }] as const),
     [key('k8'), { is: 'open', changed: true }],
     ...['k1', 'k2'].map((id) => [key(id), { is: 'different', finding: 'missing', differs: ['t.a'] }] as const),
   ]);
-  expect(await nextSuspects(pool, run, 1, 100)).toEqual([]);
+  expect(await suspectGroups(pool, run, 1)).toEqual([]);
   expect([await countOf(pool, run, 'suspect'), await countOf(pool, run, 'different')]).toEqual([3, 0]);
   await beginGeneration(pool, run, await runState(pool, run), at(8), [1]);
   await enterVerdicts(pool, run, 2, [

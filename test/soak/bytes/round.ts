@@ -1,7 +1,8 @@
 // Some hundred documents through everything: copied, captured, verified, damaged and repaired, tried again, put back, brought back from the new side.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { serialize } from 'bson';
 import fc from 'fast-check';
-import type { Document, Filter, UpdateFilter } from 'mongodb';
+import type { Db, Document, Filter, UpdateFilter } from 'mongodb';
 import { RawValue } from '../../../core/bson/raw-value.ts';
 import { bsonType, elementNamed } from '../../../core/bson/reader.ts';
 import { idOf, sourceIdOf } from '../../../core/identity.ts';
@@ -15,7 +16,7 @@ import { randomFrom } from '../random.ts';
 import { Told } from './events.ts';
 import type { Machine } from './machine.ts';
 import { sieve, type Sieved } from './sieve.ts';
-import { accountFor, keyOf, stored, type Stored } from './stored.ts';
+import { accountFor, besideThem, keyOf, stored, type Stored } from './stored.ts';
 
 export interface Outcome {
   readonly documents: number;
@@ -43,6 +44,26 @@ const changes: readonly (readonly [target: string, column: string, mapping: stri
 ];
 const optimised = 'analysis_results_optimized';
 
+/**
+ * An application that goes on writing beside what is migrated: the embedded server's change stream tells of time only with its changes, and who waits for
+ * capture would wait for seconds each time.
+ */
+function beating(source: Db): { end(): Promise<void> } {
+  let over = false;
+  const beats = (async () => {
+    while (!over) {
+      await source.collection(besideThem).updateOne({}, { $inc: { n: 1 } }, { upsert: true });
+      await sleep(50);
+    }
+  })();
+  return {
+    end: async () => {
+      over = true;
+      await beats;
+    },
+  };
+}
+
 export class Round {
   readonly #machine: Machine;
   readonly #seed: number;
@@ -68,6 +89,7 @@ export class Round {
     const { taken: given, left } = await sieve(resources, this.#url, made);
     const half = given.length >> 1;
     this.#told = await Told.from(resources);
+    const beat = beating(world.source);
     try {
       await this.#step('insert', () => this.#insert([...planted, ...given.slice(0, half)]));
       await this.#step('copy', () => this.#machine.copy());
@@ -83,6 +105,7 @@ export class Round {
       await this.#equal('after the way back');
       await this.#machine.pause();
     } finally {
+      await beat.end();
       await this.#told.close();
     }
     const { loaded, quarantined, skipped } = await accountFor(world, await stored(world.source));

@@ -1,8 +1,7 @@
 // What the source holds, as the bytes it holds, against what the migration says of it.
 import type { Db } from 'mongodb';
 import { digestOf } from '../../../activities/shape.ts';
-import { ownVault } from '../../../control/vault.ts';
-import { isSealed } from '../../../control/vault.ts';
+import { isSealed, ownVault } from '../../../control/vault.ts';
 import { sourceIdOf } from '../../../core/identity.ts';
 import type { World } from '../../support/world.ts';
 
@@ -14,11 +13,14 @@ export interface Stored {
 
 export const keyOf = ({ source, id }: Pick<Stored, 'source' | 'id'>): string => `${source}\t${id}`;
 
+/** A collection of the source that nothing is migrated of. */
+export const besideThem = 'beside_them';
+
 /** Every document of the old system. */
 export async function stored(db: Db): Promise<Map<string, Stored>> {
   const result = new Map<string, Stored>();
   for (const { name } of await db.listCollections({}, { nameOnly: true }).toArray()) {
-    if (name.startsWith('causeway') || name.startsWith('system.')) continue;
+    if (name === besideThem || name.startsWith('causeway') || name.startsWith('system.')) continue;
     for await (const raw of db.collection(name).find({}, { raw: true }) as unknown as AsyncIterable<Buffer>) {
       const one = { source: name, id: sourceIdOf(raw), bytes: Buffer.from(raw) };
       result.set(keyOf(one), one);
