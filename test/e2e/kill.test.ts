@@ -18,7 +18,7 @@ interface BatchRow {
 }
 
 test('three kills, and every document stands once', async () => {
-  await world.seed(60_000, 0.02);
+  await world.seed(30_000, 0.02);
   const batches = () =>
     world
       .rows<BatchRow>(

@@ -19,8 +19,8 @@ beforeAll(async () => {
   await writeFile(
     join(world.home, 'settings.json'),
     JSON.stringify({
-      stages: [{ name: stage, percentage: 50, soakSeconds: 15, ...end }],
-      sampleSeconds: 1,
+      stages: [{ name: stage, percentage: 50, soakSeconds: 8, ...end }],
+      sampleSeconds: 0.5,
       sampleRate: 1,
       // One row that differs is enough to propose a way back, which somebody then has to approve.
       policy: { corruptedRecords: { count: 1, severity: 'medium' } },
