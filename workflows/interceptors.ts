@@ -1,9 +1,10 @@
-// What every workflow of the tree has in common: a child is started with the name of its migration among its search attributes, where its parent has it; a step
-// of a migration is begun by it alone; and a signal that a workflow does not know is told.
+// What every workflow of the tree has in common: a child is started with the name of its migration among its search attributes, where its parent has it, and
+// cancelled only once it has started; a step of a migration is begun by it alone; and a signal that a workflow does not know is told.
 import { setDefaultSignalHandler, workflowInfo, type WorkflowInterceptors } from '@temporalio/workflow';
 import { migrationName } from './lib/attributes.ts';
 import { refuseInput } from './lib/inputs.ts';
 import { tellUseless } from './lib/notices.ts';
+import { startedFirst } from './lib/started-first.ts';
 
 /** By type: what only a migration starts, with what it knows. */
 const steps = new Set([
@@ -38,9 +39,8 @@ export const interceptors = (): WorkflowInterceptors => ({
     {
       startChildWorkflowExecution(input, next) {
         const name = workflowInfo().typedSearchAttributes.get(migrationName);
-        if (name === undefined) return next(input);
-        const typedSearchAttributes = [{ key: migrationName, value: name }];
-        return next({ ...input, options: { ...input.options, typedSearchAttributes } });
+        const named = name === undefined ? {} : { typedSearchAttributes: [{ key: migrationName, value: name }] };
+        return startedFirst(() => next({ ...input, options: { ...input.options, ...named } }));
       },
     },
   ],
