@@ -4,7 +4,7 @@ import { EJSON } from 'bson';
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { KnownFailure } from '../core/failures.ts';
-import { sourceId } from '../core/identity.ts';
+import { idFromSourceId, sourceId } from '../core/identity.ts';
 import type { Mapping } from '../mappings/mapping.ts';
 import type { DualWriteManager } from './dual-write.ts';
 import type { TrafficMetrics } from './metrics.ts';
@@ -171,4 +171,6 @@ function refusalOf({ url, headers }: FastifyRequest, token: string): { code: num
       };
 }
 
-const idOf = (id: unknown): string => sourceId(EJSON.deserialize({ id } as never)['id']);
+/** Of an `_id` in canonical Extended JSON its very bytes, which a decoded form may not have: 5 of 64 bits, a date that is none to JavaScript. */
+const idOf = (id: unknown): string =>
+  sourceId(idFromSourceId(JSON.stringify(id)) ?? EJSON.deserialize({ id } as never, { relaxed: false })['id']);

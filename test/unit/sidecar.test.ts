@@ -138,3 +138,32 @@ test('it answers a plain HTTP client', async () => {
   expect(status).toBe(200);
   await server.close();
 });
+
+test('an _id keeps its type and its bytes', async () => {
+  const { parts, noted } = noting();
+  const server = build(parts);
+  const ids = [
+    '{"$numberLong":"5"}',
+    '{"$numberDouble":"7.0"}',
+    '{"$numberInt":"5"}',
+    '{"$date":{"$numberLong":"9000000000000001"}}',
+    '{"b":{"$numberLong":"1"},"a":{"$regularExpression":{"pattern":"x","options":"xi"}}}',
+    '"68a0c0ffee68a0c0ffee68a0"',
+    '"a"',
+  ];
+  const known = [...ids, '{"$oid":"68a0c0ffee68a0c0ffee68a0"}', '5', '{"$date":"2026-01-01T00:00:00Z"}'];
+  const done = await server.inject({
+    method: 'POST',
+    url: `/writes/${await begin(server)}/done`,
+    headers: { ...headers, 'content-type': 'application/json' },
+    payload: `{"ids": [${known.join(', ')}]}`,
+  });
+  expect(done.statusCode).toBe(200);
+  expect(noted.find(([what]) => what === 'second')?.[2]).toEqual([
+    ...ids,
+    '68a0c0ffee68a0c0ffee68a0',
+    '{"$numberInt":"5"}',
+    '{"$date":{"$numberLong":"1767225600000"}}',
+  ]);
+  await server.close();
+});
