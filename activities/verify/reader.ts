@@ -44,7 +44,7 @@ export class OrderedRead {
 
   /** What one round trip brings; empty at the end. */
   next(): Promise<Buffer[]> {
-    return mongo('reading documents', async () => {
+    return mongo(`reading ${this.#cursor.namespace.collection}`, async () => {
       const first = await this.#cursor.next();
       return first === null ? [] : [first, ...this.#cursor.readBufferedDocuments()];
     });

@@ -93,7 +93,7 @@ export class RangeRead {
 
   /** The next documents, undecoded: all that the driver holds, or one server round trip's worth. Empty at the end of the range. */
   async next(most: number): Promise<Buffer[]> {
-    return mongo('reading documents', async () => {
+    return mongo(`reading ${this.#cursor.namespace.collection}`, async () => {
       if (this.#cursor.bufferedCount() === 0) {
         const first = await this.#cursor.next();
         return first === null ? [] : [first, ...this.#cursor.readBufferedDocuments(Math.max(0, most - 1))];

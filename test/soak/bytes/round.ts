@@ -309,6 +309,7 @@ export class Round {
         continue;
       }
       // It differs from here on, and the server is why.
+      process.stdout.write(`    not updated by the server: ${source} ${id.slice(0, 200)}: ${paths}\n`);
       this.#notReplaced++;
       this.#excused.add(keyOf({ source, id }));
     }
