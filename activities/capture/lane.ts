@@ -60,7 +60,7 @@ export async function applyLane(
       if (applied > 0) killPoint('lane.after-commit');
       await patience.rewarded();
       most = Math.min(most * 2, eventsAtOnce);
-      if (applied === 0) await arrivals.forLane(lane);
+      if (applied === 0) await arrivals.forLane(lane, epoch);
       else if (applied < eventsAtOnce / 4 && !fenced) await sleep(Math.max(0, started + paceMs - performance.now()));
     } catch (error) {
       await patience.after(error);

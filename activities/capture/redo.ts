@@ -30,6 +30,15 @@ interface RedoRow {
   readonly over: boolean;
 }
 
+const isDue = async (pool: pg.Pool): Promise<boolean> =>
+  (
+    await query(
+      pool,
+      'looking for documents to be read again',
+      'select 1 from migration_control.redo where due_at <= clock_timestamp() limit 1',
+    )
+  ).length > 0;
+
 /** Reads again what is due. Returns how many documents were taken up. */
 export async function redoDue(
   resources: Resources,
@@ -37,6 +46,8 @@ export async function redoDue(
   settings: ChangeSettings,
   clashSeconds: number,
 ): Promise<number> {
+  // One small question where there is nothing to do, which is nearly always.
+  if (!(await isDue(resources.postgres))) return 0;
   return inTransaction(resources.postgres, 'reading documents again', async (client) => {
     await client.query('set local lock_timeout = 300');
     // Before any row is locked: one who is inside may want it, and a checkpoint waits for that one.
@@ -166,7 +177,7 @@ export async function findDue(
   parents: readonly Parent[],
 ): Promise<void> {
   await findReferences(pool, parents);
-  for (const feed of feeds.values()) {
+  for (const feed of await withQuarantine(pool, [...feeds.values()])) {
     const rules = [...feed.mapping.unique.map((rule) => rule.rule), sameIdRule];
     await query(
       pool,
@@ -186,6 +197,17 @@ export async function findDue(
       [feed.collectionId, feed.mapping.collection, feed.source, [refusedRule, notAppliedRule]],
     );
   }
+}
+
+async function withQuarantine(pool: pg.Pool, feeds: readonly Feed[]): Promise<Feed[]> {
+  const rows = await query<{ nth: number }>(
+    pool,
+    'looking for collections with documents set aside',
+    `select nth::int from unnest($1::text[], $2::text[]) with ordinality f (collection, source, nth)
+     where exists (select 1 from migration_control.migration_errors e where e.collection = f.collection and e.source_collection = f.source and e.resolved_at is null)`,
+    [feeds.map((feed) => feed.mapping.collection), feeds.map((feed) => feed.source)],
+  );
+  return rows.map(({ nth }) => feeds[nth - 1]!);
 }
 
 /** Documents of which a row came before the one it names. */
