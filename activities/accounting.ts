@@ -4,6 +4,7 @@ import { pipeline } from 'node:stream/promises';
 import { from as copyFrom } from 'pg-copy-streams';
 import type pg from 'pg';
 import { idsKnown } from '../control/long-keys.ts';
+import { routesOf } from '../control/routing.ts';
 import { sourceIdOf } from '../core/identity.ts';
 import { batchesOf, idsAmong } from '../stores/mongodb/source.ts';
 import { collectionNames } from '../stores/mongodb/schema.ts';
@@ -34,6 +35,7 @@ export async function accountFor(
   );
   const known = new Map(enrolled.map(({ id, source }) => [source, id]));
   const unknown = sources.filter((source) => !known.has(source));
+  const movedBefore = await haveMoved(resources, collection);
   const first = await inTransaction(resources.postgres, `accounting for ${collection}`, async (client) => {
     await client.query(
       'create temporary table source_keys (collection_id smallint, source_id text collate "C") on commit drop',
@@ -60,27 +62,36 @@ export async function accountFor(
     extra: left.filter((key) => key.in === 'ledger').length,
     examples: left.slice(0, exampleCount).map((key) => key.id),
   };
+  const ids = [...known.values()];
+  const moved = movedBefore || (await haveMoved(resources, collection));
+  const rows = [];
+  for (const { differing: lone, ...one } of first.rows)
+    rows.push(moved ? await settledRows(resources, { ...one, differing: lone }, ids, heartbeat) : one);
   const documents = [];
   for (const target of mapping.targets.filter((one) => one.store === 'mongodb'))
-    documents.push(await compareDocuments(resources, target.name, [...known.values()], heartbeat));
+    documents.push(await compareDocuments(resources, target.name, ids, heartbeat));
   const share = account.source === 0 ? 0 : account.quarantined / account.source;
   const failed =
     account.missing > 0 ||
     account.extra > 0 ||
     unknown.length > 0 ||
-    [...first.rows, ...documents].some((one) => one.missing > 0 || one.extra > 0) ||
+    [...rows, ...documents].some((one) => one.missing > 0 || one.extra > 0) ||
     share > quarantineBudget;
   return {
     status: failed ? 'failed' : 'passed',
     details: {
       ...account,
       not_enrolled: unknown,
-      targets: [...first.rows, ...documents],
+      targets: [...rows, ...documents],
       quarantine_share: share,
       quarantine_budget: quarantineBudget,
     },
   };
 }
+
+/** Whether the application writes to the new system: its rows are then not written in one transaction with the ledger. */
+const haveMoved = async ({ postgres }: Resources, collection: string): Promise<boolean> =>
+  (await routesOf(postgres))[collection]?.writeMode === 'new_system';
 
 /** A key that stands on one side only. */
 interface LoneKey {
@@ -177,23 +188,67 @@ interface TargetAccount {
   readonly extra: number;
 }
 
-/** Every loaded key has a row, and every row a loaded key. */
+interface ComparedRows extends TargetAccount {
+  /** Keys of those that differ, as many as are looked at again and one more. */
+  readonly differing: readonly string[];
+}
+
+/** Every loaded key has a row, and every row a loaded key. `$1`: the collections; with `condition` only of some keys. */
+const loneRows = (target: string, condition = 'true'): string =>
+  `with loaded as (select source_id from migration_control.ledger where collection_id = any($1) and state = 'l' and not deleted)
+   select coalesce(t.source_id, l.source_id) as id, t.source_id is null as missing
+   from loaded l full join ${name(target)} t on t.source_id = l.source_id
+   where (t.source_id is null or l.source_id is null) and ${condition}`;
+
 async function compareRows(
   client: pg.ClientBase,
   targets: readonly TableTarget[],
   ids: readonly number[],
-): Promise<TargetAccount[]> {
-  const result: TargetAccount[] = [];
+): Promise<ComparedRows[]> {
+  const result: ComparedRows[] = [];
   for (const target of targets.filter((one) => !one.child)) {
-    const { rows } = await client.query<{ missing: string; extra: string }>(
-      `with loaded as (select source_id from migration_control.ledger where collection_id = any($1) and state = 'l' and not deleted)
-       select count(*) filter (where t.source_id is null) as missing, count(*) filter (where l.source_id is null) as extra
-       from loaded l full join ${name(target.name)} t on t.source_id = l.source_id where t.source_id is null or l.source_id is null`,
+    const { rows } = await client.query<{ missing: string; extra: string; differing: string[] | null }>(
+      `with lone as (${loneRows(target.name)})
+       select count(*) filter (where missing) as missing, count(*) filter (where not missing) as extra,
+              (select array_agg(id) from (select id from lone limit ${mostDiffering}) some) as differing from lone`,
       [ids],
     );
-    result.push({ target: target.name, missing: Number(rows[0]!.missing), extra: Number(rows[0]!.extra) });
+    const { missing, extra, differing } = rows[0]!;
+    result.push({
+      target: target.name,
+      missing: Number(missing),
+      extra: Number(extra),
+      differing: differing ?? [],
+    });
   }
   return result;
+}
+
+/** Once writes have moved a row stands a moment before the ledger knows of it: what differs is looked at again. */
+async function settledRows(
+  resources: Resources,
+  { differing, ...account }: ComparedRows,
+  ids: readonly number[],
+  heartbeat: () => void,
+): Promise<TargetAccount> {
+  const lone = (keys: readonly string[]) =>
+    query<{ id: string; missing: boolean }>(
+      resources.postgres,
+      'looking at rows again',
+      loneRows(account.target, 'coalesce(t.source_id, l.source_id) = any($2)'),
+      [ids, keys],
+    );
+  if (differing.length === 0 || differing.length > mostUnderWay) return account;
+  const left = await untilSettled(
+    resources,
+    differing,
+    async (keys) => (await lone(keys)).map((one) => one.id),
+    heartbeat,
+  );
+  if (left.length === 0) return { ...account, missing: 0, extra: 0 };
+  const found = await lone(left);
+  const missing = found.filter((one) => one.missing).length;
+  return { ...account, missing, extra: found.length - missing };
 }
 
 /** Documents of the target against loaded keys of the ledger, key by key. */

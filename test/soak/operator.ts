@@ -50,6 +50,7 @@ export class Operator {
   readonly #terminal: Terminal;
   readonly #pending = new Set<Promise<unknown>>();
   #worker: ChildProcess | undefined;
+  #starting: Promise<ChildProcess> | undefined;
   #seen = 'nothing';
 
   constructor({ world, random, account, config, say }: Means) {
@@ -63,10 +64,13 @@ export class Operator {
 
   async ensureWorker(): Promise<void> {
     if (this.#worker && this.#worker.exitCode === null && this.#worker.signalCode === null) return;
-    this.#worker = await startWorker(this.#world);
+    // Asked for twice at once, it is one.
+    this.#starting ??= startWorker(this.#world).finally(() => (this.#starting = undefined));
+    this.#worker = await this.#starting;
   }
 
   async killWorker(): Promise<void> {
+    await this.#starting;
     const worker = this.#worker;
     this.#worker = undefined;
     if (!worker || worker.exitCode !== null || worker.signalCode !== null) return;
@@ -330,12 +334,14 @@ export class Operator {
       if (status.capture.gap) await this.command(['repair'], limitMs);
       if (state === 'completed' || state === 'stopped')
         await this.command(way === 'forward' ? start : ['rollback', '--reason', 'the way out', '--wait'], limitMs);
-      else if (state === 'parked' && (waitingFor === 'retry' || way === 'forward')) await this.#parked(same);
-      else if (way === 'back' && state !== 'compensating') await this.command(['abort', '--reason', 'the way out']);
+      else if (state === 'parked' && (waitingFor === 'retry' || way === 'forward')) {
+        if (/Run `causeway validate`/.test(status.lastError?.message ?? '')) await this.command(['validate'], limitMs);
+        await this.#parked(same);
+      } else if (way === 'back' && state !== 'compensating') await this.command(['abort', '--reason', 'the way out']);
       else if (state === 'paused') await this.command(['resume']);
       else if (state === 'running' && waitingFor?.startsWith('approve'))
         await this.command(['approve', /"gate": "(\w+)"/.exec(waitingFor)?.[1] ?? 'writes']);
-      else if (state === 'running' && phase === 'cutover' && same > 1) await this.command(['cutover', 'advance']);
+      else if (state === 'running' && phase === 'cutover' && same > 0) await this.command(['cutover', 'advance']);
       // What was ended beside the migration is begun again by its phase.
       if (state === 'running' && same > 0 && same % 20 === 0) {
         await this.command(['pause']);
