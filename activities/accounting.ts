@@ -210,7 +210,7 @@ async function compareRows(
     const { rows } = await client.query<{ missing: string; extra: string; differing: string[] | null }>(
       `with lone as (${loneRows(target.name)})
        select count(*) filter (where missing) as missing, count(*) filter (where not missing) as extra,
-              (select array_agg(id) from (select id from lone limit ${mostDiffering}) some) as differing from lone`,
+              (select array_agg(id) from (select id from lone limit ${mostDiffering}) few) as differing from lone`,
       [ids],
     );
     const { missing, extra, differing } = rows[0]!;
