@@ -68,10 +68,10 @@ async function round(seed: number, number: number, account: Account): Promise<vo
     const seeded = await idsOf(world);
     await operator.ensureWorker();
     say(`it begins with: ${beginning}; then: ${condition}`);
+    const watch = operator.watch(watching.signal);
     await begin(beginning, { operator, world, start: ['start', '--config', config] }, async () => {
       writer = await RoutedWriter.start(world, rate, randomFrom(seed * 1000 + number + 1_000_000));
     });
-    const watch = operator.watch(watching.signal);
     await operator.meets(condition);
     for (let n = 0; n < ordersOfARound; n++) {
       await operator.order();
