@@ -1,5 +1,6 @@
 // From `assess` to `rollback --to old` on servers as users have them: Debian's PostgreSQL (JIT on, other defaults) and Redis (password, eviction), TLS
-// with a CA and client certificates of one's own on every store, IPv6, and users with the rights that the runbook names and no more.
+// with a CA and client certificates of one's own on every store, IPv6, users with the rights that the runbook names and no more, and a Temporal cluster
+// behind TLS and an API key that nobody has prepared.
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +11,8 @@ import { checkout } from '../../stack/home.ts';
 import { makeCertificates } from '../support/certificates.ts';
 import type { Server } from '../support/server.ts';
 import { ipv6, missing, startMongo, startPostgres, startRedis, stockPostgres, stockRedis } from '../support/stock.ts';
+import { startTemporal, type OwnTemporal } from '../support/temporal.ts';
+import { reaching, temporalProxy, type TemporalProxy } from '../support/temporal-proxy.ts';
 import { World } from '../support/world.ts';
 
 const password = 'p@ss:w/rd%?#';
@@ -32,7 +35,9 @@ async function documented() {
 describe.skipIf(lacks !== undefined)('few rights, TLS everywhere, other defaults', () => {
   let world: World;
   let folder: string;
-  /** The URLs with the documented user in them. */
+  let temporal: OwnTemporal;
+  let cluster: TemporalProxy;
+  /** The URLs with the documented user in them, and the cluster's address and keys. */
   let little: Record<string, string>;
   let config: string[];
   const servers: Server[] = [];
@@ -50,18 +55,21 @@ describe.skipIf(lacks !== undefined)('few rights, TLS everywhere, other defaults
       synchronous_commit: 'off',
       lock_timeout: '100ms',
     };
-    const [postgres, redis, source, target] = await Promise.all([
+    const [postgres, redis, source, target, unprepared] = await Promise.all([
       startPostgres(password, unusual, tls),
       startRedis(password, tls),
       startMongo(password, { tls, host: ipv6 ? '::1' : '127.0.0.1' }),
       startMongo(password, { tls, demands: true }),
+      startTemporal({}, [], false),
     ]);
     servers.push(postgres, redis, source, target);
+    temporal = unprepared;
+    cluster = await temporalProxy(temporal.address, tls);
     const owner = new pg.Client({ connectionString: postgres.url('postgres') });
     await owner.connect();
     await owner.query('create database tradingagents');
     await owner.end();
-    world = await World.open('stock', undefined, {
+    world = await World.open('stock', temporal.address, {
       SOURCE_MONGODB_URL: source.url('tradingagents'),
       TARGET_MONGODB_URL: target.url('tradingagents'),
       TARGET_POSTGRES_URL: postgres.url('tradingagents'),
@@ -76,6 +84,7 @@ describe.skipIf(lacks !== undefined)('few rights, TLS everywhere, other defaults
     if (ipv6)
       for (const name of ['TARGET_POSTGRES_URL', 'TARGET_REDIS_URL'])
         little[name] = little[name]!.replace('@localhost:', '@[::1]:');
+    Object.assign(little, reaching(cluster, tls, password));
     await world.seed(600, 0.03);
     const stage = (name: string, percentage: number, writes = 'dual_write', soakSeconds = 1) => ({
       ...{ name, percentage, writes, soakSeconds },
@@ -92,6 +101,8 @@ describe.skipIf(lacks !== undefined)('few rights, TLS everywhere, other defaults
   }, 180_000);
   afterAll(async () => {
     await world?.close();
+    await cluster?.stop();
+    await temporal?.stop();
     await Promise.all(servers.map((server) => server.stop()));
     await rm(folder, { recursive: true, force: true });
   });

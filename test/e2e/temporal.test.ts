@@ -10,7 +10,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { reach, readTemporal } from '../../workers/temporal.ts';
 import { makeCertificates, type Certificates } from '../support/certificates.ts';
 import { startTemporal, type OwnTemporal } from '../support/temporal.ts';
-import { temporalProxy, type TemporalProxy } from '../support/temporal-proxy.ts';
+import { reaching, temporalProxy, type TemporalProxy } from '../support/temporal-proxy.ts';
 import { within } from '../support/within.ts';
 import { World } from '../support/world.ts';
 
@@ -38,16 +38,7 @@ beforeAll(async () => {
   others = await makeCertificates(join(folder, 'others'));
   temporal = await startTemporal({}, ['few-rights'], false);
   secure = await temporalProxy(temporal.address, tls);
-  client = {
-    TEMPORAL_ADDRESS: secure.address,
-    TEMPORAL_TLS_SERVER_CA_CERT_PATH: tls.ca,
-    TEMPORAL_TLS_CLIENT_CERT_PATH: tls.client.cert,
-    TEMPORAL_TLS_CLIENT_KEY_PATH: tls.client.key,
-    // The address is one of IPv6 where there is one.
-    TEMPORAL_TLS_SERVER_NAME: 'localhost',
-    TEMPORAL_API_KEY: key,
-    TEMPORAL_GRPC_META_X_TEAM: 'blue',
-  };
+  client = { ...reaching(secure, tls, key), TEMPORAL_GRPC_META_X_TEAM: 'blue' };
   silent = createServer((socket) => void silenced.add(socket.on('error', () => undefined))).listen(0, '127.0.0.1');
   await once(silent, 'listening');
   world = await World.open('temporal', temporal.address);

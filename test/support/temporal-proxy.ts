@@ -84,3 +84,14 @@ export async function temporalProxy(address: string, tls?: Certificates): Promis
     },
   };
 }
+
+/** What a client of one with certificates sets. */
+export const reaching = (proxy: TemporalProxy, tls: Certificates, key: string) => ({
+  TEMPORAL_ADDRESS: proxy.address,
+  TEMPORAL_TLS_SERVER_CA_CERT_PATH: tls.ca,
+  TEMPORAL_TLS_CLIENT_CERT_PATH: tls.client.cert,
+  TEMPORAL_TLS_CLIENT_KEY_PATH: tls.client.key,
+  // The address is one of IPv6 where there is one.
+  TEMPORAL_TLS_SERVER_NAME: 'localhost',
+  TEMPORAL_API_KEY: key,
+});
