@@ -47,6 +47,10 @@ export interface Who {
   readonly owner?: Owner;
   /** Whether the Temporal server knows the workflows' search attributes. */
   readonly attributes?: boolean;
+  /** After how long a connection that owes an answer is looked upon as gone (PostgreSQL: asked about), ms; else as each store has it. */
+  readonly silentMs?: { readonly postgres: number; readonly others: number };
+  /** How long a command to MongoDB waits for a server that takes it, ms. */
+  readonly selectionMs?: number;
 }
 
 /** Where the segments of a migration lie: those of two on one host are kept apart. */
@@ -65,18 +69,20 @@ export const configurationFolder = (
 export async function openResources(
   addresses: Addresses,
   home: string,
-  { owner, attributes = false, ...queues }: Who,
+  { owner, attributes = false, silentMs, selectionMs, ...queues }: Who,
 ): Promise<Resources> {
-  const source = openMongo(addresses.source, 'source');
-  const mongodb = openMongo(addresses.mongodb, 'target');
+  const source = openMongo(addresses.source, 'source', { silentMs: silentMs?.others, selectionMs });
+  const mongodb = openMongo(addresses.mongodb, 'target', { silentMs: silentMs?.others, selectionMs });
+  const silence = silentMs ? { askAfterMs: silentMs.postgres } : {};
   const id = randomUUID();
   const postgres = openPool(addresses.postgres, 12, {
     applicationName: connectionsOf(id),
+    ...silence,
     ...(owner && { check: ownerCheck(owner) }),
   });
-  const redis = openRedis(addresses.redis);
+  const redis = openRedis(addresses.redis, silentMs?.others);
   const sessions = new WritingSessions(
-    openPool(addresses.postgres, 1),
+    openPool(addresses.postgres, 1, silence),
     { holder: queues.process, id },
     { source: source.client, target: mongodb.client },
   );

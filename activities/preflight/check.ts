@@ -21,6 +21,8 @@ export interface Asked {
 /** Throws with a whole sentence; an unreachable store is told apart, so that it can be retried. */
 export type Check = (resources: Resources, asked: Asked) => Promise<PreflightCheck['detail'] | { warning: string }>;
 export type Checks = Readonly<Record<string, Check>>;
+/** Of one store, whether it is there at all. Says where. */
+export type Reachable = (resources: Resources) => Promise<string>;
 
 /** Sessions that are noted nowhere: the table that tells of them is not made yet. */
 export const unnoted = <T extends { readonly client: MongoClient }>(store: T) => ({

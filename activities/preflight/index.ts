@@ -2,17 +2,39 @@
 import { KnownFailure, type FailureType } from '../../core/failures.ts';
 import type { Settings } from '../../core/settings.ts';
 import type { Phase } from '../../core/story.ts';
-import type { Resources } from '../resources.ts';
-import type { Checks, PreflightCheck } from './check.ts';
+import { safeAddress } from '../../stores/address.ts';
+import type { Addresses, Resources } from '../resources.ts';
+import type { Checks, PreflightCheck, Reachable } from './check.ts';
 import { planned } from './plan.ts';
 import { reachableSource, sourceChecks } from './source.ts';
 import { reachableTargets, targetChecks } from './targets.ts';
 
 export type { PreflightCheck } from './check.ts';
 
+/** A store, as a sentence begins with it, and how it is asked whether it is there. */
+export interface ToReach {
+  readonly what: string;
+  readonly ask: () => Promise<unknown>;
+}
+
 const checks: Checks = { ...reachableSource, ...reachableTargets, ...sourceChecks, ...targetChecks, ...planned };
 
 const passing = new Set<FailureType>(['StoreUnreachable', 'StoreBusy', 'AuthenticationFailed']);
+
+/** All that the migration has. */
+export function toReach(resources: Resources): Record<keyof Addresses, ToReach> {
+  const { addresses } = resources;
+  const of = (store: keyof Addresses, name: string, check: Reachable): ToReach => ({
+    what: `${name} at ${safeAddress(addresses[store])}`,
+    ask: () => check(resources),
+  });
+  return {
+    source: of('source', 'The source MongoDB', reachableSource['source is reachable']),
+    postgres: of('postgres', 'The target PostgreSQL', reachableTargets['target PostgreSQL is reachable']),
+    mongodb: of('mongodb', 'The target MongoDB', reachableTargets['target MongoDB is reachable']),
+    redis: of('redis', 'The target Redis', reachableTargets['target Redis is reachable']),
+  };
+}
 
 /** Runs every check; throws StoreUnreachable, StoreBusy, AuthenticationFailed or PreflightFailed naming all that failed. */
 export async function preflight(

@@ -5,7 +5,7 @@ import { grantFor, refusedReads, refusedWrites } from '../../stores/mongodb/rehe
 import { collectionNames } from '../../stores/mongodb/schema.ts';
 import { replicaSetOf, wrongDatabase } from '../../stores/mongodb/surroundings.ts';
 import { mappingOf, type Resources } from '../resources.ts';
-import { chosen, unnoted, unreachable, type Asked, type Checks } from './check.ts';
+import { chosen, unnoted, unreachable, type Asked, type Checks, type Reachable } from './check.ts';
 
 const namesOf = (resources: Resources, collection: string): string[] => [
   collection,
@@ -20,14 +20,14 @@ async function present(resources: Resources, { settings }: Asked): Promise<strin
     .filter((name) => there.has(name));
 }
 
-export const reachableSource: Checks = {
+export const reachableSource = {
   'source is reachable': async ({ source, addresses }) => {
     await mongo('reaching the source', () => source.db.command({ ping: 1 })).catch((error: unknown) =>
       unreachable(error, 'The source MongoDB', safeAddress(addresses.source), 'SOURCE_MONGODB_URL'),
     );
     return safeAddress(addresses.source);
   },
-};
+} satisfies Record<string, Reachable>;
 
 export const sourceChecks: Checks = {
   'source is a replica set': ({ source }) => replicaSetOf(source.db, 'source'),

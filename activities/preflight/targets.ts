@@ -17,7 +17,7 @@ import {
 } from '../../stores/redis/rehearsal.ts';
 import type { KeysTarget } from '../../stores/redis/target.ts';
 import { mappingOf, type Resources } from '../resources.ts';
-import { chosen, unnoted, unreachable, type Asked, type Checks } from './check.ts';
+import { chosen, unnoted, unreachable, type Asked, type Checks, type Reachable } from './check.ts';
 
 const prefixesOf = (resources: Resources, { settings }: Asked): string[] => [
   ...new Set(
@@ -28,7 +28,7 @@ const prefixesOf = (resources: Resources, { settings }: Asked): string[] => [
   ),
 ];
 
-export const reachableTargets: Checks = {
+export const reachableTargets = {
   'target PostgreSQL is reachable': async ({ postgres, addresses }) => {
     const address = safeAddress(addresses.postgres);
     await query(postgres, 'reaching the target', 'select 1').catch((error: unknown) =>
@@ -48,7 +48,7 @@ export const reachableTargets: Checks = {
     );
     return connection.isCluster ? 'cluster' : 'single server';
   },
-};
+} satisfies Record<string, Reachable>;
 
 const timescaleIs = {
   loaded: 'TimescaleDB: hypertables',

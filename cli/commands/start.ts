@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { WorkflowIdConflictPolicy } from '@temporalio/client';
 import { openResources } from '../../activities/resources.ts';
 import { planCollections } from '../../activities/plan.ts';
-import { preflight } from '../../activities/preflight/index.ts';
+import { preflight, toReach } from '../../activities/preflight/index.ts';
 import { arrive, counts, nothingKnown } from '../../core/lifecycle.ts';
 import { queueOf } from '../../core/owner.ts';
 import { isPhase, phases } from '../../core/story.ts';
@@ -16,7 +16,7 @@ import { knownNow, runs, unfinishedNow } from '../ended.ts';
 import { OrderRefused, UsageError } from '../errors.ts';
 import { settingsFrom } from '../migration-settings.ts';
 import { follow } from '../follow.ts';
-import { outlast } from '../outlast.ts';
+import { Outlast } from '../outlast.ts';
 import { identityHere, isServed, noWorker } from '../queue.ts';
 import { print, printJson, table } from '../output.ts';
 import { migrationGoesOn, waiting } from '../waiting.ts';
@@ -39,8 +39,6 @@ export const start = (): Command =>
     .option('--wait', 'follow to the end; the exit code is the outcome')
     .action((options: Options) => run(options));
 
-const warn = (line: string) => void process.stderr.write(`${line}\n`);
-
 async function run(options: Options): Promise<void> {
   const name = checkName(options.migration);
   const settings = await settingsFrom(options.config);
@@ -54,9 +52,10 @@ async function run(options: Options): Promise<void> {
       const unfinished = await unfinishedNow(name).catch(() => undefined);
       throw unfinished === undefined ? new UsageError(runsAlready(name)) : new OrderRefused(unfinished);
     }
-    await check(session, { name, settings, until }, options);
+    const outlast = new Outlast((line) => void process.stderr.write(`${line}\n`));
+    await check(session, { name, settings, until }, options, outlast);
     if (options.dryRun) return;
-    const { owner } = await outlast(() => identityHere(name), warn);
+    const { owner } = await outlast.through(() => identityHere(name));
     const missing = await registerAttributes(session.connection, session.settings);
     if (missing) process.stderr.write(`${withoutAttributes(missing)}\n`);
     const input: MigrationInput = { name, settings, until };
@@ -92,21 +91,32 @@ async function run(options: Options): Promise<void> {
 const runsAlready = (name: string): string =>
   `The migration ${name} is running already. See \`causeway status\`; \`causeway abort\` ends it, \`causeway retry\` goes on after a failure.`;
 
+/** Whoever started it sits before the screen: what is not there is told soon, and asked for again. */
+const hurried = { selectionMs: 1000 };
+
 /** The workers check again; here the answer is at once, and nothing is started that must fail. */
 async function check(
   session: TemporalSession,
   { name, settings, until }: MigrationInput,
   options: Options,
+  outlast: Outlast,
 ): Promise<void> {
-  const resources = await openResources((await readAddresses()).addresses, home(), { host: '', process: '' });
+  const resources = await openResources((await readAddresses()).addresses, home(), {
+    host: '',
+    process: '',
+    ...hurried,
+  });
   try {
-    // A store that cannot be reached is named by the checks.
+    const { postgres, ...others } = toReach(resources);
+    await outlast.reach([postgres]);
+    // What it refuses to tell is named by the checks.
     const known = await knownNow(name).catch(() => nothingKnown);
     const arrival = arrive(known, { until, stages: settings.stages });
     if (arrival.is === 'refused') throw new OrderRefused(arrival.message);
     const goesOn = arrival.is === 'takes-over' && counts(known.authority);
     // What the application writes to the new system is none of the migration's to judge.
-    const checks = goesOn ? [] : await outlast(() => preflight(resources, name, settings, until), warn);
+    if (!goesOn) await outlast.reach(Object.values(others));
+    const checks = goesOn ? [] : await outlast.through(() => preflight(resources, name, settings, until));
     if (arrival.is === 'takes-over' && !options.json)
       process.stderr.write(`The migration goes on in ${arrival.phase}, where it stood.\n`);
     if (!options.dryRun) return;

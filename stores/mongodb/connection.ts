@@ -25,8 +25,15 @@ const endpoints = new Endpoints();
 /** Which MongoDB of the migration a client is for. */
 export type Side = 'source' | 'target';
 
+export interface MongoTimes {
+  /** A connection that owes an answer for so long is gone, whatever it looks like; what may take longer says so (`unhurried`). Default 30 000. */
+  readonly silentMs?: number | undefined;
+  /** How long a command waits for a server that takes it, ms. Default 10 000. */
+  readonly selectionMs?: number | undefined;
+}
+
 /** A client whose database is the one in the URL's path. Throws ConfigurationInvalid for a URL that cannot be used. */
-export function openMongo(url: string, side: Side): { client: MongoClient; db: Db } {
+export function openMongo(url: string, side: Side, times: MongoTimes = {}): { client: MongoClient; db: Db } {
   const what = `The URL of the ${side} MongoDB`;
   const { hosts, path, scheme } = readUrl(url, what);
   if (!path)
@@ -34,7 +41,7 @@ export function openMongo(url: string, side: Side): { client: MongoClient; db: D
       'ConfigurationInvalid',
       `${what}, ${safeAddress(url)}, names no database; add it to the path, as in mongodb://host:27017/tradingagents.`,
     );
-  const client = opened(url, what);
+  const client = opened(url, what, times);
   const known = `${side} MongoDB`;
   if (scheme === 'mongodb')
     endpoints.open(
@@ -59,15 +66,14 @@ export const unhurried: object = { socketTimeoutMS: 30 * 60_000 };
 /** For those that the server answers at once, and that everything waits for. */
 export const prompt: object = { socketTimeoutMS: 8000 };
 
-function opened(url: string, what: string): MongoClient {
+function opened(url: string, what: string, { silentMs = 30_000, selectionMs = 10_000 }: MongoTimes): MongoClient {
   const given = new Set([...readUrl(url, what).options.keys()].map((option) => option.toLowerCase()));
   const times = {
-    serverSelectionTimeoutMS: 10_000,
+    serverSelectionTimeoutMS: selectionMs,
     connectTimeoutMS: 10_000,
     // A server that comes back is seen this soon; the default is ten seconds.
     heartbeatFrequencyMS: 500,
-    // A connection that owes an answer for so long is gone, whatever it looks like; what may take longer says so (`unhurried`).
-    socketTimeoutMS: 30_000,
+    socketTimeoutMS: silentMs,
   };
   try {
     return new LastingClient(url, {

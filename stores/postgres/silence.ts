@@ -45,20 +45,23 @@ export class Silence {
       if (now !== heard || stream.readableLength > 0) since = performance.now();
       heard = now;
     };
-    const timer = setInterval(() => {
-      look();
-      if (!owesAnswer(client) || isAsking || performance.now() - since < this.#askAfterMs) return;
-      isAsking = true;
-      void this.#isAtWork(server.pid)
-        .then(async (isAtWork) => {
-          const before = since;
-          if (!isAtWork) await sleep(onItsWayMs);
-          look();
-          if (isAtWork) since = performance.now();
-          else if (since === before) stream.destroy(new Error('Connection terminated: the server does not answer'));
-        })
-        .finally(() => (isAsking = false));
-    }, lookEveryMs).unref();
+    const timer = setInterval(
+      () => {
+        look();
+        if (!owesAnswer(client) || isAsking || performance.now() - since < this.#askAfterMs) return;
+        isAsking = true;
+        void this.#isAtWork(server.pid)
+          .then(async (isAtWork) => {
+            const before = since;
+            if (!isAtWork) await sleep(Math.min(onItsWayMs, this.#askAfterMs));
+            look();
+            if (isAtWork) since = performance.now();
+            else if (since === before) stream.destroy(new Error('Connection terminated: the server does not answer'));
+          })
+          .finally(() => (isAsking = false));
+      },
+      Math.min(lookEveryMs, this.#askAfterMs),
+    ).unref();
     stream.once('close', () => clearInterval(timer));
   }
 

@@ -11,12 +11,15 @@ export type RedisConnection = Redis | Cluster;
 
 const endpoints = new Endpoints();
 
-export function openRedis(url: string): RedisConnection {
+/** Who owes an answer and says nothing for so long is gone, whatever its connection looks like; what was asked is asked again. */
+const lostAfterMs = 10_000;
+const longestPauseMs = 500;
+
+export function openRedis(url: string, silentMs = lostAfterMs): RedisConnection {
   const { nodes, database, login, tls } = readRedisUrl(url);
   const options = {
     connectTimeout: 10_000,
-    // Who owes an answer and says nothing for so long is gone, whatever its connection looks like; what was asked is asked again.
-    socketTimeout: 10_000,
+    socketTimeout: silentMs,
     keepAlive: 10_000,
     ...(login.user && { username: login.user }),
     ...(login.password && { password: login.password }),
@@ -24,7 +27,15 @@ export function openRedis(url: string): RedisConnection {
   };
   const connection =
     nodes.length === 1
-      ? new Redis({ ...options, ...nodes[0]!, db: database, maxRetriesPerRequest: 3, lazyConnect: true })
+      ? new Redis({
+          ...options,
+          ...nodes[0]!,
+          db: database,
+          maxRetriesPerRequest: 3,
+          // A server that comes back is seen this soon, and one that does not come back fails what was asked within two seconds.
+          retryStrategy: (times) => Math.min(times * 50, longestPauseMs),
+          lazyConnect: true,
+        })
       : new Cluster(nodes, {
           lazyConnect: true,
           redisOptions: options,

@@ -36,6 +36,7 @@ const { values, positionals } = parseArgs({
     rate: { type: 'string' },
     kills: { type: 'string' },
     cycles: { type: 'string' },
+    plan: { type: 'string' },
     short: { type: 'boolean', default: false },
   },
 });
@@ -47,7 +48,7 @@ if (unknown.length > 0) {
 const names = positionals.length > 0 ? positionals : values.short ? short.names : known;
 const asked = { ...(values.short && short), ...values };
 const environment = Object.fromEntries(
-  (['seeds', 'seconds', 'documents', 'rate', 'kills', 'cycles'] as const).flatMap((option) => {
+  (['seeds', 'seconds', 'documents', 'rate', 'kills', 'cycles', 'plan'] as const).flatMap((option) => {
     const value = asked[option];
     return value === undefined ? [] : [[`SOAK_${option.toUpperCase()}`, value]];
   }),

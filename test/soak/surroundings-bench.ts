@@ -3,13 +3,21 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Resources } from '../../activities/resources.ts';
 import { openResources } from '../../activities/resources.ts';
 import { asFailure } from '../../activities/failing.ts';
+import { notAppliedRule, refusedRule } from '../../core/quarantine.ts';
 import { checkEqual } from '../support/checker.ts';
-import { FaultyDisk, type DiskFault } from '../support/faulty-disk.ts';
-import { FaultyLine, type Fault } from '../support/faulty-line.ts';
+import { FaultyDisk } from '../support/faulty-disk.ts';
+import { FaultyLine } from '../support/faulty-line.ts';
 import type { World } from '../support/world.ts';
-
-export const stores = ['source', 'postgres', 'mongodb', 'redis'] as const;
-export type Store = (typeof stores)[number];
+import {
+  places,
+  planText,
+  stores,
+  type AnyFault,
+  type Place,
+  type Plans,
+  type Sort,
+  type Store,
+} from './surroundings-plans.ts';
 
 const variables: Record<Store, string> = {
   source: 'SOURCE_MONGODB_URL',
@@ -19,23 +27,12 @@ const variables: Record<Store, string> = {
 };
 const protocols = { source: 'mongodb', postgres: 'postgres', mongodb: 'mongodb', redis: 'redis' } as const;
 
-/** Whatever the steps call. */
-export const places = [...stores, 'disk'] as const;
-export type Place = (typeof places)[number];
-
-/** What is done wrong: with the call of this number to this place. */
-export interface Plan {
-  readonly store: Place;
-  readonly number: number;
-  readonly fault: Fault | DiskFault;
-}
-
-export const planText = ({ store, number, fault }: Plan): string => `${store} ${number} ${fault}`;
-
 /** Longer than any time-out of the product for one request. */
 const hangsAfterMs = 90_000;
-/** As often as the workflows' policies try a step again, and more than one fault may need. */
-const attempts = 8;
+/** How often a step may fail though nothing was done to it since it failed before: what went wrong may have its effect later. */
+const attempts = 12;
+/** A connection that owes an answer for so long is gone, ms: far less than the product has. */
+const silentMs = { postgres: 400, others: 1500 };
 
 export class Bench {
   readonly world: World;
@@ -46,8 +43,12 @@ export class Bench {
   readonly findings: string[] = [];
   /** What is going on, for a finding. */
   at = '';
+  stepName = '';
   calls = 0;
   faulted = 0;
+  /** Calls of the round that ended last. */
+  asked = 0;
+  #plans: Plans | undefined;
   /** Attempts that failed, by the class of their failure. */
   readonly failures = new Map<string, number>();
 
@@ -71,7 +72,7 @@ export class Bench {
         redis: lines.redis.url,
       },
       world.home,
-      { host: 'bench', process: 'bench' },
+      { host: 'bench', process: 'bench', silentMs },
     );
     return new Bench(world, lines, await world.resources('bench'), faulty);
   }
@@ -83,43 +84,47 @@ export class Bench {
     this.disk.close();
   }
 
-  /** Lines do this, and nothing else, from now on. */
-  plan(plan: Plan | undefined): void {
-    for (const place of places) {
-      const decide = ({ number }: { number: number }) =>
-        plan?.store === place && number === plan.number ? plan.fault : undefined;
-      this.#at(place).watch(decide as never);
-    }
-  }
-
-  /** Requests since the plan was made. */
-  asked(): Record<Place, number> {
-    return Object.fromEntries(places.map((place) => [place, this.#at(place).asked.length])) as Record<Place, number>;
+  /** From now on lines and disk do what the plans say. */
+  plan(plans: Plans, sort?: Sort): void {
+    this.#plans = plans;
+    plans.begin(sort);
+    for (const place of places)
+      this.#at(place).watch((({ what }: { readonly what: string }): AnyFault | undefined =>
+        plans.meet(place, what)) as never);
   }
 
   #at(place: Place): FaultyLine | FaultyDisk {
     return place === 'disk' ? this.disk : this.lines[place];
   }
 
-  /** Ends what a plan began; returns whether it came to it. */
-  settle(): boolean {
-    let fired = false;
+  /** Ends what the plans began; returns how many came to their call. */
+  settle(): number {
+    let fired = 0;
+    this.asked = 0;
     for (const line of places.map((place) => this.#at(place))) {
-      this.calls += line.asked.length;
-      this.faulted += line.done.length;
-      fired ||= line.done.length > 0;
+      this.asked += line.asked.length;
+      fired += line.done.length;
       line.release();
       line.watch();
     }
+    this.calls += this.asked;
+    this.faulted += fired;
     return fired;
+  }
+
+  /** Faults of this round so far. */
+  get provoked(): number {
+    return this.#plans?.fired.length ?? 0;
   }
 
   /**
    * Runs a step as its activity is run: what fails is classified, and tried again if that may help. A failure that nobody would try again, a defect,
-   * or a step that hangs, is a finding.
+   * or a step that hangs, is a finding. `expected`: what somebody else answers to.
    */
   async step<T>(what: string, work: () => Promise<T>, expected: readonly string[] = []): Promise<T> {
-    for (let attempt = 1; ; attempt++) {
+    let provoked = -1;
+    let alone = 0;
+    for (;;) {
       try {
         return await within(hangsAfterMs, work());
       } catch (error) {
@@ -130,27 +135,40 @@ export class Bench {
         const failure = asFailure(error) as { type?: string; message: string; nonRetryable?: boolean };
         const type = failure.type ?? 'unknown';
         this.failures.set(type, (this.failures.get(type) ?? 0) + 1);
-        const mayBe = expected.includes(type);
-        if (mayBe && failure.nonRetryable) throw error;
+        if (failure.nonRetryable && expected.includes(type)) throw error;
         if (type === 'Defect' || failure.nonRetryable === true) {
           this.find(
             `${what} fails with ${type}: ${failure.message} ${(error as Error).stack?.split('\n').slice(1, 4).join(' | ') ?? ''}`,
           );
           throw error;
         }
-        if (attempt === attempts) {
-          this.find(`${what} still fails at attempt ${attempt}: ${type}: ${failure.message}`);
+        alone = this.provoked === provoked ? alone + 1 : 0;
+        provoked = this.provoked;
+        if (alone === attempts) {
+          this.find(`${what} still fails at attempt ${alone} after the last fault: ${type}: ${failure.message}`);
           throw error;
         }
-        await sleep(100 * attempt);
+        await sleep(Math.min(100 * (alone + 1), 1000));
       }
     }
   }
 
   find(what: string): void {
+    const fired = this.#plans?.fired ?? [];
     const line = `${this.at}: ${what}`;
     this.findings.push(line);
-    process.stdout.write(`  FOUND ${line}\n`);
+    process.stdout.write(
+      `  FOUND ${line}\n${fired.map((plan) => `    ${planText(plan)}  ${this.#plans!.describe(plan.kind)}\n`).join('')}    again: --plan '${this.stepName}=${fired.map(planText).join(',')}'\n`,
+    );
+  }
+
+  /** Documents that stand aside though nothing is wrong with them: those of a step that took a fault of the surroundings for one of theirs. */
+  async aside(): Promise<void> {
+    const rows = await this.world.rows<{ source_id: string; rule: string }>(
+      'select source_id, rule from migration_control.ledger where rule = any($1) and not deleted',
+      [[notAppliedRule, refusedRule]],
+    );
+    for (const { source_id: id, rule } of rows) this.find(`${id} stands aside by the rule ${rule}`);
   }
 
   /** Documents that differ, and go on doing so. */

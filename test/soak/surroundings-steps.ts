@@ -23,13 +23,13 @@ import { route } from '../../activities/route.ts';
 import { nowAtSource } from '../../activities/settled.ts';
 import { transformSegment } from '../../activities/transform.ts';
 import { bringingBack } from '../../control/reverse.ts';
-import { readStream } from '../../control/capture.ts';
 import { removeWorker, showWorker } from '../../control/workers.ts';
 import { sourceId } from '../../core/identity.ts';
+import type { DualCollection } from '../../traffic/dual-collection.ts';
 import { DualWriteManager } from '../../traffic/dual-write.ts';
 import { Router } from '../../traffic/router.ts';
 import { diskFaults, type DiskFault } from '../support/faulty-disk.ts';
-import { within, type Bench } from './surroundings-bench.ts';
+import { Hanging, within, type Bench } from './surroundings-bench.ts';
 
 export const transform = { zone: 'Asia/Shanghai', providers: [] };
 const tending = { ...transform, clashSeconds: 10, configurationDirectory: 'configuration' };
@@ -46,6 +46,10 @@ export interface Step {
   /** With nothing wrong again: throws, or finds, where something is not as it must be. Both sides as a whole are compared after all rounds of a step. */
   check(n: number): Promise<void>;
   after?(): Promise<void>;
+  /** Share of the time. */
+  readonly weight: number;
+  /** What it leaves open the next step settles: both sides are compared after that. */
+  readonly goesOn?: boolean;
 }
 
 type Loop = (resources: Resources, slice: Slice) => Promise<SliceResult>;
@@ -184,7 +188,8 @@ export class Application {
 /** One segment with documents of its own, through all activities of a chunk; a spool that is lost begins it again. */
 export function copying(bench: Bench, application: Application): Step {
   let last: Record<string, string | null> = {};
-  let mine: Document[] = [];
+  const copied = ['sessions', 'analysis_results'];
+  const mine: Record<string, Document[]> = {};
   let collection = '';
   let segment = 0;
   const attempt = { attempt: 1, runId: 'bench', startedAt: new Date(), heartbeat: () => undefined };
@@ -193,7 +198,7 @@ export function copying(bench: Bench, application: Application): Step {
     const place = { collection, source: collection };
     const { collectionId } = (await feedsOf(bench.clean)).get(collection)!;
     segment++;
-    for (let lost = 0; ; lost++) {
+    for (let lost = 0, provoked = bench.provoked; ; lost++) {
       try {
         const order = {
           ...place,
@@ -204,8 +209,10 @@ export function copying(bench: Bench, application: Application): Step {
           averageBytes: 300,
           limits: { bytes: 1e7, documents: 100_000 },
         };
-        const extracted = await bench.step('extract', () =>
-          extractSegment(resources, new OpenReads(), order, progress),
+        const extracted = await bench.step(
+          'extract',
+          () => extractSegment(resources, new OpenReads(), order, progress),
+          ['SpoolLost'],
         );
         await bench.step(
           'transform',
@@ -219,90 +226,80 @@ export function copying(bench: Bench, application: Application): Step {
         last[collection] = extracted.lastId;
         return;
       } catch (error) {
+        if (bench.provoked > provoked) lost = 0;
         if ((error as { type?: string }).type !== 'SpoolLost' || lost === 4) throw error;
+        provoked = bench.provoked;
       }
     }
   }
   return {
     name: 'copy',
+    weight: 2,
+    goesOn: true,
     disk: diskFaults,
     async before() {
       last = {};
-      for (collection of ['sessions', 'analysis_results']) await copy(bench.clean);
+      for (collection of copied) await copy(bench.clean);
     },
     async run(n) {
-      collection = n % 2 === 0 ? 'sessions' : 'analysis_results';
-      mine = [await application.of(collection, n), await application.of(collection, n)];
-      await bench.world.source.collection(collection).insertMany(mine);
-      await copy(bench.faulty);
+      for (collection of copied) {
+        mine[collection] = [await application.of(collection, n), await application.of(collection, n)];
+        await bench.world.source.collection(collection).insertMany(mine[collection]!);
+        await copy(bench.faulty);
+      }
     },
     async check() {
-      const ids = mine.map((one) => sourceId(one['_id'] as ObjectId));
-      const ledger = await bench.world.rows('select 1 from migration_control.ledger where source_id = any($1)', [ids]);
-      if (ledger.length !== mine.length) bench.find(`the ledger has ${ledger.length} of ${mine.length} documents`);
-      const there =
-        collection === 'sessions'
-          ? await bench.world.redis.exists(...mine.map((one) => `session:${one['session_id'] as string}`))
-          : await bench.world.target
-              .collection('analysis_results_optimized')
-              .countDocuments({ _id: { $in: mine.map((one) => one['_id'] as ObjectId) } });
-      if (there !== mine.length) bench.find(`${collection}: ${there} of ${mine.length} documents stand in the target`);
+      for (const [name, documents] of Object.entries(mine)) {
+        const ids = documents.map((one) => sourceId(one['_id'] as ObjectId));
+        const ledger = await bench.world.rows('select 1 from migration_control.ledger where source_id = any($1)', [
+          ids,
+        ]);
+        if (ledger.length !== documents.length)
+          bench.find(`the ledger has ${ledger.length} of ${documents.length} documents of ${name}`);
+        const there =
+          name === 'sessions'
+            ? await bench.world.redis.exists(...documents.map((one) => `session:${one['session_id'] as string}`))
+            : await bench.world.target
+                .collection('analysis_results_optimized')
+                .countDocuments({ _id: { $in: documents.map((one) => one['_id'] as ObjectId) } });
+        if (there !== documents.length)
+          bench.find(`${name}: ${there} of ${documents.length} documents stand in the target`);
+      }
     },
   };
 }
 
-/** The reader alone: what was written stands in `captured`. Lanes follow without faults. */
-export function reading(bench: Bench, application: Application): Step {
+/** Reader, lanes and housekeeping as they run in a worker; now and then another takes over from it. */
+export function capturing(bench: Bench, application: Application): Step {
+  let pump: Pump | undefined;
+  const begin = async () => new Pump(bench, bench.faulty, await capture(bench));
   return {
-    name: 'read',
+    name: 'capture',
+    weight: 3,
+    disk: ['full', 'broken', 'short', 'slow'],
     async run(n) {
-      await application.scribble(n);
-      const now = BigInt(await nowAtSource(bench.clean));
-      const pump = new Pump(bench, bench.faulty, { reader: readChanges });
-      try {
-        await until(
-          'the reader has read',
-          async () => ((await readStream(bench.clean.postgres))?.version ?? 0n) >= now,
-        );
-      } finally {
-        await within(60_000, pump.stop());
+      if (n % roundsOfWorker === 0) {
+        await within(60_000, pump?.stop() ?? Promise.resolve());
+        pump = undefined;
       }
+      pump ??= await begin();
+      await application.scribble(n);
+      await until('capture catches up', comingTogether(bench.clean, await nowAtSource(bench.clean)), 90_000);
     },
     check: () => Promise.resolve(),
-  };
-}
-
-/** The lanes, one after the other, on what a reader without faults has kept. */
-export function applying(bench: Bench, application: Application): Step {
-  const waiting = async () =>
-    (await bench.world.rows<{ lane: number }>('select distinct lane from migration_control.captured order by 1')).map(
-      (row) => row.lane,
-    );
-  return {
-    name: 'apply',
-    async run(n) {
-      await application.scribble(n);
-      const now = BigInt(await nowAtSource(bench.clean));
-      const reader = new Pump(bench, bench.clean, { reader: readChanges });
-      await until('the reader has read', async () => ((await readStream(bench.clean.postgres))?.version ?? 0n) >= now);
-      await reader.stop();
-      for (const lane of await waiting()) {
-        const pump = new Pump(bench, bench.faulty, { [`lane ${lane}`]: laneLoop(lane) });
-        try {
-          await until(`lane ${lane} has applied`, async () => !(await waiting()).includes(lane));
-        } finally {
-          await within(60_000, pump.stop());
-        }
-      }
+    async after() {
+      await pump?.stop();
     },
-    check: () => Promise.resolve(),
   };
 }
+const roundsOfWorker = 4;
 
 /** Changes that nobody told of, found by comparing every document. */
 export function repairing(bench: Bench, application: Application): Step {
   return {
     name: 'repair',
+    weight: 2,
+    goesOn: true,
     async run(n) {
       await application.scribble(n);
       await bench.step('repair', () =>
@@ -316,10 +313,18 @@ export function repairing(bench: Bench, application: Application): Step {
 /** An application on the library, its stores and its router over the lines. What it was told is done is in the old system. */
 export function dualWriting(bench: Bench, application: Application): Step {
   let router: Router;
-  let manager: DualWriteManager;
+  // One for each operation: after a failure one leaves the new system alone for some seconds, and then nothing more would be seen.
+  const open = () =>
+    DualWriteManager.open({
+      source: bench.faulty.source,
+      targets: bench.faulty,
+      routes: router,
+      settings: transform,
+    });
   const acknowledged = new Map<string, { collection: string; there: boolean }>();
   return {
     name: 'dual write',
+    weight: 2,
     async before() {
       await route(bench.clean, {
         collections: [...bench.clean.mappings.keys()],
@@ -328,23 +333,30 @@ export function dualWriting(bench: Bench, application: Application): Step {
         reason: 'bench',
       });
       router = await Router.open({ postgres: bench.lines.postgres.url, fenceWaitMs: 20_000 });
-      manager = await DualWriteManager.open({
-        source: bench.faulty.source,
-        targets: bench.faulty,
-        routes: router,
-        settings: transform,
-      });
     },
     async run(n) {
-      const collection = written[n % written.length]!;
-      const document = await application.of(collection, n);
-      const _id = document['_id'] as ObjectId;
-      const on = manager.collection(collection);
-      const say = (there: boolean) => void acknowledged.set(_id.toHexString(), { collection, there });
-      const unsure = () => void acknowledged.delete(_id.toHexString());
-      await within(90_000, on.insertOne(document)).then(() => say(true), unsure);
-      await within(90_000, on.updateOne({ _id }, { $set: { updated_at: new Date() } })).catch(() => undefined);
-      if (n % 3 === 0) await within(90_000, on.deleteOne({ _id })).then(() => say(false), unsure);
+      for (let i = 0; i < 9; i++) {
+        const collection = written[i % written.length]!;
+        const document = await application.of(collection, n);
+        const _id = document['_id'] as ObjectId;
+        const say = (there: boolean) => acknowledged.set(_id.toHexString(), { collection, there });
+        // Whoever is told of a failure does not know whether it was written.
+        const write = async (work: (on: DualCollection<Document>) => Promise<unknown>): Promise<boolean> => {
+          try {
+            const manager = await bench.step('opening the library', open);
+            await within(90_000, work(manager.collection(collection))).finally(() => manager.close());
+            return true;
+          } catch (error) {
+            if (error instanceof Hanging || error instanceof TypeError || error instanceof RangeError)
+              bench.find(`a write ends with ${error.stack}`);
+            acknowledged.delete(_id.toHexString());
+            return false;
+          }
+        };
+        if (await write((on) => on.insertOne(document))) say(true);
+        await write((on) => on.updateOne({ _id }, { $set: { updated_at: new Date() } }));
+        if (i % 2 === 0 && (await write((on) => on.deleteOne({ _id })))) say(false);
+      }
     },
     async check() {
       for (const [id, { collection, there }] of acknowledged) {
@@ -354,7 +366,6 @@ export function dualWriting(bench: Bench, application: Application): Step {
       acknowledged.clear();
     },
     async after() {
-      manager.close();
       await router.close();
     },
   };
@@ -391,6 +402,8 @@ export function moving(bench: Bench): Step {
   }
   return {
     name: 'move writes',
+    weight: 3,
+    goesOn: true,
     async before() {
       leave = announce(bench.clean.postgres);
       pump = new Pump(bench, bench.clean, { ...(await capture(bench)), ...wayBack });
@@ -450,6 +463,7 @@ export function bringingBackStep(bench: Bench): Step {
   const expected = new Map<string, number | null>();
   return {
     name: 'bring back',
+    weight: 2,
     async before() {
       leave = announce(bench.clean.postgres);
       pump = new Pump(bench, bench.clean, { ...(await capture(bench)), ...wayBack });
@@ -506,6 +520,7 @@ export function restoring(bench: Bench, application: Application): Step {
   const snapshotDirectory = 'snapshots';
   return {
     name: 'checkpoint and restore',
+    weight: 3,
     // A snapshot that is damaged is refused, and stays so: another one is restored.
     disk: ['full', 'broken', 'short', 'slow'],
     async before() {

@@ -3,6 +3,7 @@ import type { ChildProcess } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { build } from 'esbuild';
 import { failures, isFailureType, type FailureType } from '../../core/failures.ts';
 import type { Status } from '../../core/state.ts';
 import { checkout } from '../../stack/home.ts';
@@ -108,6 +109,14 @@ export class Weather {
   }
 }
 
+/** As a worker's threads can import it, which know no TypeScript. Returns the path. */
+async function builtDisk(): Promise<string> {
+  const outfile = join(checkout, '.causeway', 'faulty-disk.mjs');
+  const entry = join(checkout, 'test', 'support', 'faulty-disk.ts');
+  await build({ entryPoints: [entry], outfile, format: 'esm', platform: 'node', logLevel: 'warning' });
+  return outfile;
+}
+
 /** Data, writes to the new system, back to the old one, and there again; returns what was done. */
 export async function stormyMigration(storm: Storm): Promise<string> {
   const { world, random, find } = storm;
@@ -124,16 +133,18 @@ export async function stormyMigration(storm: Storm): Promise<string> {
       configurationDirectory: join(world.home, 'configuration'),
     }),
   );
+  const disk = await builtDisk();
   const weather = await Weather.open(storm);
   const workers: ChildProcess[] = [];
   let writer: RoutedWriter | undefined;
   const parked: string[] = [];
+  const said: string[] = [];
   try {
     for (const n of [1, 2])
       workers.push(
         await world.worker({
           ...weather.environment,
-          NODE_OPTIONS: `--import tsx --import ${join(checkout, 'test', 'support', 'faulty-disk.ts')}`,
+          NODE_OPTIONS: `--import ${disk}`,
           FAULTY_DISK: JSON.stringify({
             folder: join(world.home, 'spool'),
             seed: Math.floor(random() * 1e9) + n,
@@ -142,10 +153,12 @@ export async function stormyMigration(storm: Storm): Promise<string> {
           }),
         }),
       );
-    for (const [n, worker] of workers.entries())
+    for (const [n, worker] of workers.entries()) {
+      worker.stderr!.on('data', (part: Buffer) => (said[n] = ((said[n] ?? '') + part.toString('utf8')).slice(-4000)));
       worker.once('exit', (code, signal) => {
-        if (signal !== 'SIGKILL') find(`worker ${n} ended with ${code ?? signal}`);
+        if (signal !== 'SIGKILL') find(`worker ${n} ended with ${code ?? signal}: ${said[n]}`);
       });
+    }
     weather.begin();
     const started = await world.causeway(['start', '--until', 'data', '--config', config]);
     if (started.code !== 0) find(`start: ${started.stdout}${started.stderr}`);
@@ -176,6 +189,9 @@ export async function stormyMigration(storm: Storm): Promise<string> {
       const megabytes = await residentOf(worker.pid!);
       if (megabytes > mostMegabytes) find(`a worker has grown to ${megabytes} MB`);
     }
+  } catch (error) {
+    for (const [n, text] of said.entries()) process.stdout.write(`  worker ${n} said at last:\n${text}\n`);
+    throw error;
   } finally {
     await writer?.stop();
     for (const worker of workers) worker.kill('SIGKILL');
@@ -203,8 +219,9 @@ async function leadsOn(
   const stormyUntil = Date.now() + 20_000;
   let isClear = false;
   let until = Infinity;
+  let refusal = '';
   for (;;) {
-    const status = await world.query().catch(() => undefined);
+    const status = await world.query().catch((error: unknown) => void (refusal = String(error)));
     if (status && (await Promise.resolve(isThere(status)).catch(() => false))) break;
     if (!isClear && Date.now() > stormyUntil) {
       await weather.clear();
@@ -212,7 +229,9 @@ async function leadsOn(
       until = Date.now() + leadsOnMs;
     }
     if (Date.now() > until) {
-      find(`${what}: not ${leadsOnMs / 1000} s after the faults were over: ${JSON.stringify(status)?.slice(0, 900)}`);
+      find(
+        `${what}: not ${leadsOnMs / 1000} s after the faults were over: ${status ? JSON.stringify(status).slice(0, 900) : refusal}; ${await pendingOf(world)}`,
+      );
       throw new Error(`${what} does not come about`);
     }
     const cause = status?.state === 'parked' ? status.lastError : undefined;
@@ -226,6 +245,25 @@ async function leadsOn(
     await sleep(300);
   }
   if (!isClear) await weather.clear();
+}
+
+/** What Temporal waits for, in the whole tree. */
+async function pendingOf(world: World): Promise<string> {
+  const lines: string[] = [];
+  for await (const { workflowId, runId, status } of world.temporal.workflow.list({
+    query: `WorkflowId STARTS_WITH "migration/${world.name}" and ExecutionStatus = "Running"`,
+  })) {
+    const { raw } = await world.temporal.workflow.getHandle(workflowId, runId).describe();
+    const task = raw.pendingWorkflowTask;
+    const activities = (raw.pendingActivities ?? []).map(
+      ({ activityType, state, attempt, lastFailure }) =>
+        `${activityType?.name} state ${state} attempt ${attempt} ${lastFailure?.message ?? ''}`,
+    );
+    lines.push(
+      `${workflowId} ${status.name}: ${task ? `workflow task ${task.state}, attempt ${task.attempt}` : 'no workflow task'}; ${activities.join(', ')}`,
+    );
+  }
+  return lines.join('\n    ');
 }
 
 /** Given again where it is refused: a root that is busy, or has just been taken over, may say so for a moment. */

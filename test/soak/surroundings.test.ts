@@ -2,30 +2,31 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { faults as allFaults, loudFaults } from '../support/faulty-line.ts';
 import { World } from '../support/world.ts';
 import { seeds, size } from './options.ts';
 import { randomFrom } from './random.ts';
-import { Bench, places, planText, type Plan } from './surroundings-bench.ts';
+import { Bench } from './surroundings-bench.ts';
+import { planText, Plans, readPlans, type Sort } from './surroundings-plans.ts';
 import { stormyMigration } from './surroundings-storm.ts';
 import {
   Application,
-  applying,
+  capturing,
   bringingBackStep,
   catchUp,
   copying,
   dualWriting,
   moving,
-  reading,
   repairing,
   restoring,
   type Step,
 } from './surroundings-steps.ts';
 
-const quietFaults = new Set<string>(allFaults.filter((fault) => !(loudFaults as readonly string[]).includes(fault)));
 const seconds = size.seconds ?? 60;
-/** Faults that a client learns of by its own time-outs only take their time: so many for each step and minute. */
-const quietPerMinute = 2;
+/** Of one step alone, or what a finding has printed: only the step that it names, with nothing else going wrong, some times. */
+const [only, again] = process.env['SOAK_PLAN']?.split('=') ?? [];
+const timesAgain = 6;
+/** Share of the time of a step after which faults are such that a client learns of them by its own time-outs only. */
+const loudShare = 0.7;
 
 let world: World;
 let bench: Bench | undefined;
@@ -35,7 +36,7 @@ afterEach(async () => {
   await world?.close();
 });
 
-test.each(seeds)(
+test.skipIf(only === 'storm').each(seeds)(
   'each step with a fault at each of its requests to each store (seed %i)',
   { timeout: (seconds + 600) * 1000 },
   async (seed) => {
@@ -53,23 +54,34 @@ test.each(seeds)(
     const application = new Application(bench);
     const steps = [
       copying(bench, application),
-      reading(bench, application),
-      applying(bench, application),
+      capturing(bench, application),
       repairing(bench, application),
       restoring(bench, application),
       dualWriting(bench, application),
       moving(bench),
       bringingBackStep(bench),
     ];
+    const asked = only === undefined ? steps : steps.filter(({ name }) => name === only);
+    expect(asked, 'steps that the plan names').not.toEqual([]);
     let n = 0;
-    for (const [at, step] of steps.entries()) {
+    let left = seconds * 1000;
+    let weights = asked.reduce((sum, { weight }) => sum + weight, 0);
+    for (const [at, step] of asked.entries()) {
+      const isLast = at === asked.length - 1;
       bench.at = `seed ${seed} ${step.name}`;
+      bench.stepName = step.name;
       await step.before?.();
-      n = await everyFault(bench, step, { seed, random, first: n, ms: (seconds * 1000) / steps.length });
+      const began = performance.now();
+      // What a step leaves of its time is the others'.
+      n = await everyFault(bench, step, { random, first: n, ms: Math.max(left, 0) * (step.weight / weights) });
+      left -= performance.now() - began;
+      weights -= step.weight;
       bench.at = `seed ${seed} after ${step.name}`;
       await step.after?.();
+      if (step.goesOn && !isLast) continue;
       await catchUp(bench);
-      if (at !== steps.length - 1 || bench.findings.length === 0) await bench.differences();
+      await bench.aside();
+      if (!isLast || bench.findings.length === 0) await bench.differences();
     }
     process.stdout.write(
       `  seed ${seed}: ${n} rounds, ${bench.calls} calls, ${bench.faulted} of them faulted; attempts that failed: ${[...bench.failures].map(([type, times]) => `${times} ${type}`).join(', ')}; ${bench.findings.length} findings\n`,
@@ -79,7 +91,7 @@ test.each(seeds)(
 );
 
 // Takes minutes whatever it is given: not in the short round.
-test.skipIf(seconds < 60).each(seeds)(
+test.skipIf(only === undefined ? seconds < 60 : only !== 'storm').each(seeds)(
   'through storms and calm: data, writes there and back twice, with an application that writes (seed %i)',
   { timeout: 1_200_000 },
   async (seed) => {
@@ -98,47 +110,50 @@ test.skipIf(seconds < 60).each(seeds)(
 );
 
 interface Rounds {
-  readonly seed: number;
   readonly random: () => number;
   readonly first: number;
   readonly ms: number;
 }
 
-/** What goes wrong at each request of each store, in an order that the seed shuffles, as many as there is time for. Returns the number of the next round. */
-async function everyFault(bench: Bench, step: Step, { seed, random, first, ms }: Rounds): Promise<number> {
+/** What goes wrong at calls of each kind, as much as there is time for. Returns the number of the next round. */
+async function everyFault(bench: Bench, step: Step, { random, first, ms }: Rounds): Promise<number> {
   let n = first;
-  bench.plan(undefined);
-  await step.run(n);
-  const asked = bench.asked();
-  bench.settle();
-  await step.check(n++);
-  const plans = places.flatMap((store) =>
-    Array.from({ length: asked[store] }, (_, i) => i + 1).flatMap((number) =>
-      (store === 'disk' ? (step.disk ?? []) : allFaults).map((fault): Plan => ({ store, number, fault })),
-    ),
-  );
-  const shuffled = plans.map((plan) => ({ plan, at: random() })).sort((a, b) => a.at - b.at);
-  const loud = shuffled.filter(({ plan }) => !quietFaults.has(plan.fault));
-  const quiet = shuffled.filter(({ plan }) => quietFaults.has(plan.fault));
-  const due = [...quiet.slice(0, Math.ceil((ms / 60_000) * quietPerMinute)), ...loud].map(({ plan }) => plan);
-  let until = performance.now() + ms;
-  let done = 0;
-  let fired = 0;
-  const only = process.env['SOAK_PLAN'];
-  for (const plan of only === undefined ? due : due.filter((one) => planText(one) === only)) {
-    if (performance.now() > until) break;
+  const at = bench.at;
+  const round = async (sort?: Sort): Promise<number> => {
     const began = performance.now();
-    bench.at = `seed ${seed} ${step.name}: ${planText(plan)}`;
-    bench.plan(plan);
+    bench.at = `${at}, round ${n - first}`;
+    bench.plan(plans, sort);
     await step.run(n).catch((error: unknown) => bench.find(`ends with ${String(error)}`));
-    if (bench.settle()) fired++;
+    const fired = bench.settle();
+    if (process.env['TELL'])
+      process.stdout.write(
+        `      ${Math.round(performance.now() - began)} ms, ${bench.asked} asked: ${plans.fired.map(planText).join(' ')}\n`,
+      );
     await step.check(n++).catch((error: unknown) => bench.find(`afterwards: ${String(error)}`));
-    done++;
-    // They take the time that the product's own time-outs take.
-    if (quietFaults.has(plan.fault)) until += performance.now() - began;
-  }
+    return fired;
+  };
+  const began = performance.now();
+  const plans = new Plans(random, step.disk);
+  await round();
+  const calls = bench.asked;
+  plans.plan(calls);
+  if (again === undefined)
+    for (const [sort, share] of [
+      ['loud', loudShare],
+      ['quiet', 1],
+    ] as const)
+      for (let idle = 0; performance.now() - began < ms * share && !plans.isEmpty && idle < 4;) {
+        idle = (await round(sort)) > 0 ? 0 : idle + 1;
+        // Not every call comes in every round.
+        if (idle > 1) plans.takeFirst();
+      }
+  else
+    for (let i = 0; i < timesAgain; i++) {
+      plans.only(readPlans(again));
+      await round('replay');
+    }
   process.stdout.write(
-    `  ${step.name}: ${places.map((place) => `${asked[place]} ${place}`).join(', ')} requests; ${done} of ${plans.length} plans, ${fired} came to their request\n`,
+    `  ${step.name}: ${calls} requests of ${plans.kinds} kinds; ${plans.tried} of ${plans.all} plans in ${n - first} rounds, ${Math.round((performance.now() - began) / 100) / 10} s\n`,
   );
   return n;
 }

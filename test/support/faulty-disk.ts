@@ -58,8 +58,8 @@ export class FaultyDisk {
 
   #fault(what: string, path: string): DiskFault | undefined {
     if (!path.startsWith(this.#folder)) return undefined;
-    this.asked.push(what);
-    const call = { number: this.asked.length, what };
+    const call = { number: this.asked.length + 1, what: `${what} ${sortOf(path.slice(this.#folder.length))}` };
+    this.asked.push(call.what);
     const fault = this.#decide(call);
     if (fault) this.done.push({ fault, ...call });
     if (fault === 'vanished') rmSync(path, { recursive: true, force: true });
@@ -107,6 +107,16 @@ export class FaultyDisk {
 function refusal(fault: 'full' | 'broken' | 'short', syscall: string, path: string): Error {
   const code = fault === 'broken' ? 'EIO' : 'ENOSPC';
   return Object.assign(new Error(`${code}: made by a test, ${syscall} '${path}'`), { code, errno: -5, syscall, path });
+}
+
+/** What sort of file it is: in which folder, how deep, and what its name ends in. */
+function sortOf(path: string): string {
+  const [top = '', ...rest] = path.split('/').filter((part) => part !== '');
+  const name = rest.pop() ?? '';
+  const [first, ...ends] = name.split('.').filter((part) => !/[0-9a-f-]{8,}|\d/.test(part));
+  // Those of many tables are all alike.
+  const end = ends.length > 2 ? ['*', ...ends.slice(-2)] : ends;
+  return [top, ...rest.map(() => '*'), ends.length === 0 ? '*' : [first, ...end].join('.')].join('/');
 }
 
 const half = (content: unknown): Uint8Array => {

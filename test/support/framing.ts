@@ -53,8 +53,14 @@ const mongoSide = (isClient: boolean): Framer =>
     const isCommand = buffer.readInt32LE(at + 12) === opMsg;
     // Header, flags, kind of section, size of the document, type of its first element.
     const name = isCommand ? buffer.toString('latin1', at + 26, buffer.indexOf(0, at + 26)) : 'hello';
-    return { end, whole: !ownCommands.has(name), id: buffer.readInt32LE(at + 4), what: name };
+    const what = isCommand ? commandText(buffer.subarray(at + 25, end), name) : name;
+    return { end, whole: !ownCommands.has(name), id: buffer.readInt32LE(at + 4), what };
   });
+
+/** A command, whether it is about a collection, and whether it belongs to a transaction. */
+const commandText = (elements: Buffer, name: string): string =>
+  `${name}${elements[0] === bsonString ? '' : ' 1'}${elements.includes('autocommit') ? ' in a transaction' : ''}`;
+const bsonString = 2;
 
 /** A query, the end of a pipeline of messages, the end of a COPY. */
 const endsRequest = new Set(['Q', 'S', 'c', 'f']);
@@ -82,13 +88,22 @@ function postgresClient(): Framer {
   });
 }
 
-/** The beginning of the statement, without values. */
-const sqlOf = (unit: Buffer): string =>
-  unit
-    .toString('latin1')
-    .replace(/[^\x20-\x7e]+/g, ' ')
-    .trim()
-    .slice(0, 60);
+/** The first statement of a request, without its values and names of tables. */
+function sqlOf(unit: Buffer): string {
+  const kind = String.fromCharCode(unit[0]!);
+  const first = unit.indexOf(0, 5);
+  // A statement that was prepared before has only its name here.
+  const text =
+    kind === 'P' ? unit.toString('latin1', first + 1, unit.indexOf(0, first + 1)) : unit.toString('latin1', 5, first);
+  const shown = text
+    .replace(/'[^']*'/g, "'?'")
+    .replace(/"[^"]*"/g, '"?"')
+    .replace(/("\?"|\$?\d+|'\?')(, ("\?"|\$?\d+|'\?'))+/g, '$1, …')
+    .replace(/\d+/g, '#')
+    .replace(/\s+/g, ' ')
+    .trim();
+  return `${kind} ${shown}`.slice(0, 400);
+}
 
 const postgresServer = (): Framer =>
   framer((buffer, at) => {
@@ -128,8 +143,11 @@ const redisSide = (isClient: boolean): Framer =>
     const end = valueEnd(buffer, at);
     if (end < 0 || end > buffer.length) return more;
     if (!isClient) return { end, whole: true, what: 'answer' };
-    const what = (buffer.toString('latin1', at, end).split('\r\n')[2] ?? '').toUpperCase();
-    return { end, whole: !ownToRedis.has(what), what };
+    const [, , name = '', , first = ''] = buffer.toString('latin1', at, end).trim().split('\r\n');
+    const command = name.toUpperCase();
+    // Of a script its digest.
+    const what = command.startsWith('EVAL') ? `${command} ${first.split('\n').join(' ').slice(0, 40)}` : command;
+    return { end, whole: !ownToRedis.has(command), what };
   });
 
 const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
