@@ -117,7 +117,7 @@ class Connection {
   readonly #server: Socket;
   readonly #byId: boolean;
   /** In order, or by id where the protocol has ids. */
-  readonly #decided: { readonly id: number | undefined; readonly fault: Fault | undefined }[] = [];
+  #decided: { readonly id: number | undefined; readonly fault: Fault | undefined }[] = [];
   #toClient: Promise<unknown> = Promise.resolve();
   #kept: Buffer[] | undefined;
   #isDeaf = false;
@@ -183,6 +183,8 @@ class Connection {
 
   release(): void {
     const kept = this.#kept ?? [];
+    // Nor is kept back what has not come yet.
+    this.#decided = this.#decided.map(({ id, fault }) => ({ id, fault: fault === 'silent' ? undefined : fault }));
     this.#kept = undefined;
     for (const bytes of kept) if (!this.#client.destroyed) this.#client.write(bytes);
   }
