@@ -14,8 +14,12 @@ const asked = z
     SOAK_RATE: number,
     SOAK_KILLS: number,
     SOAK_CYCLES: number,
+    SOAK_SHORT: z.string().optional(),
   })
   .parse(process.env);
+
+/** The short round, as CI has it. */
+export const isShort = asked.SOAK_SHORT !== undefined;
 
 /** A soak runs once for each. */
 export const seeds = asked.SOAK_SEEDS;

@@ -47,12 +47,14 @@ if (unknown.length > 0) {
 }
 const names = positionals.length > 0 ? positionals : values.short ? short.names : known;
 const asked = { ...(values.short && short), ...values };
-const environment = Object.fromEntries(
+const environment: Record<string, string> = Object.fromEntries(
   (['seeds', 'seconds', 'documents', 'rate', 'kills', 'cycles', 'plan'] as const).flatMap((option) => {
     const value = asked[option];
     return value === undefined ? [] : [[`SOAK_${option.toUpperCase()}`, value]];
   }),
 );
+// Those that need more than that for anything at all take a minute.
+if (values.short && values.seconds === undefined) environment['SOAK_SHORT'] = 'yes';
 const soaks = names.filter((name) => name !== verification).map((name) => join(here, `${name}${suffix}`));
 if (soaks.length > 0) await run('soak', soaks);
 if (names.includes(operators)) await run('workflows', [join(checkout, 'test', 'workflows', `${operators}${suffix}`)]);

@@ -70,8 +70,8 @@ export class Plans {
     return this.#kinds.size;
   }
 
-  get isEmpty(): boolean {
-    return this.#waiting.size === 0;
+  hasLeft(sort: 'loud' | 'quiet'): boolean {
+    return [...this.#waiting.values()].flat().some(({ fault }) => quietFaults.has(fault) === (sort === 'quiet'));
   }
 
   /** What a call of this round is given. */

@@ -159,8 +159,11 @@ export async function stormyMigration(storm: Storm): Promise<string> {
         if (signal !== 'SIGKILL') find(`worker ${n} ended with ${code ?? signal}: ${said[n]}`);
       });
     }
+    // A Redis that nobody has marked yet is known by its address: who starts has the workers'.
+    const started = await world.causeway(['start', '--until', 'data', '--config', config], {
+      TARGET_REDIS_URL: weather.environment.TARGET_REDIS_URL,
+    });
     weather.begin();
-    const started = await world.causeway(['start', '--until', 'data', '--config', config]);
     if (started.code !== 0) find(`start: ${started.stdout}${started.stderr}`);
     await leadsOn(storm, weather, parked, 'data', (status) => status.state === 'completed');
     writer = await RoutedWriter.start(world, 30, random);
