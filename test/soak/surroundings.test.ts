@@ -72,11 +72,10 @@ test.skipIf(only === 'storm').each(seeds)(
       // Those before the one that is asked for lead up to it.
       if (only === undefined || at === last) {
         const weights = steps.slice(at, last + 1).reduce((sum, { weight }) => sum + weight, 0);
-        const began = performance.now();
         // What a step leaves of its time is the others'.
         const ms = Math.max(left, 0) * (step.weight / weights);
         const done = await everyFault(bench, step, { random: randomFrom(seed * 100 + at), first: n, ms });
-        left -= performance.now() - began;
+        left -= done.ms;
         n += done.rounds;
         sums.tried += done.tried;
         sums.all += done.all;
@@ -124,6 +123,7 @@ interface Done {
   readonly rounds: number;
   readonly tried: number;
   readonly all: number;
+  readonly ms: number;
 }
 
 /** What goes wrong at calls of each kind, as much as there is time for. */
@@ -138,11 +138,11 @@ async function everyFault(bench: Bench, step: Step, { random, first, ms }: Round
     await step.check(n++).catch((error: unknown) => bench.find(`afterwards: ${String(error)}`));
     return fired;
   };
-  const began = performance.now();
   const plans = new Plans(random, step.disk);
   await round();
   const calls = bench.asked;
   plans.plan(calls);
+  const began = performance.now();
   if (again === undefined)
     for (const [sort, share] of [
       ['loud', loudShare],
@@ -158,8 +158,9 @@ async function everyFault(bench: Bench, step: Step, { random, first, ms }: Round
       plans.only(readPlans(again));
       await round('replay');
     }
+  const took = performance.now() - began;
   process.stdout.write(
-    `  ${step.name}: ${calls} requests of ${plans.kinds} kinds; ${plans.tried} of ${plans.all} plans in ${n - first} rounds, ${Math.round((performance.now() - began) / 100) / 10} s\n`,
+    `  ${step.name}: ${calls} requests of ${plans.kinds} kinds; ${plans.tried} of ${plans.all} plans in ${n - first} rounds, ${Math.round(took / 100) / 10} s\n`,
   );
-  return { rounds: n - first, tried: plans.tried, all: plans.all };
+  return { rounds: n - first, tried: plans.tried, all: plans.all, ms: took };
 }
