@@ -1,4 +1,4 @@
-// A real migration's report: its numbers are the database's, and headless Chromium without a network shows its charts.
+// What a browser shows of a real migration: its report, whose numbers are the database's and which needs no network; and Temporal's form that starts workflows.
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -10,6 +10,7 @@ import { World } from '../support/world.ts';
 let world: World;
 let report: Report;
 let page: string;
+let chromium: Awaited<ReturnType<typeof openChromium>>;
 
 beforeAll(async () => {
   world = await World.open('report');
@@ -34,6 +35,7 @@ beforeAll(async () => {
     .catch(async (error: unknown) => {
       if ((await world.status()).state !== 'completed') throw error;
     });
+  chromium = await openChromium();
   const made = await world.causeway(['report']);
   expect([made.code, made.stderr]).toEqual([0, '']);
   page = made.stdout.trim();
@@ -41,7 +43,10 @@ beforeAll(async () => {
   expect(printed.code).toBe(0);
   report = reportSchema.parse(JSON.parse(printed.stdout));
 });
-afterAll(() => world.close());
+afterAll(async () => {
+  await chromium?.close();
+  await world.close();
+});
 
 describe('the figures', () => {
   test('of the collections are those of the ledger and of the batches', async () => {
@@ -106,42 +111,37 @@ describe('the figures', () => {
 });
 
 test('headless Chromium without a network shows the charts, and asks for nothing', async () => {
-  const { browser, close } = await openChromium();
-  try {
-    const context = await browser.newContext({ offline: true, viewport: { width: 1280, height: 900 } });
-    const tab = await context.newPage();
-    const asked: string[] = [];
-    const said: string[] = [];
-    tab.on('request', (request) => void asked.push(request.url()));
-    tab.on('console', (message) => void said.push(message.text()));
-    tab.on('pageerror', (error) => void said.push(error.message));
-    const address = pathToFileURL(page).href;
-    await tab.goto(address);
-    await tab.waitForLoadState('load');
-    const seen = async (selector: string) => {
-      const boxes = await Promise.all((await tab.locator(selector).all()).map((one) => one.boundingBox()));
-      return boxes.filter((box) => box !== null && (box.width > 1 || box.height > 1)).length;
-    };
-    const charts = [
-      'Progress of the copy',
-      'Traffic',
-      'Latency of reads',
-      'What became of the documents',
-      'Quarantine by rule',
-    ];
-    for (const title of charts) {
-      const figure = `figure:has(h3:text-is("${title}"))`;
-      expect(await seen(`${figure} svg`), `${title} is drawn`).toBe(1);
-      expect(await seen(`${figure} svg :is(path.line, rect.bar)`), `${title} shows something`).toBeGreaterThan(0);
-    }
-    expect(await seen('figure rect.band')).toBeGreaterThan(0);
-    expect(await tab.locator('main').evaluate((main) => main.scrollWidth <= main.clientWidth)).toBe(true);
-    expect(await tab.locator('header h1').textContent()).toBe(`Migration ${world.name}`);
-    expect(said).toEqual([]);
-    expect(asked.filter((url) => url !== address && !url.startsWith('data:'))).toEqual([]);
-  } finally {
-    await close();
+  const context = await chromium.browser.newContext({ offline: true, viewport: { width: 1280, height: 900 } });
+  const tab = await context.newPage();
+  const asked: string[] = [];
+  const said: string[] = [];
+  tab.on('request', (request) => void asked.push(request.url()));
+  tab.on('console', (message) => void said.push(message.text()));
+  tab.on('pageerror', (error) => void said.push(error.message));
+  const address = pathToFileURL(page).href;
+  await tab.goto(address);
+  await tab.waitForLoadState('load');
+  const seen = async (selector: string) => {
+    const boxes = await Promise.all((await tab.locator(selector).all()).map((one) => one.boundingBox()));
+    return boxes.filter((box) => box !== null && (box.width > 1 || box.height > 1)).length;
+  };
+  const charts = [
+    'Progress of the copy',
+    'Traffic',
+    'Latency of reads',
+    'What became of the documents',
+    'Quarantine by rule',
+  ];
+  for (const title of charts) {
+    const figure = `figure:has(h3:text-is("${title}"))`;
+    expect(await seen(`${figure} svg`), `${title} is drawn`).toBe(1);
+    expect(await seen(`${figure} svg :is(path.line, rect.bar)`), `${title} shows something`).toBeGreaterThan(0);
   }
+  expect(await seen('figure rect.band')).toBeGreaterThan(0);
+  expect(await tab.locator('main').evaluate((main) => main.scrollWidth <= main.clientWidth)).toBe(true);
+  expect(await tab.locator('header h1').textContent()).toBe(`Migration ${world.name}`);
+  expect(said).toEqual([]);
+  expect(asked.filter((url) => url !== address && !url.startsWith('data:'))).toEqual([]);
 });
 
 test('without Temporal there is a report all the same; of another migration there is none', async () => {
@@ -156,4 +156,56 @@ test('without Temporal there is a report all the same; of another migration ther
   const foreign = await world.causeway(['report', '--json']);
   expect([foreign.code, foreign.stderr]).toEqual([2, expect.stringContaining('another')]);
   await world.pool.query('update migration_control.migration set name = $1', [world.name]);
+});
+
+test("each workflow that a person may start is started from Temporal's web UI, with as little as it takes", async () => {
+  const root = `migration/${world.name}`;
+  const queue = (await world.temporal.workflow.getHandle(root).describe()).taskQueue;
+  const tab = await (await chromium.browser.newContext({ viewport: { width: 900, height: 820 } })).newPage();
+  tab.setDefaultTimeout(15_000);
+  const start = async (type: string, id: string, input: string) => {
+    await tab.goto(`${world.environment['TEMPORAL_UI_URL']}/namespaces/default/workflows/start-workflow`);
+    await tab.getByLabel('Workflow ID').fill(id);
+    await tab.getByLabel('Task Queue').fill(queue);
+    await tab.getByLabel('Workflow Type').fill(type);
+    if (input) await tab.locator('[contenteditable=true]').first().fill(input);
+    // The editor sets its text anew when it is left, and the button moves.
+    await tab.getByLabel('Workflow Type').focus();
+    const [answer] = await Promise.all([
+      tab.waitForResponse((one) => one.request().method() === 'POST' && one.url().includes('/workflows/')),
+      tab.getByTestId('start-workflow-button').click(),
+    ]);
+    const { runId } = (await answer.json()) as { runId: string };
+    return world.temporal.workflow
+      .getHandle(id, runId)
+      .result()
+      .then(
+        (result: unknown) => ({ result }),
+        (error: { cause?: Error }) => ({ failed: error.cause?.message }),
+      );
+  };
+  const ended: Record<string, unknown> = {};
+  for (const [type, id, input] of [
+    ['validation', `${root}/validation`, '{}'],
+    ['checkpoint', `${root}/checkpoint/by-hand`, ''],
+    ['verification', `${root}/verify`, '{}'],
+    ['quarantineRetry', `${root}/quarantine/retry`, '{"dryRun": true}'],
+    ['migration', root, '{}'],
+    ['decommission', `${root}/decommission`, '{}'],
+    ['rollback', `${root}/rollback`, ''],
+    ['restore', `${root}/restore`, '"by-hand"'],
+    ['changeCapture', 'by-hand', '{}'],
+  ] as const)
+    ended[type] = await start(type, id, input);
+  expect(ended).toMatchObject({
+    validation: { result: expect.any(Array) as unknown },
+    checkpoint: { result: { name: 'by-hand' } },
+    restore: { result: { name: 'by-hand', dryRun: true } },
+    verification: { result: { different: 0 } },
+    quarantineRetry: { result: { dryRun: true } },
+    migration: { failed: expect.stringContaining('The migration is completed') as string },
+    decommission: { failed: expect.stringContaining('give {"confirm": true}') as string },
+    rollback: { result: { undone: [{ undo: 'cutover' }] } },
+    changeCapture: { failed: expect.stringContaining('is a step of a migration') as string },
+  });
 });
