@@ -7,7 +7,7 @@ import { shownUpTo } from '../../control/capture.ts';
 import { decode } from '../../core/bson/decode.ts';
 import { idsKnown } from '../../control/long-keys.ts';
 import { sourceIdOf } from '../../core/identity.ts';
-import { Quarantined } from '../../core/quarantine.ts';
+import { Quarantined, refusedRule, sameIdRule } from '../../core/quarantine.ts';
 import type { Invariant, Mapping } from '../../mappings/mapping.ts';
 import { transformDocument } from '../../mappings/transform.ts';
 
@@ -209,17 +209,22 @@ async function compare(
   ];
   const { rows } = await client.query<{ groups: string; differing: string; open: string; examples: unknown[] | null }>(
     `with open as materialized (select source_id from migration_control.ledger where collection_id = any($1) and version > $2),
-          lost as materialized (select source_id from migration_control.ledger where collection_id = any($1) and state = 'q' and rule = any($3) and not deleted),
+          lost as materialized (select collection_id, source_id from migration_control.ledger where collection_id = any($1) and state = 'q' and rule = any($3) and not deleted),
           both_sides as (
             select ${[...group, ...sides('source')].join(', ')}, 1 as n, 0 as m from ${stage} e
-              where not exists (select 1 from open where open.source_id = e.source_id) and not exists (select 1 from lost where lost.source_id = e.source_id)
+              where not exists (select 1 from open where open.source_id = e.source_id) and not exists (select 1 from lost where lost.collection_id = e.feed and lost.source_id = e.source_id)
             union all
             select ${[...group, ...sides('target')].join(', ')}, 0, 1 from ${name(target.name)} e where not exists (select 1 from open where open.source_id = e.source_id)),
           summed as (select ${[...keys, ...totals, 'sum(n) as n', 'sum(m) as m'].join(', ')} from both_sides ${keys.length > 0 ? `group by ${keys.join(', ')}` : ''})
      select count(*) as groups, count(*) filter (where ${unequal}) as differing, (select count(*) from open) as open,
             (select jsonb_agg(one) from (select jsonb_build_object(${shown.join(', ')}) as one from summed where ${unequal} limit 10) few) as examples
      from summed`,
-    [feeds.map((feed) => feed.id), (cut ?? 9223372036854775807n).toString(), mapping.unique.map((rule) => rule.rule)],
+    [
+      feeds.map((feed) => feed.id),
+      (cut ?? 9223372036854775807n).toString(),
+      // Of itself it would load; another document or a store stands in its way.
+      [...mapping.unique.map((rule) => rule.rule), sameIdRule, refusedRule],
+    ],
   );
   const found = rows[0]!;
   return {

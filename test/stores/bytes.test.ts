@@ -6,6 +6,7 @@ import { feedsOf } from '../../activities/apply.ts';
 import type { Resources } from '../../activities/resources.ts';
 import { rebuildDocuments } from '../../activities/reverse/rebuild.ts';
 import { digestOf } from '../../activities/shape.ts';
+import { validateCollection } from '../../activities/validate.ts';
 import { elementNamed } from '../../core/bson/reader.ts';
 import { idsFrom, sourceIdOf } from '../../core/identity.ts';
 import { documentOf, of, type Field } from '../support/bson-bytes.ts';
@@ -162,6 +163,46 @@ test('an untouched one comes back as its bytes, and one that the old system has 
     client.release();
   }
 });
+
+test('of one _id in two source collections of a mapping the sums of both systems count the document that is loaded', async () => {
+  const usage = (tokens: number) =>
+    documentOf([
+      ['_id', of.text('of both')],
+      ['timestamp', of.text('2025-06-14T07:13:03')],
+      ['provider', of.text('google')],
+      ['model_name', of.text('gemini')],
+      ['input_tokens', of.int(tokens)],
+      ['output_tokens', of.int(1)],
+      ['cost', of.number(0.5)],
+      ['session_id', of.text('s')],
+      ['analysis_type', of.text('stock_analysis')],
+    ]);
+  const rows = () =>
+    world.rows<{ state: string; rule: string | null }>(
+      `select state, rule from migration_control.ledger where source_id = '"of both"' order by state`,
+    );
+  const url = world.environment['SOURCE_MONGODB_URL']!;
+  await insertBytes(url, 'token_usage', [usage(1)]);
+  await vi.waitFor(async () => expect(await rows()).toHaveLength(1), { timeout: 20_000, interval: 100 });
+  await insertBytes(url, 'usage_records', [usage(2)]);
+  await vi.waitFor(
+    async () =>
+      expect(await rows()).toEqual([
+        { state: 'l', rule: null },
+        { state: 'q', rule: 'source_id_unique' },
+      ]),
+    { timeout: 20_000, interval: 100 },
+  );
+  const order = {
+    collection: 'token_usage',
+    batchId: 'sums',
+    settings: { sampleRate: 1, sampleMinimum: 1, sampleMaximum: 1, quarantineBudget: 1 },
+    transform: { ...settings, asOf: Date.now() },
+    checks: ['business_rule_validation' as const],
+  };
+  const { individual_results: results } = await validateCollection(resources, order, () => undefined);
+  expect(results['business_rule_validation'], JSON.stringify(results)).toMatchObject({ status: 'passed' });
+}, 60_000);
 
 test("what servers do not keep in an update, an operator's name and options of a regular expression in another order, is written back as its bytes", async () => {
   const regex = of.regex('a', 'xi');

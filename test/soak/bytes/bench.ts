@@ -21,10 +21,12 @@ import { armReverse, disarmReverse } from '../../../activities/reverse/arm.ts';
 import { readReverseChanges } from '../../../activities/reverse/read.ts';
 import { makeMongo, makePostgres, settleCollection } from '../../../activities/targets.ts';
 import { transformSegment } from '../../../activities/transform.ts';
+import { validateCollection } from '../../../activities/validate.ts';
 import { verifyActivities } from '../../../activities/verify/index.ts';
 import { makeControlSchema } from '../../../control/schema.ts';
 import { bringingBack } from '../../../control/reverse.ts';
 import { differencesOf, type Difference } from '../../../control/verification-report.ts';
+import { checkNames } from '../../../core/checks.ts';
 import { KnownFailure } from '../../../core/failures.ts';
 import { readSettings, type Settings } from '../../../core/settings.ts';
 import { collectionNames } from '../../../stores/mongodb/schema.ts';
@@ -162,6 +164,25 @@ export class Bench implements Machine {
     }
     await asActivity(() => steps.closeVerification(order, run));
     return differencesOf(this.resources.postgres, run, 20);
+  }
+
+  async validate(): Promise<string[]> {
+    const found: string[] = [];
+    for (const collection of this.resources.mappings.keys()) {
+      const order = {
+        collection,
+        batchId: randomUUID(),
+        settings: this.settings,
+        transform: { ...settings, asOf: Date.now() },
+        // How fast queries are is no matter of bytes.
+        checks: checkNames.filter((check) => check !== 'performance_validation'),
+      };
+      const { individual_results: results } = await validateCollection(this.resources, order, say);
+      for (const [check, result] of Object.entries(results))
+        if (!['passed', 'skipped'].includes(result.status))
+          found.push(`${check} of ${collection}: ${JSON.stringify(result).slice(0, 3000)}`);
+    }
+    return found;
   }
 
   retry() {

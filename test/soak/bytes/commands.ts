@@ -40,8 +40,20 @@ export class Commands implements Machine {
 
   async #command(...args: string[]): Promise<string> {
     const { code, stdout, stderr } = await this.world.causeway(args);
-    if (code !== 0) throw new Error(`causeway ${args.join(' ')} ended with ${code}: ${(stderr + stdout).slice(-1500)}`);
+    if (code !== 0)
+      throw new Error(
+        `causeway ${args.join(' ')} ended with ${code}: ${(stderr + stdout).slice(-1500)} ${await this.#failedChecks()}`,
+      );
     return stdout;
+  }
+
+  /** What the last validations have found; nothing where none failed. */
+  async #failedChecks(): Promise<string> {
+    const rows = await this.world.rows(
+      `select r.collection, c.key as "check", c.value from migration_control.validation_results r, jsonb_each(r.individual_results::jsonb) c
+       where c.value ->> 'status' not in ('passed', 'skipped') order by r."timestamp" desc limit 3`,
+    );
+    return rows.map((row) => JSON.stringify(row).slice(0, 3000)).join('\n');
   }
 
   async copy(): Promise<void> {
@@ -74,6 +86,11 @@ export class Commands implements Machine {
     const { differences } = JSON.parse(stdout) as { differences: Difference[] };
     if (code === 1 && differences.length === 0) throw new Error(`causeway verify: ${stdout.slice(-1500)}`);
     return differences;
+  }
+
+  async validate(): Promise<string[]> {
+    await this.#command('validate');
+    return [];
   }
 
   async retry(): Promise<RetryReport> {

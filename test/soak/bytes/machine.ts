@@ -20,6 +20,8 @@ export interface Machine {
   verify(
     repair?: boolean,
   ): Promise<Pick<Difference, 'kind' | 'collection' | 'source' | 'id' | 'finding' | 'differs' | 'state'>[]>;
+  /** What the checks of the data phase find. */
+  validate(): Promise<string[]>;
   retry(): Promise<Tried>;
   snapshot(name: string): Promise<void>;
   restore(name: string): Promise<void>;

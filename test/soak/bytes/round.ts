@@ -98,6 +98,7 @@ export class Round {
       await this.#arrived();
       await this.#step('account', () => this.#account());
       await this.#equal('after capture');
+      await this.#step('validate', async () => this.#found(...(await this.#machine.validate())));
       await this.#step('repair', () => this.#repair());
       await this.#step('retry', () => this.#retry());
       await this.#step('restore', () => this.#restore());
