@@ -78,6 +78,8 @@ function opened(url: string, what: string, { silentMs = 30_000, selectionMs = 10
   try {
     return new LastingClient(url, {
       ...Object.fromEntries(Object.entries(times).filter(([option]) => !given.has(option.toLowerCase()))),
+      // JavaScript has no form for every pattern: a document with one that it has none for could not be read.
+      bsonRegExp: true,
       // What the protocol stands on, whatever the URL or the cluster's defaults say.
       readPreference: 'primary',
       writeConcern: { w: 'majority' },

@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { feedsOf } from '../../activities/apply.ts';
+import { Asker } from '../../activities/performance/ask.ts';
 import type { Resources } from '../../activities/resources.ts';
 import { rebuildDocuments } from '../../activities/reverse/rebuild.ts';
 import { digestOf } from '../../activities/shape.ts';
@@ -203,6 +204,19 @@ test('of one _id in two source collections of a mapping the sums of both systems
   const { individual_results: results } = await validateCollection(resources, order, () => undefined);
   expect(results['business_rule_validation'], JSON.stringify(results)).toMatchObject({ status: 'passed' });
 }, 60_000);
+
+test('a regular expression that is none to JavaScript keeps no question from being answered', async () => {
+  const odd = analysis(of.text('odd'), ['pattern', of.regex('(', 'xi')]);
+  await insertBytes(world.environment['SOURCE_MONGODB_URL']!, 'asked', [odd]);
+  const asker = new Asker(resources, 1, 5000);
+  try {
+    const question = { store: 'mongodb' as const, filter: {} };
+    await asker.ask('old', { source: 'asked', old: question, new: question } as never);
+    expect(await resources.source.db.collection('asked').findOne({})).toMatchObject({ pattern: { pattern: '(' } });
+  } finally {
+    await asker.close();
+  }
+});
 
 test("what servers do not keep in an update, an operator's name and options of a regular expression in another order, is written back as its bytes", async () => {
   const regex = of.regex('a', 'xi');
