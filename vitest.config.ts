@@ -33,6 +33,8 @@ export default defineConfig({
         test: {
           name: 'workflows',
           include: workflows,
+          // Files share a process, and in it the workers for workflows (test/support/workflow-workers.ts).
+          isolate: false,
           globalSetup: './test/support/workflow-setup.ts',
           testTimeout: 150_000,
         },

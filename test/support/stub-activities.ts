@@ -14,8 +14,8 @@ export type Stubs = {
   ) => Awaited<ReturnType<Activities[Name]>> | ReturnType<Activities[Name]>;
 };
 
-/** What `extractSegment` names as the host and the process that have the segment. */
-export const stubQueues = { host: 'stub-host', process: 'stub-process' };
+/** What `extractSegment` names as the host and the process that have the segment: no other test's. */
+export const stubQueues = { host: `stub-host-${process.pid}`, process: `stub-process-${process.pid}` };
 
 const collections: readonly CollectionPlan[] = [
   {

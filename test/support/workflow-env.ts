@@ -1,45 +1,15 @@
-// Workflows alone, on a real Temporal server: a worker for `workflows/` that caches nothing, so that every task replays, with stubs where the
-// activities would be; and at the end each history is replayed once more.
-import { Context } from '@temporalio/activity';
-import type { Client, WorkflowHandle } from '@temporalio/client';
-import { TestWorkflowEnvironment } from '@temporalio/testing';
-import { DefaultLogger, makeTelemetryFilterString, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
-import { expect, inject, vi } from 'vitest';
-import { classified } from '../../activities/failing.ts';
+// Workflows alone, on a real Temporal server: workers for `workflows/` with stubs where the activities would be; and at the end each history is
+// replayed from its beginning.
+import { Client, type WorkflowHandle } from '@temporalio/client';
+import { expect, vi } from 'vitest';
 import { readSettings, type Settings } from '../../core/settings.ts';
 import { begin, type MigrationState, type Status } from '../../core/state.ts';
-import { queueOf } from '../../core/owner.ts';
 import { phases, type Phase } from '../../core/story.ts';
 import { migrationName } from '../../workflows/lib/attributes.ts';
-import { captureQueueOf, queuesOf, rootId, snapshotQueueOf, statusQuery } from '../../workflows/contract.ts';
-import { allGoesWell, stubQueues, type Stubs } from './stub-activities.ts';
-
-declare module 'vitest' {
-  export interface ProvidedContext {
-    workflows: { readonly address: string; readonly namespaces: readonly string[]; readonly bundle: string };
-  }
-}
-
-/** Every queue that a workflow gives work to, when segments lie with `stubQueues`. */
-const queuesFrom = (control: string): string[] => [
-  ...Object.values(queuesOf(control)),
-  stubQueues.host,
-  stubQueues.process,
-  captureQueueOf(stubQueues.process),
-  snapshotQueueOf(stubQueues.host),
-  ...['mongodb', 'postgres', 'redis'].map((store) => `${stubQueues.host}-${store}`),
-];
-
-const shared = {
-  maxCachedWorkflows: 0,
-  // A defect fails its workflow, and does not begin its task again for ever.
-  workflowFailureErrorTypes: { '*': ['Error'] },
-  maxConcurrentActivityTaskPolls: 2,
-  maxConcurrentWorkflowTaskPolls: 2,
-  shutdownGraceTime: 0,
-  maxHeartbeatThrottleInterval: '100ms',
-  defaultHeartbeatThrottleInterval: '100ms',
-} satisfies Partial<WorkerOptions>;
+import { rootId, statusQuery } from '../../workflows/contract.ts';
+import { allGoesWell, type Stubs } from './stub-activities.ts';
+import { endAll, replayAll, type Ended, type Execution } from './workflow-tree.ts';
+import { forget, isForgotten, withWorkers, type Wanted, type WorkflowWorkers } from './workflow-workers.ts';
 
 export interface Call {
   readonly name: string;
@@ -55,44 +25,42 @@ export interface Started {
   readonly attributes?: boolean;
 }
 
-export interface WorkflowTestOptions {
+export interface WorkflowTestOptions extends Wanted {
   /** What differs from a migration in which everything goes well. Errors thrown are classified as those of real activities are. */
   readonly stubs?: Stubs;
-  /** The address of another server than the suite's, one that renews histories soon. */
-  readonly address?: string;
 }
 
-let number = 0;
-let installed = false;
-
-/** Activities that outlive the workflow of a test that is over are no news. */
-function quiet(): void {
-  if (installed) return;
-  installed = true;
-  const filter = makeTelemetryFilterString({ core: 'ERROR', other: 'ERROR' });
-  Runtime.install({ logger: new DefaultLogger('ERROR'), telemetryOptions: { logging: { filter } } });
-}
-
-/** What a test has: one migration of its own, in a namespace that no other test file uses at the same time. */
+/** What a test has: one migration, which no other test has at the same time. */
 export class WorkflowTest {
   readonly name: string;
+  /** Of this migration alone. */
+  readonly queue: string;
   readonly client: Client;
   /** Every activity that ran, in order, attempts counted one by one. */
   readonly calls: Call[] = [];
   /** May be changed while the migration runs. */
   readonly stubs: Stubs;
-  readonly #environment: TestWorkflowEnvironment;
+  /** By this test; their children are not among them. */
+  readonly #started: Execution[] = [];
 
-  constructor(name: string, environment: TestWorkflowEnvironment, stubs: Stubs) {
-    this.name = name;
-    this.client = environment.client;
+  constructor({ migration, queue, connection }: WorkflowWorkers, stubs: Stubs) {
+    this.name = migration;
+    this.queue = queue;
     this.stubs = stubs;
-    this.#environment = environment;
-  }
-
-  /** Of this migration alone. */
-  get queue(): string {
-    return queueOf({ migration: this.name, stores: '0'.repeat(12) });
+    this.client = new Client({
+      connection,
+      interceptors: {
+        workflow: [
+          {
+            startWithDetails: async (input, next) => {
+              const output = await next(input);
+              this.#started.push({ workflowId: input.options.workflowId, runId: output.runId });
+              return output;
+            },
+          },
+        ],
+      },
+    });
   }
 
   /** The root, or one of its tree by its place: `capture`, `cutover/phase_1_reads`. */
@@ -129,7 +97,7 @@ export class WorkflowTest {
           );
         return status;
       },
-      { timeout, interval: 50 },
+      { timeout, interval: 100 },
     );
   }
 
@@ -155,56 +123,36 @@ export class WorkflowTest {
     return (await this.executions()).filter((one) => one.workflowId === workflowId).length;
   }
 
-  /** `default` answers for whatever has no stub: it does nothing. */
-  activities(): Record<string, (...args: never[]) => Promise<unknown>> {
-    const answer = async (...args: never[]): Promise<unknown> => {
-      const { activityType } = Context.current().info;
-      this.calls.push({ name: activityType, args });
-      const stub = this.stubs[activityType as keyof Stubs] as ((...args: never[]) => unknown) | undefined;
-      return stub?.(...args);
-    };
-    return classified({ default: answer });
+  /** Whatever has no stub does nothing. */
+  answer(activity: string, args: readonly unknown[]): unknown {
+    this.calls.push({ name: activity, args });
+    const stub = this.stubs[activity as keyof Stubs] as ((...args: readonly unknown[]) => unknown) | undefined;
+    return stub?.(...args);
   }
 
   /** Every run of the tree, with how it ended. */
-  async executions(): Promise<{ workflowId: string; runId: string; status: string }[]> {
+  async executions(): Promise<(Execution & { status: string })[]> {
     const found = [];
     for await (const { workflowId, runId, status } of this.client.workflow.list({
       query: `WorkflowId STARTS_WITH '${rootId(this.name)}'`,
     }))
-      found.push({ workflowId, runId, status: status.name as string });
+      if (!isForgotten(runId)) found.push({ workflowId, runId, status: status.name as string });
     return found;
   }
 
-  async end(): Promise<void> {
-    for (const one of await this.executions())
-      if (one.status === 'RUNNING')
-        await this.client.workflow
-          .getHandle(one.workflowId)
-          .terminate('test over')
-          .catch(() => undefined);
+  /** Nothing of it runs on into the next test. */
+  async end(): Promise<Ended[]> {
+    const ended = await endAll(this.client, this.#started);
+    forget(ended.map((one) => one.runId));
+    return ended;
   }
 
   /** The code comes to the same from each history of the tree. */
-  async replay(bundle: string): Promise<void> {
-    const executions = await this.executions();
-    expect(executions.map((one) => one.workflowId)).toContain(rootId(this.name));
-    const { client } = this;
-    async function* histories() {
-      for (const { workflowId, runId } of executions)
-        yield { workflowId, history: await client.workflow.getHandle(workflowId, runId).fetchHistory() };
-    }
-    const failed: string[] = [];
-    for await (const { workflowId, error } of Worker.runReplayHistories(
-      { workflowBundle: { codePath: bundle } },
-      histories(),
-    ))
-      if (error) failed.push(`${workflowId}: ${error.message}`);
-    expect(failed).toEqual([]);
-  }
-
-  connection() {
-    return this.#environment.nativeConnection;
+  async replay(ended: readonly Ended[]): Promise<void> {
+    const root = rootId(this.name);
+    const tree = ended.filter((one) => one.workflowId.startsWith(root));
+    expect(tree.map((one) => one.workflowId)).toContain(root);
+    expect(await replayAll(tree)).toEqual([]);
   }
 }
 
@@ -221,46 +169,21 @@ function standingAt(name: string, phase: Phase): MigrationState {
   };
 }
 
-/** Starts the workers, runs `body`, stops what still runs, and replays every history of the tree. */
+/** Runs `body`, ends what still runs, and replays every history of the tree. */
 export async function withWorkflows(
-  options: WorkflowTestOptions,
+  { stubs, ...wanted }: WorkflowTestOptions,
   body: (test: WorkflowTest) => Promise<void>,
 ): Promise<void> {
-  const { address, namespaces, bundle } = inject('workflows');
-  quiet();
-  const pool = Number(process.env['VITEST_POOL_ID'] ?? 1);
-  const namespace = options.address === undefined ? namespaces[pool % namespaces.length]! : 'default';
-  const environment = await TestWorkflowEnvironment.createFromExistingServer({
-    address: options.address ?? address,
-    namespace,
+  await withWorkers(wanted, async (workers, answerWith) => {
+    const test = new WorkflowTest(workers, { ...allGoesWell(), ...stubs });
+    answerWith((activity, args) => test.answer(activity, args));
+    let ended: Ended[];
+    try {
+      await body(test);
+    } finally {
+      // Whoever came this far with an error keeps it: a replay is of no interest then.
+      ended = await test.end();
+    }
+    await test.replay(ended);
   });
-  const test = new WorkflowTest(`workflow-${process.pid}-${++number}`, environment, {
-    ...allGoesWell(),
-    ...options.stubs,
-  });
-  const activities = test.activities();
-  const workers = await Promise.all(
-    queuesFrom(test.queue).map((taskQueue) =>
-      Worker.create({
-        ...shared,
-        connection: environment.nativeConnection,
-        namespace,
-        taskQueue,
-        activities,
-        ...(taskQueue === test.queue && { workflowBundle: { codePath: bundle } }),
-      }),
-    ),
-  );
-  const stopped = Promise.all(workers.map((worker) => worker.run()));
-  stopped.catch(() => undefined);
-  try {
-    await body(test);
-  } finally {
-    await test.end();
-    for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
-    await stopped;
-    // Whoever came this far with an error keeps it: a replay is of no interest then.
-  }
-  await test.replay(bundle);
-  await environment.teardown();
 }

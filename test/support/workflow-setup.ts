@@ -1,5 +1,4 @@
-// For the suite of workflows: one Temporal server and one bundle for the whole run. No store.
-import { cpus } from 'node:os';
+// For the suite of workflows: Temporal servers, usual limits and low ones, and one bundle for the whole run. No store.
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { checkout } from '../../stack/home.ts';
@@ -7,11 +6,11 @@ import { workflowBundle } from '../../workers/bundle.ts';
 import { startTemporal } from './temporal.ts';
 
 export default async function setup(project: TestProject) {
-  const namespaces = Array.from({ length: Math.max(4, cpus().length * 2) }, (_, i) => `file-${i}`);
-  const [temporal, bundle] = await Promise.all([
-    startTemporal({}, namespaces),
+  const [temporal, renewing, bundle] = await Promise.all([
+    startTemporal({}),
+    startTemporal({ 'limit.historyCount.suggestContinueAsNew': 60 }),
     workflowBundle(join(checkout, '.causeway', 'bundle')),
   ]);
-  project.provide('workflows', { address: temporal.address, namespaces, bundle });
-  return temporal.stop;
+  project.provide('workflows', { address: temporal.address, renewing: renewing.address, bundle });
+  return () => Promise.all([temporal.stop(), renewing.stop()]);
 }

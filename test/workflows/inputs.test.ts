@@ -85,11 +85,15 @@ test('what is wrong ends each of them as failed, with the reasons', async () => 
     expect(many).toMatch(/until: /);
     expect(many).toMatch(/zon/);
     const types = ['validation', 'verification', 'snapshot', 'checkpoint', 'restore', 'rollback', 'quarantineRetry'];
-    for (const type of ['migration', 'decommission', ...types])
-      for (const [n, input] of [7, [], true, { nonsense: 1 }, { migration: 5, name: 5 }].entries())
-        expect(await refused(type, type === 'migration' ? root : `${root}/${type}-${n}`, input), type).toMatch(
-          /^The input is refused: /,
-        );
+    const nonsense = [7, [], true, { nonsense: 1 }, { migration: 5, name: 5 }];
+    const isRefused = async (type: string, id: string, input: unknown, reason: RegExp) =>
+      expect(await refused(type, id, input), type).toMatch(reason);
+    for (const input of nonsense) await isRefused('migration', root, input, /^The input is refused: /);
+    await Promise.all(
+      ['decommission', ...types].flatMap((type) =>
+        nonsense.map((input, n) => isRefused(type, `${root}/${type}-${n}`, input, /^The input is refused: /)),
+      ),
+    );
     expect(await refused('restore', `${root}/restore`, {})).toMatch(/name: /);
     expect(await refused('decommission', `${root}/decommission`, {})).toMatch(/confirm: give \{"confirm": true\}/);
     // What looks like a command's input, and is none, is read as a person's.
@@ -102,11 +106,14 @@ test('what is wrong ends each of them as failed, with the reasons', async () => 
     expect(await refused('verification', `${root}/v`, { collections: ['nothing'] })).toMatch(
       /has no collection nothing; it has sessions, token_usage/,
     );
-    for (const step of ['changeCapture', 'reverseSync', 'copyCollection', 'cutoverStage', 'cutoverPhase', 'dataPhase'])
-      for (const input of [{}, 'x', undefined])
-        expect(await refused(step, `${root}/by-hand`, input), step).toMatch(
-          /is a step of a migration, which starts it/,
-        );
+    const steps = ['changeCapture', 'reverseSync', 'copyCollection', 'cutoverStage', 'cutoverPhase', 'dataPhase'];
+    await Promise.all(
+      steps.flatMap((step) =>
+        [{}, 'x', undefined].map((input, n) =>
+          isRefused(step, `${root}/by-hand-${step}-${n}`, input, /is a step of a migration, which starts it/),
+        ),
+      ),
+    );
     completed = false;
     // The root's own is replayed with the others.
     await run.start({ until: 'preparation' });

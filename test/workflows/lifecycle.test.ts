@@ -333,7 +333,7 @@ test('an order that waits for a database that refuses does not make the root ask
     await run.start();
     await run.parked();
     await run.order('abort', { reason: 'test' });
-    await new Promise((resolve) => setTimeout(resolve, 3000));
+    await new Promise((resolve) => setTimeout(resolve, 1500));
     expect(run.callsOf('readKnown').length).toBeLessThan(4);
     expect((await run.status()).waitingFor).toBe('retry');
     away = false;

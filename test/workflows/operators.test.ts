@@ -7,13 +7,15 @@ import { withWorkflows } from '../support/workflow-env.ts';
 const seeds = (process.env['SOAK_SEEDS'] ?? '1').split(',').map(Number);
 const seconds = Number(process.env['SOAK_SECONDS'] ?? 8);
 const ordersOfARound = 50;
+/** There is time then to replay at every task. */
+const isSoak = process.env['SOAK_SECONDS'] !== undefined;
 
 const lanes = 3;
 
 async function play(seed: number, number: number, account: Account): Promise<void> {
   const said: string[] = [];
   const its = { ...newAccount(), coverage: account.coverage };
-  await withWorkflows({}, async (run) => {
+  await withWorkflows({ uncached: isSoak }, async (run) => {
     const round = new Round(run, seed * 1000 + number, its, said);
     await round.play(ordersOfARound);
     await round.end();

@@ -32,8 +32,8 @@ test('a phase that fails parks with its reason and its advice, and `retry` goes 
   );
 });
 
-test('the whole story goes well on stubs alone', async () => {
-  await withWorkflows({}, async (run) => {
+test('the whole story goes well on stubs alone, with no workflow kept in memory', async () => {
+  await withWorkflows({ uncached: true }, async (run) => {
     await run.start({ settings: { stages: [{ name: 'all', percentage: 100, writes: 'new_system', soakSeconds: 0 }] } });
     const outcome = (await run.handle().result()) as { state: string; routing: Record<string, unknown> };
     expect(outcome).toMatchObject({

@@ -1,20 +1,14 @@
 // Histories that begin anew: on a server that asks for it after 60 events, whatever lasts goes on as it stood.
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { startTemporal, type OwnTemporal } from '../support/temporal.ts';
+import { expect, test } from 'vitest';
+import { stubQueues } from '../support/stub-activities.ts';
 import { withWorkflows } from '../support/workflow-env.ts';
-
-let temporal: OwnTemporal;
-beforeAll(async () => {
-  temporal = await startTemporal({ 'limit.historyCount.suggestContinueAsNew': 60 });
-});
-afterAll(() => temporal.stop());
 
 test('a copy of many segments: none is loaded twice, none is left out, unique keys are settled once', async () => {
   const segments = 30;
   const loaded: number[] = [];
   await withWorkflows(
     {
-      address: temporal.address,
+      renewing: true,
       stubs: {
         planCollections: () => [
           {
@@ -48,7 +42,7 @@ test('a copy of many segments: none is loaded twice, none is left out, unique ke
           lastId: `${segment + 1}`,
           endsChunk: segment === segments - 1,
           version: '1',
-          queues: { host: 'stub-host', process: 'stub-process' },
+          queues: stubQueues,
         }),
         loadRows: ({ segment }) => {
           loaded.push(segment);
@@ -74,7 +68,7 @@ test('a copy of many segments: none is loaded twice, none is left out, unique ke
 
 test('a stage that holds for an operator: moved once, still held, stopped by a pause, and ended by an order', async () => {
   const stages = [{ name: 'reads', percentage: 50, soakSeconds: 2 }];
-  await withWorkflows({ address: temporal.address }, async (run) => {
+  await withWorkflows({ renewing: true }, async (run) => {
     await run.start({ at: 'cutover', settings: { stages } });
     await run.until((status) => status.routing['token_usage']?.percentage === 50);
     await run.order('setCutoverPercentage', { percentage: 20, collection: 'sessions' });
@@ -92,13 +86,13 @@ test('a stage that holds for an operator: moved once, still held, stopped by a p
 });
 
 test('the root: after a pause, with what it knew; orders given meanwhile are obeyed once', async () => {
-  await withWorkflows({ address: temporal.address }, async (run) => {
+  await withWorkflows({ renewing: true }, async (run) => {
     await run.start({ at: 'cutover', settings: { stages: [{ name: 'reads', percentage: 50, soakSeconds: 3600 }] } });
     await run.until((status) => status.routing['token_usage']?.percentage === 50);
     for (let n = 1; n <= 12; n++) await run.order('setCutoverPercentage', { percentage: n });
     await run.order('pause');
     await run.order('resume');
-    await expect.poll(() => run.runsOf(), { timeout: 60_000 }).toBe(2);
+    await expect.poll(() => run.runsOf(), { timeout: 60_000, interval: 300 }).toBe(2);
     const { routing, checkpoints } = await run.status();
     expect(routing['token_usage']!.percentage).toBe(12);
     expect(checkpoints.map((one) => one.name)).toEqual(['preparation', 'schema', 'data']);
@@ -114,13 +108,14 @@ test('the root: after a pause, with what it knew; orders given meanwhile are obe
 test('change capture: its lanes go on, and it still ends when it is told to', async () => {
   await withWorkflows(
     {
-      address: temporal.address,
+      renewing: true,
+      uncached: true,
       stubs: { applyLane: () => ({ ended: 'slice' }), tendTargets: () => ({ ended: 'slice' }) },
     },
     async (run) => {
       await run.start({ at: 'data', until: 'data' });
       expect(await run.handle().result()).toMatchObject({ state: 'completed' });
-      await expect.poll(() => run.runsOf('capture'), { timeout: 60_000 }).toBeGreaterThan(2);
+      await expect.poll(() => run.runsOf('capture'), { timeout: 60_000, interval: 300 }).toBeGreaterThan(2);
       await run.handle('capture').signal('stopCapture');
       await run.handle('capture').result();
     },

@@ -172,7 +172,7 @@ test('what it asks at its end is asked, also of one that an operator has ended: 
 
 test('back to a stage: writes and reads as that stage had begun, then it waits for somebody', async () => {
   const stages = [stage, { name: 'writes', percentage: 100, writes: 'new_system', soakSeconds: 24 * 3600 }];
-  await withWorkflows({}, async (run) => {
+  await withWorkflows({ uncached: true }, async (run) => {
     await run.start({ at: 'cutover', settings: { stages } });
     await run.until((status) => status.routing['token_usage']?.writeMode === 'new_system');
     await run.order('rollback', { to: 'reads', reason: 'test' });
