@@ -109,16 +109,12 @@ export const rollback = (): Command =>
           ? await askStatus(session, name)
           : await answerBy(session, deadline, () => handle.query(contract.statusQuery));
         if (!status) return leave(session, name, order);
-        if (options.to === 'old' && !status.checkpoints.some((one) => one.phase === 'data'))
-          throw new OrderRefused(
-            `There is nothing to take back: the migration is in ${status.phase}, and reads and writes have not left the old system. \`causeway rollback\` without --to undoes what was done.`,
-          );
-        const to = options.to === 'old' ? 'data' : options.to;
-        // A stage is known to the running migration alone.
-        const staged = to !== undefined && isStage(status, to);
-        if (staged && options.dryRun) await checkWay(handle, to);
-        const steps = staged ? [`cutover back to ${to}`] : stepsFor(status, to);
-        if (options.dryRun) return would(options, steps);
+        // One that has just begun does not know yet what an earlier workflow has left: it judges the order when it does.
+        const justBegun = status.phase === 'preparation' && status.checkpoints.length === 0;
+        if (options.dryRun || !justBegun) {
+          const steps = await stepsOf(session, status, options);
+          if (options.dryRun) return would(options, steps);
+        }
         const answer = await ordered(session, name, order, deadline);
         if (answer) await told(session, options, answer, 'Rolling back.');
       }),
@@ -128,6 +124,19 @@ interface RollbackOptions extends Back {
   readonly to?: string;
   readonly reason: string;
   readonly dryRun?: boolean;
+}
+
+/** What the order undoes. Throws a sentence where there is no such way. */
+async function stepsOf(session: TemporalSession, status: Status, options: RollbackOptions): Promise<string[]> {
+  if (options.to === 'old' && !status.checkpoints.some((one) => one.phase === 'data'))
+    throw new OrderRefused(
+      `There is nothing to take back: the migration is in ${status.phase}, and reads and writes have not left the old system. \`causeway rollback\` without --to undoes what was done.`,
+    );
+  const to = options.to === 'old' ? 'data' : options.to;
+  if (to === undefined || !isStage(status, to)) return stepsFor(status, to);
+  // A stage is known to the running migration alone.
+  if (options.dryRun) await checkWay(handleOf(session, checkName(options.migration)), to);
+  return [`cutover back to ${to}`];
 }
 
 function would(options: Common, steps: readonly string[]): void {

@@ -422,3 +422,22 @@ test('a rollback that was cut off after the migration had completed is brought t
     expect(await run.handle().result()).toMatchObject({ state: 'aborted' });
   });
 });
+
+test('a rollback that is ordered before the root knows where the migration stands is obeyed when it does', async () => {
+  let read: () => void = () => undefined;
+  const reading = new Promise<void>((resolve) => (read = resolve));
+  const stubs = {
+    readKnown: async () => {
+      await reading;
+      const at = new Date().toISOString();
+      return { ...nothingKnown, standing, checkpoints: [{ name: 'data', phase: 'data' as const, at }] };
+    },
+  };
+  await withWorkflows({ stubs }, async (run) => {
+    await run.start({ settings: { stages } });
+    await run.until(() => run.callsOf('readKnown').length > 0);
+    await run.order('rollback', { to: 'data', reason: 'test' });
+    read();
+    expect(await run.parked()).toMatchObject({ phase: 'cutover', refused: [], lastError: null });
+  });
+});

@@ -48,6 +48,8 @@ export function refusalsOf(state: MigrationState, stages: readonly Stage[]): Ref
   ];
   const over = (): string | undefined => (isOver(state.state) ? `The migration is ${state.state}.` : undefined);
   const rollback = (order: RollbackOrder): string | undefined => {
+    // Where it stands is being read: what was accepted is judged by that.
+    if (state.arrived === 'no') return undefined;
     if (order.to === undefined || waysBack().includes(order.to)) return over();
     const to = brief(order.to);
     return `to: there is no checkpoint ${to}; known are ${waysBack().join(', ') || 'none'}. ${restoreHint(to)}`;
