@@ -116,7 +116,7 @@ export function wayBackOfEnded(migration: string, known: Known, to: string | und
   if (retired) return { is: 'refused', message: retiredMessage(migration) };
   if (standing === null && !counts(authority))
     return { is: 'refused', message: refusalOfEnded('rollback', migration, known) };
-  const back = (phase: Phase | undefined) => stepsBack(standing?.undo ?? [], phase, authority);
+  const back = (phase: Phase | undefined) => stepsBack(standing?.undo ?? [], phase, known);
   const target = to === undefined ? undefined : to === 'old' ? 'data' : phaseOf(checkpoints, to);
   if (to === undefined || target !== undefined) return { is: 'way', steps: back(target) };
   const names = checkpoints.filter((one) => back(phaseOf([one], one.name)).length > 0).map((one) => one.name);

@@ -155,10 +155,18 @@ export const compensates = (failed: Phase, made: readonly Phase[]): boolean => m
 /** What cancelling the root's workflow means. */
 export const onCancel = (authority: Authority): 'abort' | 'park' => (counts(authority) ? 'park' : 'abort');
 
-/** The steps back to the end of `to`, newest first: what was written down, and the cutover wherever the new system counts. */
-export function stepsBack(undo: readonly UndoStep[], to: Phase | undefined, authority: Authority): UndoStep[] {
+/**
+ * The steps back to the end of `to`, newest first: what was written down, and the cutover wherever the new system counts, or is read: an operator's order
+ * moves reads also after the phase that was written down was undone.
+ */
+export function stepsBack(
+  undo: readonly UndoStep[],
+  to: Phase | undefined,
+  { authority, routing }: Pick<Known, 'authority' | 'routing'>,
+): UndoStep[] {
   const steps = stepsBackTo(undo, to);
-  const isMissing = counts(authority) && to !== 'cutover' && !steps.some((step) => step.undo === 'cutover');
+  const isUsed = counts(authority) || Object.values(routing).some((route) => route.percentage > 0);
+  const isMissing = isUsed && to !== 'cutover' && !steps.some((step) => step.undo === 'cutover');
   return isMissing ? [{ undo: 'cutover' }, ...steps] : steps;
 }
 

@@ -55,7 +55,7 @@ async function abortEnded(session: TemporalSession, options: Back): Promise<void
   const known = await knownNow(options.migration);
   const refusal = refusalOfAbort(options.migration, known);
   if (refusal !== undefined) throw new OrderRefused(refusal);
-  await undoSteps(session, options, stepsBack(known.standing!.undo, undefined, known.authority));
+  await undoSteps(session, options, stepsBack(known.standing!.undo, undefined, known));
 }
 
 interface Ordered {

@@ -186,7 +186,11 @@ function standingFor(life: Life, root: Root, more: Partial<Standing>, undo: read
 const writes = (life: Life, root: Root): Life => ({ ...life, root, standing: standingFor(life, root, {}, root.undo) });
 
 function goBack(life: Life, root: Root, to: Phase | undefined): Life {
-  return writes(life, { ...root, is: 'running', undoing: stepsBack(root.undo, to, authorityOf(life.world)) });
+  return writes(life, {
+    ...root,
+    is: 'running',
+    undoing: stepsBack(root.undo, to, { authority: authorityOf(life.world), routing: {} }),
+  });
 }
 
 function undoes(life: Life, root: Root, rules: Rules): Move {
@@ -250,7 +254,7 @@ function withoutRoot(life: Life, rules: Rules): Move[] {
   const fresh: Root = { ...idle, is: 'arriving', phase: 'preparation', undo: [] };
   const moves: Move[] = [['start', { ...life, root: fresh }]];
   const undo = known.standing?.undo ?? [];
-  const steps = (to: Phase | undefined) => stepsBack(undo, to, known.authority);
+  const steps = (to: Phase | undefined) => stepsBack(undo, to, known);
   const all = (list: readonly UndoStep[]) => list.reduce<Life>((at, step) => undone(at, step, rules) ?? at, life);
   if (!rules.refusesAbort(known)) moves.push(['abort', all(steps(undefined))]);
   moves.push(['rollback --to old', all(steps('data'))]);

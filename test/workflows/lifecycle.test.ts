@@ -423,6 +423,23 @@ test('a rollback that was cut off after the migration had completed is brought t
   });
 });
 
+test('reads that were moved by an order after the cutover was undone go back before anything is removed', async () => {
+  const at = new Date().toISOString();
+  const stubs = knows({ standing, checkpoints: [{ name: 'data', phase: 'data', at }] });
+  await withWorkflows({ stubs }, async (run) => {
+    await run.start({ settings: { stages } });
+    await run.until((status) => status.phase === 'cutover');
+    await run.order('rollback', { to: 'old', reason: 'test' });
+    await run.parked();
+    await run.order('setCutoverPercentage', { percentage: 5, collection: 'token_usage' });
+    await run.order('abort', { reason: 'test' });
+    expect(await run.handle().result()).toMatchObject({ state: 'aborted' });
+    const calls = run.calls.map((call) => call.name);
+    expect(calls.lastIndexOf('undoCutover')).toBeGreaterThan(calls.lastIndexOf('noteUndoing'));
+    expect(calls.lastIndexOf('undoCutover')).toBeLessThan(calls.indexOf('undoData'));
+  });
+});
+
 test('a rollback that is ordered before the root knows where the migration stands is obeyed when it does', async () => {
   let read: () => void = () => undefined;
   const reading = new Promise<void>((resolve) => (read = resolve));

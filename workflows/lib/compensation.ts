@@ -24,12 +24,15 @@ export async function goBack(state: MigrationState, desk: Desk, input: Migration
   decide(state, order.to === undefined ? order.kind : `rollback to ${order.to}`, order.reason);
   const stage = input.settings.stages.findIndex((one) => one.name === order.to);
   if (stage >= 0) return retreat(state, desk, input, stage);
+  // One that is being carried out is waited for: it may have moved reads that have to go back first. From here on none is begun.
+  enter(state, 'compensating', null);
+  await condition(() => desk.cutovers.length === 0);
   const to =
     order.to === 'old'
       ? 'data'
       : (state.checkpoints.find((entry) => entry.name === order.to)?.phase as Phase | undefined);
   const ends = order.kind === 'abort' ? 'aborted' : 'rolled-back';
-  const steps = stepsBack(state.undo, to, authorityAsTold(state));
+  const steps = stepsBack(state.undo, to, { authority: authorityAsTold(state), routing: state.routing });
   await undo(state, desk, { steps, then: to === undefined ? ends : 'parked' }, input);
   if (to === undefined) return enter(state, ends, null);
   state.phase = after(to) ?? to;
