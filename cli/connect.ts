@@ -77,17 +77,19 @@ async function answered<T>(order: Promise<T>): Promise<T> {
 
 /** A worker that is alive answers sooner; a command that is promised to answer within 5 s has more to do than to ask. */
 export const answerMs = 2000;
+/** One that takes the place of a worker that was killed may need this long: what was handed to the dead one has to be missed first. */
+const patientMs = 15_000;
 
 /** Of a running migration its workflow's answer, which takes a worker; of any other what the database says of it. */
-export async function readStatus(session: TemporalSession, name: string): Promise<Status> {
+export async function readStatus(session: TemporalSession, name: string, within = patientMs): Promise<Status> {
   checkName(name);
   if (!(await runs(session, name))) return statusOfStopped(session, name);
-  return askStatus(session, name);
+  return askStatus(session, name, within);
 }
 
-/** Throws UnreachableError where no worker answers soon. */
-export async function askStatus(session: TemporalSession, name: string): Promise<Status> {
-  const status = await answerBy(session, Date.now() + answerMs, () => handleOf(session, name).query(statusQuery));
+/** Throws UnreachableError where no worker answers `within` so many ms. */
+export async function askStatus(session: TemporalSession, name: string, within: number): Promise<Status> {
+  const status = await answerBy(session, Date.now() + within, () => handleOf(session, name).query(statusQuery));
   if (status) return status;
   throw new UnreachableError(`The migration ${name} runs, but no worker answers for it. Start \`causeway worker\`.`);
 }

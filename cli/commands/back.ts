@@ -106,7 +106,7 @@ export const rollback = (): Command =>
         const deadline = Date.now() + answerMs;
         const handle = handleOf(session, name);
         const status = options.dryRun
-          ? await askStatus(session, name)
+          ? await askStatus(session, name, answerMs)
           : await answerBy(session, deadline, () => handle.query(contract.statusQuery));
         if (!status) return leave(session, name, order);
         // One that has just begun does not know yet what an earlier workflow has left: it judges the order when it does.
