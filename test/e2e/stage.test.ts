@@ -23,7 +23,7 @@ beforeAll(async () => {
       sampleSeconds: 0.5,
       sampleRate: 1,
       // One row that differs is enough to propose a way back, which somebody then has to approve.
-      policy: { corruptedRecords: { count: 1, severity: 'medium' } },
+      policy: { corruptedRecords: { count: 1, severity: 'medium' }, queryTime: { floorMs: 5000 } },
       performance: { seconds: 1, rate: 50, query_response_time: { baseline: 5000, threshold: 5000 } },
       configurationDirectory: join(world.home, 'configuration'),
     }),

@@ -70,7 +70,7 @@ test('without the right to register search attributes the migration runs without
       'temporal operator search-attribute create --namespace few-rights --name CutoverPercentage --type Int',
     );
     expect((await world.causeway(['status'], refused)).stdout).toMatch(/schema.*completed/s);
-    expect((await world.causeway(['rollback', '--reason', 'test'], refused)).code).toBe(0);
+    expect((await world.causeway(['rollback', '--reason', 'test', '--wait'], refused)).code).toBe(0);
     expect(await attributesOf('few-rights')).toEqual([]);
     worker.kill('SIGKILL');
     await once(worker, 'exit');
