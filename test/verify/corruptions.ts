@@ -66,9 +66,10 @@ export function plot(configuration: string): Plot {
   usage('one token more', 'input_tokens = input_tokens + 1');
   usage('tokens in and out exchanged', 'input_tokens = output_tokens, output_tokens = input_tokens');
   usage('another currency', `currency = 'USD'`);
+  // To one whom the legacy writer leaves alone: the row of one that it deletes is written anew.
   usage(
     'a reference to another user',
-    `user_id = (select id from users where username <> 'admin' order by id limit 1)`,
+    `user_id = (select id from users where username like 'victim%' order by id limit 1)`,
   );
   usage('a reference lost', 'user_id = null');
   usage('an empty string instead of null', `session_id = ''`);
