@@ -17,8 +17,8 @@ const withStack = {
   globalSetup: './test/support/global-setup.ts',
   testTimeout: 180_000,
   hookTimeout: 420_000,
-  // Resume tokens of the embedded servers hold no time: each wait for capture takes up to twice this. No test has a transaction that takes so long.
-  env: { CAUSEWAY_SETTLING_MS: '300' },
+  // Resume tokens of the embedded servers hold no time: each wait for capture takes this long. Soaks have the product's own time.
+  env: { CAUSEWAY_SETTLING_MS: '600' },
 };
 
 // docs/testing.md says what belongs where. `npm test` runs all suites but `soak`.
@@ -48,7 +48,7 @@ export default defineConfig({
           ...withStack,
         },
       },
-      { test: { name: 'soak', include: soak, fileParallelism: false, ...withStack } },
+      { test: { name: 'soak', include: soak, fileParallelism: false, ...withStack, env: {} } },
     ],
   },
 });

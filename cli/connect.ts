@@ -77,6 +77,8 @@ async function answered<T>(order: Promise<T>): Promise<T> {
 
 /** A worker that is alive answers sooner; a command that is promised to answer within 5 s has more to do than to ask. */
 export const answerMs = 3000;
+/** `status` has something to tell without one, from the database, and has to ask that as well. */
+export const statusMs = 2000;
 /** One that takes the place of a worker that was killed may need this long: what was handed to the dead one has to be missed first. */
 const patientMs = 15_000;
 

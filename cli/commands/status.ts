@@ -9,7 +9,7 @@ import { routesOf } from '../../control/routing.ts';
 import { openPool } from '../../stores/postgres/connection.ts';
 import { policiesOf, unarmedText, type Policy } from '../../stores/postgres/policies.ts';
 import { captureRests, notRunning } from '../capture-state.ts';
-import { answerMs, liveCapture, readAddresses, readStatus, withTemporal, type TemporalSession } from '../connect.ts';
+import { liveCapture, readAddresses, readStatus, statusMs, withTemporal, type TemporalSession } from '../connect.ts';
 import { knownNow } from '../ended.ts';
 import { UnreachableError } from '../errors.ts';
 import { failingActivities, failingText } from '../failing-activities.ts';
@@ -46,7 +46,7 @@ const statusWhole = async (session: TemporalSession, name: string): Promise<Stat
 
 /** Where no worker answers the database tells where the migration stood last, as far as it knows of one. */
 async function statusNow(session: TemporalSession, name: string): Promise<Status> {
-  return readStatus(session, name, answerMs).catch(async (error: unknown) => {
+  return readStatus(session, name, statusMs).catch(async (error: unknown) => {
     if (!(error instanceof UnreachableError)) throw error;
     const known = await knownNow(name).catch(() => nothingKnown);
     if (!known.standing) throw error;
