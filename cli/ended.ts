@@ -15,7 +15,7 @@ import { namedAfter } from './attributes.ts';
 import { handleOf, readAddresses, type TemporalSession } from './connect.ts';
 import { OrderRefused } from './errors.ts';
 import { settingsFor } from './migration-settings.ts';
-import { outcomeOf } from './outcome.ts';
+import { isUntaken, outcomeOf } from './outcome.ts';
 import { queueFor } from './queue.ts';
 import { named, waiting } from './waiting.ts';
 
@@ -153,11 +153,9 @@ export async function undoEnded(
   });
 }
 
-/** Whether a worker has taken up the rollback: of one that nobody has there is only the beginning in its history. */
-export async function isTaken({ client }: TemporalSession, name: string): Promise<boolean> {
-  const { status, historyLength } = await client.workflow.getHandle(rollbackId(name)).describe();
-  return status.name !== 'RUNNING' || historyLength > 2;
-}
+/** Whether a worker has taken up the rollback. */
+export const isTaken = async ({ client }: TemporalSession, name: string): Promise<boolean> =>
+  !isUntaken(await client.workflow.getHandle(rollbackId(name)).describe());
 
 /** The question itself ends: one that is left open would keep the command from ending. */
 async function resultWithin<T>(

@@ -1,10 +1,15 @@
 // Waiting for a workflow beside the migration's own, and never without a word: that no worker has taken it up, or what of it fails, is said once each.
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { WorkflowExecutionDescription } from '@temporalio/client';
 import type { TemporalSession } from './connect.ts';
 import { failingIn, failingText } from './failing-activities.ts';
 
 const untilAskedMs = 3000;
 const askEveryMs = 2000;
+
+/** Of a workflow that no worker has taken up there is only the beginning in its history. */
+export const isUntaken = ({ status, historyLength }: Pick<WorkflowExecutionDescription, 'status' | 'historyLength'>) =>
+  status.name === 'RUNNING' && historyLength <= 2;
 
 interface Awaited<R> {
   readonly workflowId: string;
@@ -22,8 +27,7 @@ export async function outcomeOf<R>({ client }: TemporalSession, handle: Awaited<
     process.stderr.write(`${line}\n`);
   };
   const look = async () => {
-    const { status, historyLength } = await client.workflow.getHandle(handle.workflowId).describe();
-    if (status.name === 'RUNNING' && historyLength <= 2)
+    if (isUntaken(await client.workflow.getHandle(handle.workflowId).describe()))
       tell('No worker has taken it up yet: start `causeway worker`, if none runs. This command waits.');
     for (const one of await failingIn(client, handle.workflowId)) tell(failingText([{ ...one, attempt: 1 }]));
   };

@@ -1,6 +1,7 @@
 // A command that asks a store while it restarts, or another node takes over, waits for a moment instead of refusing.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ToReach } from '../activities/preflight/index.ts';
+import { settledAll } from '../activities/settled-all.ts';
 import { KnownFailure } from '../core/failures.ts';
 
 /** A failover takes seconds; somebody who mistyped an address waits as long, whichever store it is of. */
@@ -43,8 +44,7 @@ export class Outlast {
 
   /** Until each of them answers, side by side; throws what the first of them says that does not. */
   async reach(stores: readonly ToReach[]): Promise<void> {
-    const ended = await Promise.allSettled(stores.map((store) => this.#reachOne(store)));
-    for (const one of ended) if (one.status === 'rejected') throw one.reason;
+    await settledAll(stores.map((store) => this.#reachOne(store)));
   }
 
   async #reachOne({ what, ask }: ToReach): Promise<void> {

@@ -18,6 +18,7 @@ import { checkName, home, readAddresses, readStatus, withTemporal, type Temporal
 import { queueFor } from '../queue.ts';
 import { UsageError } from '../errors.ts';
 import { configOption, settingsAnyhow, settingsFor } from '../migration-settings.ts';
+import { isUntaken } from '../outcome.ts';
 import { bytes, count, print, printJson, table } from '../output.ts';
 import { named, waiting, workflowGoesOn } from '../waiting.ts';
 import { common } from './orders.ts';
@@ -287,13 +288,14 @@ async function outcome<R>(handle: Pick<WorkflowHandle, 'describe'> & { result():
   result.catch(() => undefined);
   let said = '';
   for (const since = Date.now(); !ended; await sleep(pauseMs)) {
-    const { raw, historyLength } = await handle.describe();
+    const described = await handle.describe();
+    const { raw } = described;
     const [step] = raw.pendingActivities ?? [];
     // 1: scheduled, and nobody has taken it.
     const waits = step?.state === 1 && Date.now() - since > nobodyMs;
     const data = step?.heartbeatDetails?.payloads?.[0]?.data;
     const word = waits ? 'no worker takes the work; start `causeway worker`' : data ? wordOf(data) : '';
-    const untaken = historyLength <= 2 && Date.now() - since > untakenMs;
+    const untaken = isUntaken(described) && Date.now() - since > untakenMs;
     const line = step
       ? `  ${step.activityType?.name ?? ''}${word ? `: ${word}` : ''}`
       : untaken

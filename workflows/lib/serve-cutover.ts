@@ -15,9 +15,11 @@ export async function serveCutover(state: MigrationState, desk: Desk): Promise<v
       () => desk.cutovers.length > 0 || desk.approvals.length > 0 || desk.advances > 0 || desk.incidents.length > 0,
     );
     const order = desk.cutovers[0];
-    if (order) await carryOut(state, desk, order);
-    // Whoever undoes the migration waits for the one that is being carried out.
-    if (order) desk.cutovers.shift();
+    if (order) {
+      await carryOut(state, desk, order);
+      // Not before: whoever undoes the migration waits for the one that is being carried out.
+      desk.cutovers.shift();
+    }
     const gate = desk.approvals.shift();
     if (gate !== undefined)
       await stages()
