@@ -36,6 +36,9 @@ async function install(folder: string, fill: (into: string) => Promise<void>): P
   }
 }
 
+/** Not an error of one caller: who waits for the same installation gets it as well. */
+class NotDownloaded extends Error {}
+
 /** The one on PATH; else as Temporal's SDK downloads it; else built. */
 export async function temporalBinary(home: Home, progress: Progress): Promise<string> {
   const there = await onPath('temporal');
@@ -45,13 +48,12 @@ export async function temporalBinary(home: Home, progress: Progress): Promise<st
   if (await isExecutable(binary)) return binary;
   const started = Date.now();
   progress(`downloading Temporal ${temporalVersion} (once)`);
-  const refused = new Error('not downloaded');
   const isThere = await installed(folder, async (into) => {
-    if (!(await downloadTemporal(into, temporalVersion))) throw refused;
+    if (!(await downloadTemporal(into, temporalVersion))) throw new NotDownloaded();
   }).then(
     () => true,
     (error: unknown) => {
-      if (error !== refused) throw error;
+      if (!(error instanceof NotDownloaded)) throw error;
       return false;
     },
   );
