@@ -17,8 +17,14 @@ import type { Resources } from '../resources.ts';
 import type { Why } from '../shape.ts';
 import { applyPatiently } from './patiently.ts';
 
-/** What kept a document from being applied may have been mended since; until then each trial costs as much as the first. */
-const againAfter = '1 minute';
+/**
+ * When documents that are set aside are read again, seconds, and how many at a time. What kept one from being applied may have been mended, and a
+ * unique value may be free again; until then each trial costs as much as the first.
+ */
+const again = {
+  lostKey: { reason: 'lost key', seconds: 3, most: 50 },
+  aside: { reason: 'set aside', seconds: 60, most: 20 },
+};
 /** Most documents read again in one transaction. */
 export const atOnce = 50;
 
@@ -134,23 +140,33 @@ export async function setAside(
 ): Promise<Found[]> {
   const lost = new Map<string, Why>();
   const same: Found[] = [];
-  for (const loser of losers) {
-    const why = whyLost(loser);
-    const { rowCount } = await client.query(
-      `select 1 from migration_control.ledger where collection_id = $1 and source_id = $2 and state = 'q' and rule = $3 and not deleted`,
-      [loser.feed.collectionId, loser.id, why.rule],
-    );
-    if (rowCount === 0) lost.set(lostKey(loser.feed, loser.id), why);
-    else same.push(loser);
-  }
-  for (const { feed, id } of same) {
-    const { version } = changes.find((change) => change.feed === feed && change.id === id)!;
-    // It had yielded to this read, which has changed nothing.
+  const claims = losers.map((loser) => ({ loser, why: whyLost(loser) }));
+  const known = await client.query<{ nth: number }>(
+    `select nth::int from unnest($1::smallint[], $2::text[], $3::text[]) with ordinality claim (collection_id, source_id, rule, nth)
+     join migration_control.ledger l using (collection_id, source_id) where l.state = 'q' and l.rule = claim.rule and not l.deleted`,
+    [
+      claims.map(({ loser }) => loser.feed.collectionId),
+      claims.map(({ loser }) => loser.id),
+      claims.map(({ why }) => why.rule),
+    ],
+  );
+  const aside = new Set(known.rows.map(({ nth }) => nth - 1));
+  for (const [nth, { loser, why }] of claims.entries())
+    if (aside.has(nth)) same.push(loser);
+    else lost.set(lostKey(loser.feed, loser.id), why);
+  const read = same.map(({ feed, id }) => changes.find((change) => change.feed === feed && change.id === id)!);
+  // They had yielded to this read, which has changed nothing.
+  if (read.length > 0)
     await client.query(
-      'update migration_control.ledger set op_index = $4 where collection_id = $1 and source_id = $2 and version = $3 and op_index = $4 - 1',
-      [feed.collectionId, id, version.time.toString(), version.op],
+      `update migration_control.ledger l set op_index = claim.op from unnest($1::smallint[], $2::text[], $3::bigint[], $4::int[]) claim (collection_id, source_id, version, op)
+       where l.collection_id = claim.collection_id and l.source_id = claim.source_id and l.version = claim.version and l.op_index = claim.op - 1`,
+      [
+        read.map(({ feed }) => feed.collectionId),
+        read.map(({ id }) => id),
+        read.map(({ version }) => version.time.toString()),
+        read.map(({ version }) => version.op),
+      ],
     );
-  }
   if (lost.size === 0) return same;
   await applyChanges(
     resources,
@@ -170,44 +186,42 @@ export async function setAside(
   return same;
 }
 
-/** Documents that something has changed for: a row they name has come, or the unique value they lost may be free again. */
+/** Documents that something may have changed for: a row they name has come, the unique value they lost is free again, what refused them is gone. */
 export async function findDue(
   pool: pg.Pool,
   feeds: ReadonlyMap<number, Feed>,
   parents: readonly Parent[],
 ): Promise<void> {
   await findReferences(pool, parents);
-  for (const feed of await withQuarantine(pool, [...feeds.values()])) {
-    const rules = [...feed.mapping.unique.map((rule) => rule.rule), sameIdRule];
-    await query(
-      pool,
-      'looking for unique values that are free again',
-      `insert into migration_control.redo (collection_id, source_id, reason, since)
-       select $1, source_id, 'lost key', '-infinity' from migration_control.migration_errors
-       where collection = $2 and source_collection = $3 and rule = any($4) and resolved_at is null order by random() limit 50 on conflict do nothing`,
-      [feed.collectionId, feed.mapping.collection, feed.source, rules],
-    );
-    await query(
-      pool,
-      'looking for documents that were set aside because they alone failed',
-      `with due as (update migration_control.migration_errors set tried_at = clock_timestamp() where id in (
-         select id from migration_control.migration_errors where collection = $2 and source_collection = $3 and rule = any($4) and resolved_at is null
-           and coalesce(tried_at, created_at) < clock_timestamp() - interval '${againAfter}' limit 20) returning source_id)
-       insert into migration_control.redo (collection_id, source_id, reason, since) select distinct $1::smallint, source_id, 'set aside', '-infinity'::timestamptz from due on conflict do nothing`,
-      [feed.collectionId, feed.mapping.collection, feed.source, [refusedRule, notAppliedRule]],
-    );
-  }
-}
-
-async function withQuarantine(pool: pg.Pool, feeds: readonly Feed[]): Promise<Feed[]> {
-  const rows = await query<{ nth: number }>(
+  const looks = [...feeds.values()].flatMap(({ collectionId, source, mapping }) => [
+    {
+      ...{ feed: collectionId, collection: mapping.collection, source },
+      ...{ rules: [...mapping.unique.map((rule) => rule.rule), sameIdRule], ...again.lostKey },
+    },
+    {
+      feed: collectionId,
+      collection: mapping.collection,
+      source,
+      rules: [refusedRule, notAppliedRule],
+      ...again.aside,
+    },
+  ]);
+  // Those that have waited longest first; what another looks at now is looked at.
+  await query(
     pool,
-    'looking for collections with documents set aside',
-    `select nth::int from unnest($1::text[], $2::text[]) with ordinality f (collection, source, nth)
-     where exists (select 1 from migration_control.migration_errors e where e.collection = f.collection and e.source_collection = f.source and e.resolved_at is null)`,
-    [feeds.map((feed) => feed.mapping.collection), feeds.map((feed) => feed.source)],
+    'looking for documents set aside that may be loaded now',
+    `with due as (update migration_control.migration_errors e set tried_at = clock_timestamp() from (
+       select e.id, look.feed, look.reason from jsonb_to_recordset($1::jsonb)
+           as look(feed smallint, collection text, source text, rules jsonb, reason text, seconds int, most int)
+         cross join lateral (select id from migration_control.migration_errors
+           where collection = look.collection and source_collection = look.source and look.rules ? rule and resolved_at is null
+             and coalesce(tried_at, created_at) < clock_timestamp() - make_interval(secs => look.seconds)
+           order by coalesce(tried_at, created_at) limit look.most for update skip locked) e) waits
+       where e.id = waits.id returning e.source_id, waits.feed, waits.reason)
+     insert into migration_control.redo (collection_id, source_id, reason, since)
+     select distinct on (feed, source_id) feed, source_id, reason, '-infinity'::timestamptz from due order by feed, source_id on conflict do nothing`,
+    [JSON.stringify(looks)],
   );
-  return rows.map(({ nth }) => feeds[nth - 1]!);
 }
 
 /** Documents of which a row came before the one it names. */

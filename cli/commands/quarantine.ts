@@ -113,7 +113,8 @@ function textOf(one: QuarantinedDocument): string {
   const end = one.resolved_at
     ? ` (resolved ${one.resolved_at.toISOString()}: ${one.resolution ?? 'by a newer version'})`
     : '';
-  const tried = one.tried_at ? `\n  tried again ${one.attempts} times, last ${one.tried_at.toISOString()}` : '';
+  const tried =
+    one.attempts > 0 && one.tried_at ? `\n  tried again ${one.attempts} times, last ${one.tried_at.toISOString()}` : '';
   return [
     `${one.collection} ${one.source_id} (from ${one.source_collection})`,
     `  ${one.rule} at ${one.path || 'the document'}${one.type === null ? '' : `, which is ${one.type}`}: ${one.message}${end}${tried}`,
