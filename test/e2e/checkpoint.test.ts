@@ -26,7 +26,7 @@ const folderOf = (name: string) => join(world.home, 'snapshots', world.name, nam
 
 beforeAll(async () => {
   world = await World.open('checkpoint');
-  await world.seed(4000, 0.02);
+  await world.seed(1500, 0.02);
   await writeFile(
     join(world.home, 'settings.json'),
     JSON.stringify({ stages: [{ name: 'reads', percentage: 10, soakSeconds: 36_000 }], quarantineBudget: 1 }),

@@ -1,6 +1,7 @@
 // A worker killed with -9 at random moments: nothing is lost, nothing doubled, nothing done twice.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { size } from '../soak/options.ts';
 import { accountFor, feeds } from '../support/accounting.ts';
 import { World } from '../support/world.ts';
 
@@ -17,8 +18,11 @@ interface BatchRow {
   attempt: number;
 }
 
-test('three kills, and every document stands once', async () => {
-  await world.seed(30_000, 0.02);
+/** One in `npm test`, three and more documents in `npm run soak -- kill`. */
+const waits = [2500, 900, 1700].slice(0, size.kills ?? 1);
+
+test(`${waits.length} killed, and every document stands once`, async () => {
+  await world.seed(size.documents ?? 8000, 0.02);
   const batches = () =>
     world
       .rows<BatchRow>(
@@ -28,7 +32,7 @@ test('three kills, and every document stands once', async () => {
   let worker = await world.worker();
   expect((await world.causeway(['start', '--until', 'data'])).code).toBe(0);
   let before: BatchRow[] = [];
-  for (const wait of [2500, 900, 1700]) {
+  for (const wait of waits) {
     for (let tries = 0; tries < 200 && (await batches()).length <= before.length; tries++) await sleep(50);
     await sleep(wait * Math.random());
     worker.kill('SIGKILL');

@@ -216,7 +216,7 @@ describe('validation', () => {
     expect([reports.length, people.length]).toEqual([24, 24]);
     // Commits of a machine with a slow disk: for so long the target MongoDB shows what the ledger does not.
     await world.rows(
-      `create function slow_commit() returns trigger language plpgsql as $$ begin perform pg_sleep(0.3); return null; end $$`,
+      `create function slow_commit() returns trigger language plpgsql as $$ begin perform pg_sleep(0.1); return null; end $$`,
     );
     await world.rows(
       `create constraint trigger slow_commit after update on migration_control.capture_position

@@ -10,11 +10,15 @@ import { checkout } from '../../stack/home.ts';
 
 const here = fileURLToPath(new URL('./', import.meta.url));
 const suffix = '.test.ts';
-/** Not a soak by nature, but with as many documents as one likes. */
-const verification = 'verify';
+/** Tests of `npm test` with as many documents as one likes; `documents` where nothing is said. */
+const larger: Readonly<Record<string, { project: string; file: string; documents: string; kills?: string }>> = {
+  verify: { project: 'e2e', file: 'verify/verify', documents: '300000' },
+  kill: { project: 'e2e', file: 'e2e/kill', documents: '30000', kills: '3' },
+  'way-back': { project: 'stores', file: 'stores/way-back', documents: '6000' },
+};
 const known = [
   ...(await readdir(here)).filter((file) => file.endsWith(suffix)).map((file) => file.slice(0, -suffix.length)),
-  verification,
+  ...Object.keys(larger),
 ];
 /** Has a part that needs no stores, beside the one that has them. */
 const operators = 'operators';
@@ -55,16 +59,21 @@ const environment: Record<string, string> = Object.fromEntries(
 );
 // Those that need more than that for anything at all take a minute.
 if (values.short && values.seconds === undefined) environment['SOAK_SHORT'] = 'yes';
-const soaks = names.filter((name) => name !== verification).map((name) => join(here, `${name}${suffix}`));
+const soaks = names.filter((name) => !(name in larger)).map((name) => join(here, `${name}${suffix}`));
 if (soaks.length > 0) await run('soak', soaks);
 if (names.includes(operators)) await run('workflows', [join(checkout, 'test', 'workflows', `${operators}${suffix}`)]);
-if (names.includes(verification)) await run('e2e', [join(checkout, 'test', 'verify', `verify${suffix}`)]);
+for (const [name, { project, file, documents, kills }] of Object.entries(larger))
+  if (names.includes(name))
+    await run(project, [join(checkout, 'test', `${file}${suffix}`)], {
+      SOAK_DOCUMENTS: documents,
+      ...(kills !== undefined && { SOAK_KILLS: kills }),
+    });
 
-async function run(project: string, files: readonly string[]): Promise<void> {
+async function run(project: string, files: readonly string[], sizes: Record<string, string> = {}): Promise<void> {
   const vitest = join(checkout, 'node_modules', 'vitest', 'vitest.mjs');
   const child = spawn(process.execPath, [vitest, 'run', '--project', project, ...files], {
     cwd: checkout,
-    env: { ...process.env, ...environment, VERIFY_DOCUMENTS: asked.documents ?? '300000' },
+    env: { ...process.env, ...sizes, ...environment },
     stdio: 'inherit',
   });
   const [code] = (await once(child, 'exit')) as [number | null];
