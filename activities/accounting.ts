@@ -193,12 +193,14 @@ interface ComparedRows extends TargetAccount {
   readonly differing: readonly string[];
 }
 
-/** Every loaded key has a row, and every row a loaded key. `$1`: the collections; with `condition` only of some keys. */
-const loneRows = (target: string, condition = 'true'): string =>
-  `with loaded as (select source_id from migration_control.ledger where collection_id = any($1) and state = 'l' and not deleted)
-   select coalesce(t.source_id, l.source_id) as id, t.source_id is null as missing
-   from loaded l full join ${name(target)} t on t.source_id = l.source_id
-   where (t.source_id is null or l.source_id is null) and ${condition}`;
+/** Every loaded key has a row, and every row a loaded key. `$1`: the collections; `$2`, where only `some` are asked for: their keys. */
+const loneRows = (target: string, some = false): string => {
+  const asked = some ? 'source_id = any($2)' : 'true';
+  return `with loaded as (select source_id from migration_control.ledger where collection_id = any($1) and state = 'l' and not deleted and ${asked}),
+     held as (select source_id from ${name(target)} where ${asked})
+   select coalesce(held.source_id, loaded.source_id) as id, held.source_id is null as missing
+   from loaded full join held on held.source_id = loaded.source_id where held.source_id is null or loaded.source_id is null`;
+};
 
 async function compareRows(
   client: pg.ClientBase,
@@ -235,7 +237,7 @@ async function settledRows(
     query<{ id: string; missing: boolean }>(
       resources.postgres,
       'looking at rows again',
-      loneRows(account.target, 'coalesce(t.source_id, l.source_id) = any($2)'),
+      loneRows(account.target, true),
       [ids, keys],
     );
   if (differing.length === 0 || differing.length > mostUnderWay) return account;

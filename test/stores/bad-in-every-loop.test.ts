@@ -1,5 +1,6 @@
 // Every loop over documents or keys, with bad ones among them: each is set aside under a named rule or left to whom it belongs, and the loop ends.
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { serialize } from 'bson';
 import { ObjectId } from 'mongodb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -41,6 +42,7 @@ import { insertBytes } from '../support/raw-wire.ts';
 
 const settings = { zone: 'Asia/Shanghai', providers: [] };
 const quiet = () => undefined;
+const validated = { sampleRate: 1, sampleMinimum: 1000, sampleMaximum: 1000, quarantineBudget: 1 };
 const collections = ['subscription_users', 'sessions', 'analysis_results', 'token_usage'];
 /** Letters that no index can make small. */
 const long = (n: number) => randomBytes(n).toString('hex').slice(0, n);
@@ -240,7 +242,7 @@ test.each(collections)(
       {
         collection,
         batchId: 'b',
-        settings: { sampleRate: 1, sampleMinimum: 1000, sampleMaximum: 1000, quarantineBudget: 1 },
+        settings: validated,
         transform: await asOf(),
         checks: [
           'count_validation',
@@ -354,6 +356,34 @@ test('what differs in several collections waits for capture together', { timeout
   }
   // Two generations prove it, with three waits each, and one more finds that it is repaired: 9. One after the other they take 18.
   expect(steps).toBeLessThanOrEqual(14);
+});
+
+test('once writes have moved a row whose ledger entry follows is waited for, and one that stays alone is told', async () => {
+  const [one] = await world.rows<{ source_id: string }>('select source_id from api_usage order by 1 limit 1');
+  const known = (state: string) =>
+    world.rows('update migration_control.ledger set state = $2 where source_id = $1', [one!.source_id, state]);
+  const count = async (follows: boolean) => {
+    await known('s');
+    const following = follows ? sleep(500).then(() => known('l')) : undefined;
+    const order = { collection: 'token_usage', batchId: 'b', settings: validated, transform: await asOf() };
+    const result = await validateCollection(resources, { ...order, checks: ['count_validation'] }, quiet);
+    await following;
+    await known('l');
+    return result.individual_results['count_validation'];
+  };
+  const alone = { status: 'failed', details: { targets: [{ target: 'api_usage', missing: 0, extra: 1 }] } };
+  const writes = (mode: string) =>
+    world.rows(
+      `insert into migration_control.routing (collection, percentage, write_mode, epoch) values ('token_usage', 0, $1, 1)
+       on conflict (collection) do update set write_mode = $1`,
+      [mode],
+    );
+  // Before that a row and its entry are written in one transaction.
+  expect(await count(true)).toMatchObject(alone);
+  await writes('new_system');
+  expect(await count(true)).toMatchObject({ status: 'passed' });
+  expect(await count(false)).toMatchObject(alone);
+  await writes('old');
 });
 
 test('documents read again, and those whose values or rows have come', { timeout: 60_000 }, async () => {
