@@ -18,6 +18,9 @@ const asked = z
   })
   .parse(process.env);
 
+/** What takes long and is no part of `npm test`. */
+export const isSoak = process.env['SOAK'] !== undefined;
+
 /** The short round, as CI has it. */
 export const isShort = asked.SOAK_SHORT !== undefined;
 

@@ -10,10 +10,11 @@ import { checkout } from '../../stack/home.ts';
 
 const here = fileURLToPath(new URL('./', import.meta.url));
 const suffix = '.test.ts';
-/** Tests of `npm test` with as many documents as one likes; `documents` where nothing is said. */
-const larger: Readonly<Record<string, { project: string; file: string; documents: string; kills?: string }>> = {
-  verify: { project: 'e2e', file: 'verify/verify', documents: '300000' },
+/** Files of `npm test` that are larger here, or have more tests (`isSoak`); their sizes where nothing is said. */
+const larger: Readonly<Record<string, { project: string; file: string; documents?: string; kills?: string }>> = {
+  checkpoint: { project: 'e2e', file: 'e2e/checkpoint' },
   kill: { project: 'e2e', file: 'e2e/kill', documents: '30000', kills: '3' },
+  proof: { project: 'e2e', file: 'e2e/proof' },
   'way-back': { project: 'stores', file: 'stores/way-back', documents: '6000' },
 };
 const known = [
@@ -65,7 +66,7 @@ if (names.includes(operators)) await run('workflows', [join(checkout, 'test', 'w
 for (const [name, { project, file, documents, kills }] of Object.entries(larger))
   if (names.includes(name))
     await run(project, [join(checkout, 'test', `${file}${suffix}`)], {
-      SOAK_DOCUMENTS: documents,
+      ...(documents !== undefined && { SOAK_DOCUMENTS: documents }),
       ...(kills !== undefined && { SOAK_KILLS: kills }),
     });
 
@@ -73,7 +74,7 @@ async function run(project: string, files: readonly string[], sizes: Record<stri
   const vitest = join(checkout, 'node_modules', 'vitest', 'vitest.mjs');
   const child = spawn(process.execPath, [vitest, 'run', '--project', project, ...files], {
     cwd: checkout,
-    env: { ...process.env, ...sizes, ...environment },
+    env: { ...process.env, SOAK: 'yes', ...sizes, ...environment },
     stdio: 'inherit',
   });
   const [code] = (await once(child, 'exit')) as [number | null];

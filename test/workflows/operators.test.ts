@@ -1,20 +1,18 @@
 // Random orders, good and bad, at random moments, with activities that fail at random: no workflow fails by a defect, whatever is reached has an order
 // that leads out, nothing that counts is removed, and every history replays. `npm run soak -- operators` goes on for longer.
 import { expect, test } from 'vitest';
+import { isSoak, seeds, size } from '../soak/options.ts';
 import { newAccount, Round, type Account } from '../support/operator.ts';
 import { withWorkflows } from '../support/workflow-env.ts';
 
-const seeds = (process.env['SOAK_SEEDS'] ?? '1').split(',').map(Number);
-const seconds = Number(process.env['SOAK_SECONDS'] ?? 8);
+const seconds = size.seconds ?? 8;
 const ordersOfARound = 50;
-/** There is time then to replay at every task. */
-const isSoak = process.env['SOAK_SECONDS'] !== undefined;
-
 const lanes = 3;
 
 async function play(seed: number, number: number, account: Account): Promise<void> {
   const said: string[] = [];
   const its = { ...newAccount(), coverage: account.coverage };
+  // There is time then to replay at every task.
   await withWorkflows({ uncached: isSoak }, async (run) => {
     const round = new Round(run, seed * 1000 + number, its, said);
     await round.play(ordersOfARound);

@@ -7,12 +7,12 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { shares } from '../../seed/legacy-operations.ts';
 import { startLegacyWriter, type LegacyWriter } from '../../seed/legacy-writer.ts';
 import type { Difference, Summary } from '../../control/verification-report.ts';
-import { size } from '../soak/options.ts';
+import { size } from './options.ts';
 import { checkEqual } from '../support/checker.ts';
 import { World } from '../support/world.ts';
 import { plot, type Plot } from './corruptions.ts';
 
-const documents = size.documents ?? 1500;
+const documents = size.documents ?? 300_000;
 const writesPerSecond = size.rate ?? 40;
 
 let world: World;

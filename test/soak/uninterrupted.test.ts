@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { RoutedWriter } from '../support/routed-writer.ts';
 import { World } from '../support/world.ts';
-import { randomFrom } from '../soak/random.ts';
+import { randomFrom } from './random.ts';
 
 let world: World;
 let writer: RoutedWriter;
