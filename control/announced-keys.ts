@@ -85,21 +85,26 @@ export const forgetAnnounced = (client: pg.ClientBase, batchId: string): Promise
 /**
  * Takes out keys whose batch will not come any more, because a later one has been loaded in its place; of those that no document has now, who
  * had it and in which version. Their documents' ledger rows are locked until the transaction ends.
+ *
+ * What one who read a document has left waits until changes have been applied beyond his read, up to `applied`: one of them may bring the key under
+ * an older version than his, and the ledger knows nothing of it yet.
  */
 export async function takeAbandoned(
   client: pg.ClientBase,
+  applied: bigint | undefined,
 ): Promise<{ readonly key: string; readonly sourceId: string; readonly version: bigint }[]> {
   const rows = await query<{ collection_id: number; source_id: string; key: string; version: string }>(
     client,
     'looking for keys of batches that broke off',
     `delete from migration_control.announced_keys where ctid = any(array(
        select a.ctid from migration_control.announced_keys a where case when a.chunk < 0
-         then pg_xact_status(substr(a.batch_id, 6)::xid8) is distinct from 'in progress' else exists (
+         then a.version < $1::bigint and pg_xact_status(substr(a.batch_id, 6)::xid8) is distinct from 'in progress' else exists (
          select 1 from migration_control.migration_batches b
          where b.collection_id = a.collection_id and b.chunk = a.chunk and b.batch_id <> a.batch_id and b.finished_at > a.at
            and (b.segment = a.segment or b.ends_chunk and b.segment <= a.segment)) end
        limit 500 for update skip locked))
      returning collection_id, source_id, key, version`,
+    [applied?.toString() ?? null],
   );
   if (rows.length === 0) return [];
   const held = await query<{ collection_id: number; source_id: string; keys: string[] | null }>(

@@ -1,7 +1,7 @@
 // What keeps the targets complete beside the lanes: documents to be read again, references, configuration files, old figures.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { takeAbandoned } from '../../control/announced-keys.ts';
-import { readStream } from '../../control/capture.ts';
+import { appliedVersion, readStream } from '../../control/capture.ts';
 import { enterStores } from '../../control/checkpoints.ts';
 import { forgetVersions } from '../../control/lineage.ts';
 import { movedOf } from '../../control/reverse.ts';
@@ -57,11 +57,12 @@ export async function tendTargets(resources: Resources, settings: TendSettings, 
 
 /** An attempt of the copy that broke off may have set keys of sessions that have ended, or were renamed or deleted, since it read them. */
 export async function removeAbandoned({ postgres, redis, mappings }: Resources): Promise<void> {
+  const applied = await appliedVersion(postgres);
   await inTransaction(postgres, 'removing keys of batches that broke off', async (client) => {
     await enterStores(client);
     // Where the new system has the writes, what stands in Redis is its own.
     if ((await movedOf(client, [...mappings.keys()])).size > 0) return;
-    const keys = await takeAbandoned(client);
+    const keys = await takeAbandoned(client, applied);
     const removals = keys.map(({ version, ...key }) => ({ ...key, version: versionOfRead(version) }));
     if (removals.length > 0) await retireKeys(redis, removals, 'ledger');
   });

@@ -227,6 +227,7 @@ test('a document that is read again, by one who dies before the commit, and has 
       origin: 'read again',
     }),
   );
+  await streamHasShown(next().time);
   await removeAbandoned(resources);
   expect(await world.redis.exists('session:read twice')).toBe(0);
   // One that was committed keeps its key, and nothing is noted of it any more.
@@ -234,9 +235,35 @@ test('a document that is read again, by one who dies before the commit, and has 
   await inTransaction(resources.postgres, 'testing', (other) =>
     applyChanges(resources, other, [change(kept)], settings, { origin: 'read again' }),
   );
+  await streamHasShown(next().time);
   await removeAbandoned(resources);
   expect(await world.redis.exists('session:kept')).toBe(1);
   expect(await world.rows('select 1 from migration_control.announced_keys')).toEqual([]);
+});
+
+test('a key that one who read the document has left is not removed while the change he read is on its way', async () => {
+  for (const housekeeping of ['before', 'beside']) {
+    const name = `${housekeeping} the change`;
+    const document = session(name);
+    const came = change(document);
+    const read = change(document, { time: next().time, op: 2 ** 31 - 1 });
+    await streamHasShown(came.version.time - 1n);
+    const reader = await world.pool.connect();
+    await reader.query('begin');
+    await applyChanges(resources, reader, [read], settings, { origin: 'second write' });
+    await reader.query('rollback');
+    reader.release();
+    if (housekeeping === 'before') await removeAbandoned(resources);
+    await inTransaction(resources.postgres, 'testing', async (lane) => {
+      await applyChanges(resources, lane, [came], settings);
+      if (housekeeping === 'beside') await removeAbandoned(resources);
+    });
+    expect([name, await world.redis.exists(`session:${name}`)]).toEqual([name, 1]);
+    await streamHasShown(next().time);
+    await removeAbandoned(resources);
+    expect([name, await world.redis.exists(`session:${name}`)]).toEqual([name, 1]);
+    expect(await world.rows('select 1 from migration_control.announced_keys')).toEqual([]);
+  }
 });
 
 test('keys of an attempt of the copy that broke off are removed, if no document has them and no batch will come', async () => {
