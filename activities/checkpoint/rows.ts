@@ -32,8 +32,9 @@ export const differs = (what: string) =>
 
 export async function presentTables(on: pg.Pool | pg.PoolClient): Promise<TableShape[]> {
   const targets = (await created(on, 'postgres')).filter((object) => object.kind === 'table');
-  const client = 'totalCount' in on ? await on.connect() : undefined;
+  let client: pg.PoolClient | undefined;
   try {
+    if ('totalCount' in on) client = await on.connect();
     return await tablesOf(
       client ?? (on as pg.PoolClient),
       targets.map((object) => object.name),

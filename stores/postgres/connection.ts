@@ -230,7 +230,6 @@ export async function query<R extends pg.QueryResultRow>(
 
 /** A quoted identifier. */
 export const name = (identifier: string): string => `"${identifier.replaceAll('"', '""')}"`;
-/** A quoted string constant. */
 /** Statements without parameters, one after the other in one round trip. Their results, in order. */
 export async function inOneTrip(client: pg.ClientBase, statements: readonly string[]): Promise<pg.QueryResult[]> {
   if (statements.length === 0) return [];
@@ -238,6 +237,7 @@ export async function inOneTrip(client: pg.ClientBase, statements: readonly stri
   return Array.isArray(results) ? results : [results];
 }
 
+/** A quoted string constant. */
 export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 
 /** Marks the transaction's writes as the migration's own: the outbox (control/sql/000003_cutover.sql) is for the application's. */

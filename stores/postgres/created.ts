@@ -1,5 +1,6 @@
 // What this migration made, by phase: the only things compensation may remove.
 import type pg from 'pg';
+import { query } from './connection.ts';
 
 type Queryable = Pick<pg.ClientBase, 'query'>;
 
@@ -10,35 +11,44 @@ export interface CreatedObject {
 }
 
 /** Objects of one store, oldest first; none where the control schema is not there yet. */
-export async function created(db: Queryable | pg.Pool, store: string): Promise<CreatedObject[]> {
-  const there = await db.query(`select to_regclass('migration_control.created_objects') is not null as there`);
-  if (!there.rows[0].there) return [];
-  return (
-    await db.query('select phase, kind, name from migration_control.created_objects where store = $1 order by id', [
-      store,
-    ])
-  ).rows;
+export async function created(db: pg.ClientBase | pg.Pool, store: string): Promise<CreatedObject[]> {
+  const doing = 'reading what was made';
+  const [table] = await query<{ there: boolean }>(
+    db,
+    doing,
+    `select to_regclass('migration_control.created_objects') is not null as there`,
+  );
+  if (!table!.there) return [];
+  return query(
+    db,
+    doing,
+    'select phase, kind, name from migration_control.created_objects where store = $1 order by id',
+    [store],
+  );
 }
 
 export async function remember(
-  db: Queryable | pg.Pool,
+  db: pg.ClientBase | pg.Pool,
   phase: string,
   store: string,
   kind: string,
   object: string,
 ): Promise<void> {
-  await db.query(
+  await query(
+    db,
+    'noting what is made',
     'insert into migration_control.created_objects (phase, store, kind, name) values ($1, $2, $3, $4) on conflict do nothing',
     [phase, store, kind, object],
   );
 }
 
-export async function forget(db: Queryable | pg.Pool, store: string, kind: string, object: string): Promise<void> {
-  await db.query('delete from migration_control.created_objects where store = $1 and kind = $2 and name = $3', [
-    store,
-    kind,
-    object,
-  ]);
+export async function forget(db: pg.ClientBase | pg.Pool, store: string, kind: string, object: string): Promise<void> {
+  await query(
+    db,
+    'forgetting what was removed',
+    'delete from migration_control.created_objects where store = $1 and kind = $2 and name = $3',
+    [store, kind, object],
+  );
 }
 
 /** Whether a table exists in `public`, and whose it is. */

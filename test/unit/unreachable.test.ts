@@ -3,7 +3,9 @@ import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { MongoServerError } from 'mongodb';
 import { expect, test } from 'vitest';
+import { presentTables } from '../../activities/checkpoint/rows.ts';
 import { mongo, mongoFailure, openMongo } from '../../stores/mongodb/connection.ts';
+import { created } from '../../stores/postgres/created.ts';
 import { openPool, postgresFailure, query } from '../../stores/postgres/connection.ts';
 import { openRedis, redis, redisFailure } from '../../stores/redis/connection.ts';
 
@@ -40,6 +42,9 @@ test('PostgreSQL and Redis', async () => {
       /^PostgreSQL, reading the routes: the target PostgreSQL at 127.0.0.1:1 cannot be reached or closed the connection \(ECONNREFUSED\)$/,
     ) as string,
   });
+  // Whatever asks a pool, and not only through `query`.
+  for (const asked of [created(pool, 'mongodb'), presentTables(pool)])
+    await expect(asked).rejects.toMatchObject({ type: 'StoreUnreachable' });
   await pool.end();
   const connection = openRedis('redis://:zzq@127.0.0.1:1/0');
   await expect(redis('asking for the time', () => connection.time())).rejects.toMatchObject({
