@@ -144,7 +144,7 @@ async function* keyLines(
   for (const source of sources) {
     const id = known.get(source);
     if (id === undefined) continue;
-    for await (const batch of batchesOf(resources.source.db, source, { _id: 1 }, {}, 5000)) {
+    for await (const batch of batchesOf(resources.source.db, source, { _id: 1 }, 5000)) {
       heartbeat();
       yield batch.map((raw) => `${id}\t${escape(sourceIdOf(raw))}\n`).join('');
     }
@@ -268,7 +268,7 @@ async function compareDocuments(
   );
   const loaded = new Set(rows.map((row) => row.source_id));
   const differing: string[] = [];
-  for await (const batch of batchesOf(resources.mongodb.db, target, { _id: 1 }, {}, 5000)) {
+  for await (const batch of batchesOf(resources.mongodb.db, target, { _id: 1 }, 5000)) {
     heartbeat();
     for (const raw of batch) {
       const id = sourceIdOf(raw);

@@ -96,7 +96,7 @@ async function* claims(
 ) {
   for (const [source, id] of ids) {
     const { averageBytes } = await weigh(resources.source.db, source);
-    for await (const batch of batchesOf(resources.source.db, source, undefined, {}, batchFor(averageBytes, 1000))) {
+    for await (const batch of batchesOf(resources.source.db, source, undefined, batchFor(averageBytes, 1000))) {
       heartbeat();
       const lines: string[] = [];
       for (const raw of batch) {

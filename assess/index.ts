@@ -182,7 +182,6 @@ async function trial(
     resources.source.db,
     largest.collection,
     undefined,
-    {},
     batchFor(largest.averageBytes, 2000),
   )) {
     for (const raw of batch) encodeOne(mapping, encoders, decode(raw), settings);

@@ -63,6 +63,11 @@ function readUrl(url: string, what: string): Address {
 
 /** Options of commands; the driver takes them with each, and does not say so. For those that may rightly take long, such as making an index on many documents. */
 export const unhurried: object = { socketTimeoutMS: 30 * 60_000 };
+/**
+ * For a page of a scan. With an index a server has it at once; one before MongoDB 5.0 walks to where it begins. Ten times as long as any other
+ * command: five minutes where the URL says nothing else.
+ */
+export const scanning = (db: Db): object => ({ socketTimeoutMS: 10 * (db.client.options.socketTimeoutMS ?? 0) });
 /** For those that the server answers at once, and that everything waits for. */
 export const prompt: object = { socketTimeoutMS: 8000 };
 

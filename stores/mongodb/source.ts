@@ -5,7 +5,7 @@ import { valueOfText } from '../../core/bson/parse.ts';
 import { elementNamed } from '../../core/bson/reader.ts';
 import { textOfValue } from '../../core/bson/text.ts';
 import { sourceIdOf } from '../../core/identity.ts';
-import { mongo, prompt, unhurried } from './connection.ts';
+import { mongo, prompt, scanning, unhurried } from './connection.ts';
 
 /** Keys after `after` up to and including `upTo`, as the text of `_id` (core/bson/text.ts); null is before the first, after the last. */
 export interface KeyRange {
@@ -83,7 +83,13 @@ export class RangeRead {
       const batchSize = batchFor(averageBytes, 5000);
       const source = db.collection(collection) as unknown as Collection<Record<string, unknown>>;
       const cursor = source
-        .find(rangeFilter(range), { session, raw: true, batchSize, readConcern: { level: 'majority' }, ...unhurried })
+        .find(rangeFilter(range), {
+          session,
+          raw: true,
+          batchSize,
+          readConcern: { level: 'majority' },
+          ...scanning(db),
+        })
         // Without a hint: the embedded server takes the order of an index it is told to use for the one that was asked for, and a range that
         // is resumed after its last key would leave documents out.
         .sort({ _id: 1 });
@@ -119,17 +125,16 @@ export async function* batchesOf(
   db: Db,
   collection: string,
   projection?: Record<string, 1>,
-  filter: Filter<Record<string, unknown>> = {},
   batchSize = 1000,
 ): AsyncGenerator<Buffer[]> {
   const options = {
     raw: true,
     batchSize,
     readConcern: { level: 'majority' as const },
-    ...unhurried,
+    ...scanning(db),
     ...(projection && { projection }),
   };
-  const cursor = db.collection<Record<string, unknown>>(collection).find(filter, options) as unknown as Batches;
+  const cursor = db.collection<Record<string, unknown>>(collection).find({}, options) as unknown as Batches;
   const next = () =>
     mongo(`reading ${collection}`, async () => {
       const first = await cursor.next();

@@ -12,6 +12,7 @@ import { makeControlSchema } from '../../control/schema.ts';
 import { showWorker, suspendedNow } from '../../control/workers.ts';
 import { settingsSchema } from '../../core/settings.ts';
 import { openMongo, mongo } from '../../stores/mongodb/connection.ts';
+import { batchesOf, RangeRead } from '../../stores/mongodb/source.ts';
 import { inTransaction, openPool, query } from '../../stores/postgres/connection.ts';
 import { openRedis, redis } from '../../stores/redis/connection.ts';
 import { TrafficMetrics } from '../../traffic/metrics.ts';
@@ -90,6 +91,25 @@ test('a command to MongoDB whose connection falls silent fails or is asked again
   );
   expect(['OK', 'StoreUnreachable']).toContain(answered);
 });
+
+test(
+  'a range of the source, and a whole collection, are read on when the connection falls silent',
+  { timeout: 60_000 },
+  async () => {
+    await world.target.collection('read').insertMany([{ a: 1 }, { a: 2 }]);
+    const wire = await line('mongodb', world.environment['TARGET_MONGODB_URL']!);
+    const { client, db } = openMongo(`${wire.url}${wire.url.includes('?') ? '&' : '?'}socketTimeoutMS=300`, 'source');
+    toEnd.push(() => client.close());
+    const range = await RangeRead.open(client, db, 'read', { after: null, upTo: null }, 100);
+    toEnd.push(() => range.close());
+    wire.watch(at(1, 'silent'));
+    expect(await range.next(10)).toHaveLength(2);
+    wire.watch(at(1, 'silent'));
+    const batches: unknown[] = [];
+    for await (const batch of batchesOf(db, 'read')) batches.push(...batch);
+    expect(batches).toHaveLength(2);
+  },
+);
 
 test('`start` outlasts a Redis that is away for some seconds, and says so', async () => {
   await world.seed(20, 0);
