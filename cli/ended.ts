@@ -9,7 +9,8 @@ import { refusalOfEnded, statusOfEnded } from '../core/ended.ts';
 import { begin, notCaptured, statusOf, type Status } from '../core/state.ts';
 import type { UndoStep } from '../core/story.ts';
 import { openPool } from '../stores/postgres/connection.ts';
-import type { rollback as rollbackWorkflow, RollbackResult } from '../workflows/children/rollback.ts';
+import type { RollbackResult } from '../workflows/children/rollback.ts';
+import type { PassedOn, rollback as rollbackWorkflow } from '../workflows/entrances/back.ts';
 import { rollbackId } from '../workflows/contract.ts';
 import { namedAfter } from './attributes.ts';
 import { handleOf, readAddresses, type TemporalSession } from './connect.ts';
@@ -114,7 +115,8 @@ async function wasUndone({ client }: TemporalSession, name: string): Promise<boo
   const handle = client.workflow.getHandle<typeof rollbackWorkflow>(rollbackId(name));
   const description = await handle.describe().catch(() => undefined);
   if (description?.status.name !== 'COMPLETED') return false;
-  return (await handle.result()).undone.some((step) => step.undo === 'preparation');
+  const result = await handle.result();
+  return 'undone' in result && result.undone.some((step) => step.undo === 'preparation');
 }
 
 /**
@@ -126,12 +128,12 @@ export async function undoEnded(
   name: string,
   steps: readonly UndoStep[],
   patienceMs?: number,
-): Promise<RollbackResult | undefined> {
+): Promise<RollbackResult | PassedOn | undefined> {
   const { zone, providers, fenceMs } = await settingsFor(session, name);
   const workflowId = rollbackId(name);
   const taskQueue = await queueFor(session, name);
   const { workflow } = session.client;
-  const ended = (handle: WorkflowHandle<typeof rollbackWorkflow>): Promise<RollbackResult | undefined> =>
+  const ended = (handle: WorkflowHandle<typeof rollbackWorkflow>): Promise<RollbackResult | PassedOn | undefined> =>
     patienceMs === undefined ? outcomeOf(session, handle) : resultWithin(session, handle, patienceMs);
   const attributes = await namedAfter(session, name);
   process.stderr.write(`Rolling back: ${workflowId} undoes ${steps.map((step) => step.undo).join(', ')}.\n`);

@@ -212,6 +212,10 @@ const patienceMs = 1500;
 /** Without a root. */
 async function undoSteps(session: TemporalSession, options: Back, steps: readonly UndoStep[]): Promise<void> {
   const result = await undoEnded(session, options.migration, steps, options.wait ? undefined : patienceMs);
+  if (result && 'passedOnTo' in result) {
+    if (options.json) return printJson(result);
+    return print('The migration was started meanwhile and has the order now. `causeway status` tells how far it is.');
+  }
   if (result) return tellUndone(options, result);
   const names = steps.map((step) => step.undo).join(', ');
   if (options.json) printJson({ undoing: steps });

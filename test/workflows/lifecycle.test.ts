@@ -5,6 +5,8 @@ import { nothingKnown, type Known, type Standing } from '../../core/lifecycle.ts
 import { readSettings } from '../../core/settings.ts';
 import type { Route, Status } from '../../core/state.ts';
 import type { RollbackResult } from '../../workflows/children/rollback.ts';
+import type { UndoStep } from '../../core/story.ts';
+import { StubStores } from '../support/stub-stores.ts';
 import { inCutover } from '../support/standing.ts';
 import { withWorkflows, type WorkflowTest } from '../support/workflow-env.ts';
 import { untilCancelled } from '../support/stub-activities.ts';
@@ -210,6 +212,66 @@ test('a root terminated while it went back is followed by one that goes on going
     // The first one was left at work, and the second came after it.
     expect(await run.runsOf('rollback')).toBe(2);
     expect(run.callsOf('makeMongo')).toEqual([]);
+  });
+});
+
+/** As the command does where no root runs. */
+const undoAlone = (run: WorkflowTest, steps: readonly UndoStep[]) =>
+  run.client.workflow.start('rollback', {
+    workflowId: run.handle('rollback').workflowId,
+    taskQueue: run.queue,
+    args: [run.name, steps, settings],
+  });
+
+test('a root that is started while a way back of before it has written nothing down begins from what that leaves', async () => {
+  const stores = new StubStores();
+  const own = stores.stubs();
+  let release: () => void = () => undefined;
+  const released = new Promise<void>((resolve) => (release = resolve));
+  const stubs = {
+    ...own,
+    noteUndoing: async (steps: readonly UndoStep[]) => {
+      await released;
+      return own.noteUndoing!(steps);
+    },
+  };
+  await withWorkflows({ stubs }, async (run) => {
+    await run.start({ until: 'data', settings: { stages } });
+    expect(await run.handle().result()).toMatchObject({ state: 'completed', phase: 'data' });
+    await undoAlone(run, [...stores.standing!.undo].reverse());
+    await vi.waitFor(() => expect(run.callsOf('noteUndoing')).toHaveLength(1), 30_000);
+    await run.start({ until: 'data', settings: { stages } });
+    await vi.waitFor(() => expect(run.callsOf('readKnown').length).toBeGreaterThan(1), 30_000);
+    release();
+    expect(await run.handle().result()).toMatchObject({ state: 'completed', phase: 'data' });
+    expect(run.callsOf('undoPreparation')).toHaveLength(1);
+    expect([stores.schema, stores.tables, stores.data, run.callsOf('prepareControl').length]).toEqual([
+      true,
+      true,
+      true,
+      2,
+    ]);
+    expect(stores.violations).toEqual([]);
+  });
+});
+
+test('a way back that comes to a root which was started meanwhile is its order', async () => {
+  const stores = new StubStores();
+  const own = stores.stubs();
+  let hang = false;
+  const stubs = { ...own, settleCollection: () => (hang ? untilCancelled() : []) };
+  await withWorkflows({ stubs }, async (run) => {
+    await run.start({ until: 'schema', settings: { stages } });
+    await run.handle().result();
+    const steps = [...stores.standing!.undo].reverse();
+    hang = true;
+    await run.start({ until: 'data', settings: { stages } });
+    await vi.waitFor(() => expect(run.callsOf('settleCollection').length).toBeGreaterThan(0), 30_000);
+    const alone = await undoAlone(run, steps);
+    expect(await alone.result()).toEqual({ passedOnTo: run.handle().workflowId });
+    expect(await run.handle().result()).toMatchObject({ state: 'rolled-back' });
+    expect(stores.isClean).toBe(true);
+    expect(stores.violations).toEqual([]);
   });
 });
 

@@ -31,7 +31,7 @@ export async function rollback(
   steps: readonly UndoStep[],
   settings: RollbackSettings,
 ): Promise<RollbackResult> {
-  introduce(migration, 'rollback', `Undoing: ${steps.map(nameOf).join(', ')}`);
+  introduce(migration, 'rollback', `Undoing: ${steps.map(nameOf).join(', ') || 'nothing'}`);
   const undone: UndoStep[] = [];
   let routing: Record<string, Route> | undefined;
   return CancellationScope.nonCancellable(async () => {

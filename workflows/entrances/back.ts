@@ -1,8 +1,8 @@
 // The way back, and the end of the old system, begun by a migration, a command, or by hand.
-import { getExternalWorkflowHandle } from '@temporalio/workflow';
+import { getExternalWorkflowHandle, workflowInfo } from '@temporalio/workflow';
 import { z } from 'zod';
 import { wayBackOfEnded } from '../../core/ended.ts';
-import type { UndoStep } from '../../core/story.ts';
+import { phases, type Phase, type UndoStep } from '../../core/story.ts';
 import * as end from '../children/decommission.ts';
 import type { Decommissioned, DecommissionInput } from '../children/decommission.ts';
 import * as undoing from '../children/rollback.ts';
@@ -30,24 +30,40 @@ export async function rollback(
   steps?: readonly UndoStep[],
   settings?: RollbackSettings,
 ): Promise<RollbackResult | PassedOn> {
-  if (typeof given === 'string' && Array.isArray(steps) && isObject(settings))
-    return undoing.rollback(migrationMeant(given), steps, settings);
+  if (typeof given === 'string' && Array.isArray(steps) && isObject(settings)) {
+    const migration = migrationMeant(given);
+    // Ordered while no root ran; one may have begun since, and goes on from what this would undo.
+    if (
+      workflowInfo().parent === undefined &&
+      !steps.some((step) => step.to) &&
+      (await passOn(migration, backTo(steps), 'ordered before it was started'))
+    )
+      return { passedOnTo: rootId(migration) };
+    return undoing.rollback(migration, steps, settings);
+  }
   const asked = readInput(rollbackInput, given, 'to');
   const migration = migrationMeant(asked.migration);
   const { everything, reason } = asked;
   const to = everything ? undefined : asked.to;
-  const root = rootId(migration);
-  const order = { ...(to !== undefined && { to }), reason };
-  const taken = await getExternalWorkflowHandle(root)
-    .signal(rollbackSignal, order)
+  if (await passOn(migration, to, reason)) return { passedOnTo: rootId(migration) };
+  const way = wayBackOfEnded(migration, await control.readKnown(), to);
+  if (way.is !== 'way') throw refuseInput([way.message.replace(/\.$/, '')]);
+  return undoing.rollback(migration, way.steps, (await begun(migration)).settings);
+}
+
+/** Whether a root runs, which has the order then. */
+const passOn = (migration: string, to: string | undefined, reason: string): Promise<boolean> =>
+  getExternalWorkflowHandle(rootId(migration))
+    .signal(rollbackSignal, { ...(to !== undefined && { to }), reason })
     .then(
       () => true,
       () => false,
     );
-  if (taken) return { passedOnTo: root };
-  const way = wayBackOfEnded(migration, await control.readKnown(), to);
-  if (way.is !== 'way') throw refuseInput([way.message.replace(/\.$/, '')]);
-  return undoing.rollback(migration, way.steps, (await begun(migration)).settings);
+
+/** The checkpoint that the steps lead back to; undefined: to the beginning. */
+function backTo(steps: readonly UndoStep[]): Phase | undefined {
+  const oldest = steps.at(-1);
+  return oldest && phases[phases.indexOf(oldest.undo) - 1];
 }
 
 export async function decommission(given?: unknown): Promise<Decommissioned> {
