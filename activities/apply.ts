@@ -217,7 +217,7 @@ async function applyFeed(
     outside.push(async () => {
       // What capture applies it applies again as it was, should it not be committed; a document that is read again may be another then.
       if (origin !== 'capture') await announceRead(targets.postgres, client, feed.collectionId, keysOf(shaper, shaped));
-      await settleOutside(targets, mapping, applied, outcomes, overtaken);
+      await settleOutside({ targets, client, mapping, of: feed }, applied, outcomes, overtaken);
     });
   }
   return { applied, quarantined: shaped.filter((one) => one.state === 'quarantined').length };

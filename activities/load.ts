@@ -6,7 +6,7 @@ import { idOf } from '../core/identity.ts';
 import type { Mapping } from '../mappings/mapping.ts';
 import type { FileReference } from '../spool/segment.ts';
 import type { Images } from '../stores/postgres/apply.ts';
-import { writeDocuments, type DocumentWrite } from '../stores/mongodb/loader.ts';
+import { writeDocuments, type DocumentWrite, type Place } from '../stores/mongodb/loader.ts';
 import { loadSegment as loadRows, type Around, type Batch } from '../stores/postgres/loader.ts';
 import type { TableTarget } from '../stores/postgres/target.ts';
 import { timeOf } from '../stores/redis/connection.ts';
@@ -68,7 +68,7 @@ export async function loadOutside(
       const content = await resources.spool.bytes(path, one);
       stale +=
         store === 'mongodb'
-          ? await loadBson(resources, one.target, content, version, heartbeat)
+          ? await loadBson(resources, placeOf(one.target, order), content, version, heartbeat)
           : await loadLines(resources, mapping, one.target, content, version, order);
     }
   } catch (error) {
@@ -79,9 +79,16 @@ export async function loadOutside(
   return { stale, repeated: false };
 }
 
+/** What the guard alone decides does not ask for siblings: where one has its document, the segment goes in document by document, by the ledger. */
+const placeOf = (collection: string, { collectionId }: LoadOrder): Place => ({
+  collection,
+  owner: collectionId,
+  siblings: [collectionId],
+});
+
 async function loadBson(
   resources: Resources,
-  collection: string,
+  place: Place,
   content: Buffer,
   version: Version,
   heartbeat: () => void,
@@ -90,7 +97,7 @@ async function loadBson(
   let batch: DocumentWrite[] = [];
   let size = 0;
   const flush = async () => {
-    stale += await writeDocuments(resources.mongodb, collection, batch);
+    stale += (await writeDocuments(resources.mongodb, place, batch)).stale;
     batch = [];
     size = 0;
     heartbeat();
@@ -119,7 +126,7 @@ async function loadLines(
     .toString('utf8')
     .split('\n')
     .filter(Boolean)
-    .map((line) => ({ ...(JSON.parse(line) as Omit<KeyWrite, 'version'>), version }));
+    .map((line) => ({ ...(JSON.parse(line) as Omit<KeyWrite, 'version' | 'owner'>), owner: collectionId, version }));
   const batch = { batchId: extracted.reference.path, collectionId, chunk, segment, version: extracted.version };
   const now = await timeOf(resources.redis);
   const live = rows.filter((row) => row.expiresAt > now);
@@ -174,7 +181,7 @@ export async function loadPostgres(resources: Resources, order: LoadOrder, attem
   };
   const around: Around = {
     enter: enterStores,
-    outside: (applied) => settleOutside(resources, mapping, applied),
+    outside: (applied, client) => settleOutside({ targets: resources, client, mapping, of: images }, applied),
     leave: (client) => forgetAnnounced(client, path),
   };
   const whole = await loadWhole(resources, batch, images, around);

@@ -3,11 +3,12 @@ import { serialize } from 'bson';
 import type pg from 'pg';
 import { ownVault } from '../control/vault.ts';
 import { learnAllLongKeys } from '../control/long-keys.ts';
-import { idFromSourceId } from '../core/identity.ts';
+import { idFromSourceId, sourceId } from '../core/identity.ts';
 import type { Version } from '../core/guard.ts';
 import type { Mapping, Outcome } from '../mappings/mapping.ts';
 import { writeDocuments, type DocumentWrite } from '../stores/mongodb/loader.ts';
 import type { Applied, Images, Referrer } from '../stores/postgres/apply.ts';
+import { lockSiblings } from '../stores/postgres/siblings.ts';
 import { query } from '../stores/postgres/connection.ts';
 import type { TableTarget } from '../stores/postgres/target.ts';
 import { loadKeys, retireKeys, type KeyRemoval } from '../stores/redis/loader.ts';
@@ -19,45 +20,64 @@ export type Targets = Pick<Resources, 'postgres' | 'mongodb' | 'redis' | 'mappin
 
 const documentsAtOnce = 500;
 
+interface Settling {
+  readonly targets: Targets;
+  /** In whose transaction PostgreSQL has decided. */
+  readonly client: pg.ClientBase;
+  readonly mapping: Mapping;
+  /** The source collection of what was applied, and those that it shares its targets with. */
+  readonly of: Pick<Images, 'collectionId' | 'siblings'>;
+}
+
 /**
  * Documents and keys of what was applied: those that no longer load are removed with a tombstone, keys that a document no longer has go.
  * `outcomes`: what loads, by document; without it (the copy, which writes these stores first) only removals are left to do.
  * `earlier`: keys of images that were overtaken within the batch, which a broken attempt may have written.
  */
 export async function settleOutside(
-  targets: Targets,
-  mapping: Mapping,
+  { targets, client, mapping, of }: Settling,
   applied: Applied,
   outcomes?: ReadonlyMap<string, Outcome>,
   earlier: ReadonlyMap<string, readonly string[]> = new Map(),
 ): Promise<void> {
   for (const target of mapping.targets)
-    if (target.store === 'mongodb') await settleDocuments(targets, target.name, applied, outcomes);
+    if (target.store === 'mongodb')
+      await settleDocuments({ targets, client, mapping, of }, target.name, applied, outcomes);
   killPoint('outside.between-stores');
   const keyed = mapping.targets.filter((target): target is KeysTarget => target.store === 'redis');
   // Removals first: a key may pass from one document of the batch to another.
-  if (keyed.length > 0) await retireKeys(targets.redis, removals(applied, earlier), 'ledger');
-  if (outcomes) for (const target of keyed) await setKeys(targets, target, applied, outcomes);
+  if (keyed.length > 0) await retireKeys(targets.redis, removals(of, applied, earlier), 'ledger');
+  if (outcomes) for (const target of keyed) await setKeys({ targets, of }, target, applied, outcomes);
 }
 
 async function settleDocuments(
-  { mongodb }: Targets,
+  { targets: { mongodb }, client, mapping, of }: Settling,
   collection: string,
   applied: Applied,
   outcomes: ReadonlyMap<string, Outcome> | undefined,
 ): Promise<void> {
   const writes: DocumentWrite[] = [];
-  for (const { id, version, loaded } of applied.fresh) {
+  for (const { id, version, loaded, wasLoaded } of applied.fresh) {
     const content = loaded ? (outcomes?.get(id)?.[collection]?.[0] as Record<string, unknown> | undefined) : undefined;
     const document = content && serialize(content, { ignoreUndefined: true });
-    if (!loaded || document) writes.push({ id: idFromSourceId(id), version, document });
+    if (!loaded || document) writes.push({ id: idFromSourceId(id), version, document, wasLoaded });
   }
-  for (let i = 0; i < writes.length; i += documentsAtOnce)
-    await writeDocuments(mongodb, collection, writes.slice(i, i + documentsAtOnce), 'ledger');
+  const place = { collection, owner: of.collectionId, siblings: of.siblings };
+  for (let i = 0; i < writes.length; i += documentsAtOnce) {
+    const { held } = await writeDocuments(mongodb, place, writes.slice(i, i + documentsAtOnce), { by: 'ledger' });
+    if (held.length === 0) continue;
+    // The ledger has none of them loaded that it knows of. What stands there is of one that is about to be, or of an attempt that broke off.
+    await lockSiblings(
+      client,
+      { ...of, mappingVersion: mapping.version },
+      held.map((one) => sourceId(one.id)),
+    );
+    await writeDocuments(mongodb, place, held, { by: 'ledger', over: true });
+  }
 }
 
 async function setKeys(
-  { redis }: Targets,
+  { targets: { redis }, of }: Pick<Settling, 'targets' | 'of'>,
   target: KeysTarget,
   applied: Applied,
   outcomes: ReadonlyMap<string, Outcome>,
@@ -66,6 +86,7 @@ async function setKeys(
     loaded
       ? ((outcomes.get(id)?.[target.name] ?? []) as readonly KeyRow[]).map((row) => ({
           ...row,
+          owner: of.collectionId,
           sourceId: id,
           version,
         }))
@@ -74,10 +95,14 @@ async function setKeys(
   await loadKeys(redis, target.prefix, rows, 'ledger');
 }
 
-function removals(applied: Applied, earlier: ReadonlyMap<string, readonly string[]>): KeyRemoval[] {
+function removals(
+  { collectionId: owner }: Settling['of'],
+  applied: Applied,
+  earlier: ReadonlyMap<string, readonly string[]>,
+): KeyRemoval[] {
   const vault = ownVault();
   const of = (id: string, version: Version, keys: Iterable<string>): KeyRemoval[] =>
-    [...keys].map((key) => ({ key: vault.openText('redis key', key), sourceId: id, version }));
+    [...keys].map((key) => ({ key: vault.openText('redis key', key), owner, sourceId: id, version }));
   return [
     ...applied.fresh.flatMap(({ id, version, keys, oldKeys }) => {
       const gone = new Set([...oldKeys, ...(earlier.get(id) ?? []).map((key) => vault.sealText('redis key', key))]);

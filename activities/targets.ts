@@ -4,7 +4,7 @@ import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type pg from 'pg';
 import type { CollectionTarget } from '../stores/mongodb/target.ts';
-import { guardOf } from '../stores/mongodb/loader.ts';
+import { guardOf } from '../stores/mongodb/guards.ts';
 import { collectionNames, dropCollection, emptyCollection, makeCollection } from '../stores/mongodb/schema.ts';
 import { closeCapture } from '../control/capture.ts';
 import { whileOldCounts } from '../control/lifecycle.ts';

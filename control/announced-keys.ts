@@ -92,7 +92,7 @@ export const forgetAnnounced = (client: pg.ClientBase, batchId: string): Promise
 export async function takeAbandoned(
   client: pg.ClientBase,
   applied: bigint | undefined,
-): Promise<{ readonly key: string; readonly sourceId: string; readonly version: bigint }[]> {
+): Promise<{ readonly key: string; readonly owner: number; readonly sourceId: string; readonly version: bigint }[]> {
   const rows = await query<{ collection_id: number; source_id: string; key: string; version: string }>(
     client,
     'looking for keys of batches that broke off',
@@ -119,6 +119,7 @@ export async function takeAbandoned(
     .filter((row) => has.get(`${row.collection_id}\t${row.source_id}`)?.includes(row.key) !== true)
     .map((row) => ({
       key: ownVault().openText('redis key', row.key),
+      owner: row.collection_id,
       sourceId: row.source_id,
       version: BigInt(row.version),
     }));

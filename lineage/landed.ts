@@ -10,7 +10,7 @@ import type { Mapping } from '../mappings/mapping.ts';
 import { fileName } from '../stores/files/loader.ts';
 import type { FilesTarget } from '../stores/files/target.ts';
 import { mongo } from '../stores/mongodb/connection.ts';
-import { guardOf } from '../stores/mongodb/loader.ts';
+import { guardId, guardOf } from '../stores/mongodb/guards.ts';
 import { name, query } from '../stores/postgres/connection.ts';
 import { created } from '../stores/postgres/created.ts';
 import type { TableTarget } from '../stores/postgres/target.ts';
@@ -104,8 +104,8 @@ async function documentIn(
   return mongo(`reading ${collection}`, async () => {
     const [guard, document] = await Promise.all([
       mongodb.db
-        .collection<{ v?: { toString(): string } }>(guardOf(collection))
-        .findOne(filter, { promoteLongs: false }),
+        .collection<{ _id: string; v?: { toString(): string } }>(guardOf(collection))
+        .findOne({ _id: guardId(entry.collectionId, entry.sourceId) }, { promoteLongs: false }),
       mongodb.db.collection(collection).findOne(filter),
     ]);
     const version = guard?.v === undefined ? undefined : BigInt(guard.v.toString());

@@ -15,7 +15,7 @@ import { readStream } from '../../control/capture.ts';
 import { refuseName, totalOf, type Manifest, type ManifestPart } from '../../core/checkpoints.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import { readFiles } from '../../stores/files/snapshot.ts';
-import { guardOf } from '../../stores/mongodb/loader.ts';
+import { guardOf } from '../../stores/mongodb/guards.ts';
 import { collectionNames } from '../../stores/mongodb/schema.ts';
 import { Moment, shapeOf } from '../../stores/mongodb/snapshot.ts';
 import type { CollectionTarget } from '../../stores/mongodb/target.ts';

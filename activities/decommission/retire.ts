@@ -7,7 +7,7 @@ import { hasTable } from '../../control/checkpoints.ts';
 import { whileNewCounts } from '../../control/lifecycle.ts';
 import { closeCollection, holdName, isClosed, isHeldName, validationOf } from '../../stores/mongodb/close.ts';
 import { mongo } from '../../stores/mongodb/connection.ts';
-import { guardOf } from '../../stores/mongodb/loader.ts';
+import { guardOf } from '../../stores/mongodb/guards.ts';
 import { collectionNames } from '../../stores/mongodb/schema.ts';
 import type { CollectionTarget } from '../../stores/mongodb/target.ts';
 import { inTransaction, name } from '../../stores/postgres/connection.ts';

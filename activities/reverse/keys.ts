@@ -57,7 +57,7 @@ export async function bringKeys(
     const before = (sealed ?? []).map((key) => vault.openText('redis key', key));
     return { id, version, outcome, keys, gone: before.filter((key) => !keys.includes(key)) };
   });
-  const late = await write(redis, targets, all).then(
+  const late = await write(redis, { targets, owner: feed.collectionId }, all).then(
     () => undefined,
     (error: unknown) => {
       if (error instanceof KnownFailure) return error;
@@ -84,16 +84,21 @@ export async function bringKeys(
 }
 
 /** Removals first: a key may pass from one document to another. A key of another type is nobody's, and stays. */
-async function write(redis: Resources['redis'], targets: readonly KeysTarget[], all: readonly Keyed[]): Promise<void> {
+async function write(
+  redis: Resources['redis'],
+  { targets, owner }: { readonly targets: readonly KeysTarget[]; readonly owner: number },
+  all: readonly Keyed[],
+): Promise<void> {
   const work = async () => {
     const removals = all.flatMap(({ id, version, gone }) =>
-      gone.map((key) => ({ key, sourceId: id, version: versionOfRead(version) })),
+      gone.map((key) => ({ key, owner, sourceId: id, version: versionOfRead(version) })),
     );
     await retireKeys(redis, removals, 'ledger');
     for (const { name, prefix } of targets) {
       const rows = all.flatMap(({ id, version, outcome }) =>
         ((outcome[name] ?? []) as readonly KeyRow[]).map((row) => ({
           ...row,
+          owner,
           sourceId: id,
           version: versionOfRead(version),
         })),

@@ -69,7 +69,9 @@ async function restoreSome(
           !own.keys?.includes(ownVault().sealText('redis key', target.prefix + row.key))
         )
           return [];
-        return [{ ...row, sourceId: id, version: { time: BigInt(own.version), op: own.op_index } }];
+        return [
+          { ...row, owner: collectionId, sourceId: id, version: { time: BigInt(own.version), op: own.op_index } },
+        ];
       });
       restored += (await loadKeys(resources.redis, target.prefix, writes, 'ledger')).written;
     }

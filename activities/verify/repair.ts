@@ -5,7 +5,6 @@ import { movedOf } from '../../control/reverse.ts';
 import { addScans, nameInBooks, suspectIn, type BookedRow, type Suspect } from '../../control/verification.ts';
 import { KnownFailure } from '../../core/failures.ts';
 import type { Version } from '../../core/guard.ts';
-import { idsFrom } from '../../core/identity.ts';
 import { outdateDocuments } from '../../stores/mongodb/outdate.ts';
 import { weigh } from '../../stores/mongodb/ranges.ts';
 import { historyColumns } from '../../stores/postgres/apply.ts';
@@ -121,7 +120,7 @@ async function rewrite(verifier: Verifier, feed: Feed, ids: readonly string[]): 
     await lock(client, feed, sorted);
     const changes = await readAgain(resources, feed, sorted);
     const own = await setBack(client, feed, sorted, changes[0]!.version);
-    await clearOutside(verifier, feed, changes);
+    await clearOutside(verifier, feed, changes, new Set(own));
     const before = await rowsOf(client, feed, sorted);
     await clearRows(client, feed, own);
     await client.query('savepoint applied');
@@ -218,11 +217,21 @@ async function rowsOf(client: pg.ClientBase, feed: Feed, ids: readonly string[])
 }
 
 /** MongoDB's guards are set back; keys that the documents have or should have go, and come back with what is applied. */
-async function clearOutside(verifier: Verifier, feed: Feed, changes: readonly Change[]): Promise<void> {
+async function clearOutside(
+  verifier: Verifier,
+  feed: Feed,
+  changes: readonly Change[],
+  own: ReadonlySet<string>,
+): Promise<void> {
   const { resources } = verifier;
   for (const target of feed.mapping.targets)
     if (target.store === 'mongodb')
-      await outdateDocuments(resources.mongodb.db, target.name, idsFrom(changes.map(({ id }) => id)));
+      await outdateDocuments(
+        resources.mongodb.db,
+        { collection: target.name, owner: feed.collectionId },
+        changes.map(({ id }) => id),
+        own,
+      );
   const keyed = feed.mapping.targets.filter((target): target is KeysTarget => target.store === 'redis');
   if (keyed.length === 0) return;
   const expectation = new Expectation(groundOf(feed));

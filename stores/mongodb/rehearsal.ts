@@ -8,7 +8,8 @@ import { closeCollection } from './close.ts';
 import { mongo, type WrittenDatabase } from './connection.ts';
 import { markCollection, markOf } from './identity.ts';
 import { makeCollection } from './schema.ts';
-import { guardOf, writeDocuments } from './loader.ts';
+import { guardOf } from './guards.ts';
+import { writeDocuments } from './loader.ts';
 import { weigh } from './ranges.ts';
 import { headOf } from './source.ts';
 
@@ -126,6 +127,7 @@ export async function refusedTarget(target: Source & WrittenDatabase): Promise<R
   const { db } = target;
   const scratch = scratchName();
   const doing = 'rehearsing the target';
+  const place = { collection: scratch, owner: 0, siblings: [] };
   const shape = { store: 'mongodb', name: scratch, schema: { bsonType: 'object' }, indexes: [] } as const;
   const steps: Step[] = [
     { action: 'createCollection', on: '', run: () => makeCollection(db, shape) },
@@ -135,20 +137,18 @@ export async function refusedTarget(target: Source & WrittenDatabase): Promise<R
       action: 'insert',
       on: '',
       run: () =>
-        writeDocuments(target, scratch, [{ id: 1, version: { time: 1n, op: 0 }, document: serialize({ _id: 1 }) }]),
+        writeDocuments(target, place, [{ id: 1, version: { time: 1n, op: 0 }, document: serialize({ _id: 1 }) }]),
     },
     {
       action: 'update',
       on: '',
       run: () =>
-        writeDocuments(target, scratch, [
-          { id: 1, version: { time: 2n, op: 0 }, document: serialize({ _id: 1, a: 1 }) },
-        ]),
+        writeDocuments(target, place, [{ id: 1, version: { time: 2n, op: 0 }, document: serialize({ _id: 1, a: 1 }) }]),
     },
     {
       action: 'remove',
       on: '',
-      run: () => writeDocuments(target, scratch, [{ id: 1, version: { time: 3n, op: 0 }, document: undefined }]),
+      run: () => writeDocuments(target, place, [{ id: 1, version: { time: 3n, op: 0 }, document: undefined }]),
     },
     { action: 'find', on: '', run: () => drain(headOf(db, scratch, 1)) },
     {

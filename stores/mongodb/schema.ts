@@ -1,7 +1,7 @@
 // Makes and removes the collections that mappings declare, with validator and indexes.
 import type { Db } from 'mongodb';
 import { mongo, unhurried } from './connection.ts';
-import { guardOf } from './loader.ts';
+import { guardOf } from './guards.ts';
 import type { CollectionTarget } from './target.ts';
 
 export async function collectionNames(db: Db): Promise<string[]> {

@@ -48,6 +48,8 @@ export interface FreshDocument {
   readonly id: string;
   readonly version: Version;
   readonly loaded: boolean;
+  /** The image before it. */
+  readonly wasLoaded: boolean;
   /** As the ledger has them: encrypted, equal ones alike. */
   readonly keys: readonly string[];
   readonly oldKeys: readonly string[];
@@ -244,6 +246,7 @@ interface OutcomeRow {
   readonly version: string;
   readonly op_index: number;
   readonly loaded: boolean;
+  readonly was_loaded: boolean | null;
   readonly keys: string[] | null;
   readonly fresh: boolean;
   /** Of what stood there before, where the image was newer; otherwise of the image. */
@@ -251,7 +254,7 @@ interface OutcomeRow {
 }
 
 const outcomeStatement = (partition: string): string =>
-  `select l.source_id, l.version, l.op_index, l.state = 'l' and not l.deleted as loaded, l.keys, f.source_id is not null as fresh,
+  `select l.source_id, l.version, l.op_index, l.state = 'l' and not l.deleted as loaded, f.old_state = 'l' as was_loaded, l.keys, f.source_id is not null as fresh,
        case when f.source_id is null then s.keys else f.old_keys end as other_keys
      from stage_ledger s join ${partition} l on l.source_id = s.source_id left join fresh f on f.source_id = s.source_id
      where not exists (select 1 from clash where clash.source_id = s.source_id)`;
@@ -265,6 +268,7 @@ function outcomeOf(rows: readonly OutcomeRow[]): Pick<Applied, 'fresh' | 'stale'
         id: row.source_id,
         version: versionOf(row),
         loaded: row.loaded,
+        wasLoaded: row.was_loaded === true,
         keys: row.keys ?? [],
         oldKeys: row.other_keys ?? [],
       })),

@@ -32,7 +32,7 @@ export interface Around {
   /** Before anything. */
   readonly enter?: (client: pg.ClientBase) => Promise<unknown>;
   /** Before the commit, where not everything was new: what follows from it in other stores. */
-  readonly outside?: (applied: Applied) => Promise<void>;
+  readonly outside?: (applied: Applied, client: pg.ClientBase) => Promise<void>;
   /** Before the commit. */
   readonly leave?: (client: pg.ClientBase) => Promise<unknown>;
 }
@@ -74,7 +74,7 @@ export async function loadSegment(
       if (error.code === uniqueViolation) throw new KnownFailure('StoreBusy', 'unique values are changing hands');
       throw error;
     });
-    await around.outside?.(applied);
+    await around.outside?.(applied, client);
     await around.leave?.(client);
     await finishBatch(client, batch, applied.stale.length);
     return applied.stale.length;

@@ -7,16 +7,19 @@ import type { KeyRow } from './target.ts';
 import { keyOfTombstone, keysOf, patternsOf, tombstoneKey } from './tombstone.ts';
 import { isMarked, textOf } from './value.ts';
 
-export interface KeyWrite extends KeyRow {
+/** Which document: several source collections of a mapping may have its `_id`, and versions of two documents say nothing about each other. */
+interface Of {
+  /** The ledger's number of its source collection. */
+  readonly owner: number;
   readonly sourceId: string;
   readonly version: Version;
 }
 
-export interface KeyRemoval {
+export interface KeyWrite extends KeyRow, Of {}
+
+export interface KeyRemoval extends Of {
   /** Prefix included. */
   readonly key: string;
-  readonly sourceId: string;
-  readonly version: Version;
 }
 
 const pipelineSize = 500;
@@ -48,7 +51,7 @@ export async function loadKeys(
   if (by === 'ledger')
     await retireKeys(
       connection,
-      ended.map((row) => ({ key: prefix + row.key, sourceId: row.sourceId, version: row.version })),
+      ended.map(({ key, owner, sourceId, version }) => ({ key: prefix + key, owner, sourceId, version })),
       by,
     );
   return { written, stale: rows.length - written - ended.length, expired: ended.length };
@@ -69,7 +72,7 @@ export async function retireKeys(
       const replies = await Promise.all(
         removals
           .slice(i, i + pipelineSize)
-          .map(({ key, sourceId, version }) =>
+          .map(({ key, owner, sourceId, version }) =>
             (connection as WithScripts).causewayRemove(
               key,
               tombstoneKey(key),
@@ -77,6 +80,7 @@ export async function retireKeys(
               versionText(version),
               tombstoneSeconds,
               by,
+              `${owner}`,
             ),
           ),
       );
@@ -93,7 +97,10 @@ type WithScripts = RedisConnection & { causewaySet: Script; causewayRemove: Scri
 function write(connection: RedisConnection, prefix: string, row: KeyWrite, by: DecidedBy): Promise<unknown> {
   const version = versionText(row.version);
   const key = prefix + row.key;
-  const value = JSON.stringify({ ...row.value, [guardField]: { s: row.sourceId, r: row.rank, v: version } });
+  const value = JSON.stringify({
+    ...row.value,
+    [guardField]: { s: row.sourceId, c: `${row.owner}`, r: row.rank, v: version },
+  });
   return (connection as WithScripts).causewaySet(
     key,
     tombstoneKey(key),
@@ -103,6 +110,7 @@ function write(connection: RedisConnection, prefix: string, row: KeyWrite, by: D
     row.rank,
     version,
     by,
+    `${row.owner}`,
   );
 }
 

@@ -40,7 +40,7 @@ export async function refusedSteps(connection: RedisConnection, prefixes: readon
   for (const prefix of prefixes) {
     const own = `rehearsal-${randomUUID()}`;
     const key = prefix + own;
-    const write = { sourceId: own, version: { time: 1n, op: 0 } };
+    const write = { owner: 0, sourceId: own, version: { time: 1n, op: 0 } };
     try {
       await attempt(`set keys ${prefix}* with an expiry by a script`, async () => {
         const row = { key: own, value: {}, expiresAt: (await timeOf(connection)) + 60_000, rank: '0' };
@@ -57,7 +57,7 @@ export async function refusedSteps(connection: RedisConnection, prefixes: readon
         );
       });
       await attempt(`remember removals in ${patternsOf(prefix)[1]}`, () =>
-        retireKeys(connection, [{ key, sourceId: own, version: { time: 2n, op: 0 } }]),
+        retireKeys(connection, [{ ...write, key, version: { time: 2n, op: 0 } }]),
       );
       await attempt('scan keys', async () => {
         for await (const _ of scanKeys(connection, key)) break;

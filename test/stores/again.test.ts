@@ -281,6 +281,7 @@ test('keys of an attempt of the copy that broke off are removed, if no document 
       await loadKeys(resources.redis, 'session:', [
         {
           key,
+          owner: feed.collectionId,
           sourceId: id,
           rank: '1',
           value: {},

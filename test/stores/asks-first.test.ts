@@ -162,7 +162,8 @@ test('a repair touches nothing of a collection whose writes move while it runs',
 
 test("a key that an attempt left behind is the new system's once it has the writes", async () => {
   const collectionId = (await feedsOf(resources)).get('sessions')!.collectionId;
-  await world.redis.set('session:left', '{"_causeway":{"s":"somebody","r":"","v":"00000000000000000001.0000000000"}}');
+  const mark = { s: 'somebody', c: `${collectionId}`, r: '', v: '00000000000000000001.0000000000' };
+  await world.redis.set('session:left', JSON.stringify({ _causeway: mark }));
   const batch = { batchId: 'left', collectionId, chunk: 0, segment: 0, version: '1' };
   await announceKeys(resources.postgres, batch, [{ sourceId: 'somebody', key: 'session:left' }]);
   await world.rows(

@@ -4,7 +4,8 @@ import { Int32, serialize } from 'bson';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeControlSchema } from '../../control/schema.ts';
 import { makeCollection } from '../../stores/mongodb/schema.ts';
-import { guardOf, writeDocuments } from '../../stores/mongodb/loader.ts';
+import { guardOf } from '../../stores/mongodb/guards.ts';
+import { writeDocuments } from '../../stores/mongodb/loader.ts';
 import { encoderOf } from '../../stores/postgres/copy.ts';
 import { readOp, versionOfRead } from '../../core/guard.ts';
 import { encodeError, ledgerEncoder, type LedgerRow } from '../../stores/postgres/ledger.ts';
@@ -246,6 +247,8 @@ describe('PostgreSQL', () => {
 });
 
 describe('MongoDB', () => {
+  const place = { collection: 'guarded', owner: 1, siblings: [1] };
+
   test('newer wins, older is refused, the validator holds', async () => {
     await makeCollection(world.target, {
       store: 'mongodb',
@@ -253,14 +256,10 @@ describe('MongoDB', () => {
       schema: { bsonType: 'object', required: ['n'], properties: { n: { bsonType: 'int' } } },
       indexes: [{ n: 1 }],
     });
-    const write = (time: bigint, n: number | undefined, id = 'x') =>
-      writeDocuments(written(), 'guarded', [
-        {
-          id,
-          version: { time, op: 5 },
-          document: n === undefined ? undefined : serialize({ _id: id, n: new Int32(n) }),
-        },
-      ]);
+    const write = async (time: bigint, n: number | undefined, id = 'x') => {
+      const document = n === undefined ? undefined : serialize({ _id: id, n: new Int32(n) });
+      return (await writeDocuments(written(), place, [{ id, version: { time, op: 5 }, document }])).stale;
+    };
     const found = async (id = 'x') => (await world.target.collection('guarded').findOne({ _id: id as never }))?.['n'];
     expect(await write(10n, 10)).toBe(0);
     expect(await write(12n, 12)).toBe(0);
@@ -268,7 +267,7 @@ describe('MongoDB', () => {
     expect(await write(12n, 12)).toBe(1);
     expect(await found()).toBe(12);
     await expect(
-      writeDocuments(written(), 'guarded', [
+      writeDocuments(written(), place, [
         { id: 'y', version: { time: 13n, op: 0 }, document: serialize({ _id: 'y', n: 'text' }) },
       ]),
     ).rejects.toMatchObject({ type: 'TargetConflict' });
@@ -290,7 +289,7 @@ describe('MongoDB', () => {
       versions.map((time) =>
         writeDocuments(
           written(),
-          'guarded',
+          place,
           ids.map((id, i) => ({
             id,
             version: { time, op: readOp },
@@ -332,6 +331,7 @@ describe.each(['single', 'cluster'])('Redis, %s', (mode) => {
       'session:',
       rows.map(({ text: shown, expiresAt = far, ...row }) => ({
         ...row,
+        owner: 1,
         expiresAt,
         value: { shown },
         version: versionOfRead(BigInt(version)),
@@ -359,7 +359,7 @@ describe.each(['single', 'cluster'])('Redis, %s', (mode) => {
 
   test('a removed key is not written again by an older version, also when it never was there', async () => {
     const remove = (key: string, time: bigint) =>
-      retireKeys(connection, [{ key: `session:${key}`, sourceId: 'a', version: versionOfRead(time) }]);
+      retireKeys(connection, [{ key: `session:${key}`, owner: 1, sourceId: 'a', version: versionOfRead(time) }]);
     await write([{ key: 'r', sourceId: 'a', rank: '1', text: 'there' }], '10');
     expect(await remove('r', 9n)).toBe(0);
     expect(await remove('r', 12n)).toBe(1);
@@ -394,7 +394,12 @@ describe.each(['single', 'cluster'])('Redis, %s', (mode) => {
       '1',
     );
     for (const key of keys) expect(await shown(key)).toBe(key);
-    const removals = keys.map((key) => ({ key: `session:${key}`, sourceId: 'a', version: versionOfRead(2n) }));
+    const removals = keys.map((key) => ({
+      key: `session:${key}`,
+      owner: 1,
+      sourceId: 'a',
+      version: versionOfRead(2n),
+    }));
     expect(await retireKeys(connection, removals)).toBe(keys.length);
     expect(await write([{ key: 'a}b', sourceId: 'a', rank: '1', text: 'older' }], '1')).toMatchObject({ stale: 1 });
     // 50 keys, and the tombstones of two, of tests before.

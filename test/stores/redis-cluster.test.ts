@@ -32,11 +32,12 @@ const rowsOf = (some: readonly string[], time: bigint) =>
     value: { n: Number(time) },
     expiresAt: far,
     rank: '1',
+    owner: 1,
     sourceId: `of ${key}`,
     version: versionOfRead(time),
   }));
 const removalsOf = (some: readonly string[], time: bigint) =>
-  some.map((id) => ({ key: `session:${id}`, sourceId: `of ${id}`, version: versionOfRead(time) }));
+  some.map((id) => ({ key: `session:${id}`, owner: 1, sourceId: `of ${id}`, version: versionOfRead(time) }));
 const numberIn = async (id: string) =>
   (JSON.parse((await connection.get(`session:${id}`)) ?? '{}') as { n?: number }).n;
 
