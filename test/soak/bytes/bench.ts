@@ -24,7 +24,6 @@ import { transformSegment } from '../../../activities/transform.ts';
 import { validateCollection } from '../../../activities/validate.ts';
 import { verifyActivities } from '../../../activities/verify/index.ts';
 import { makeControlSchema } from '../../../control/schema.ts';
-import { bringingBack } from '../../../control/reverse.ts';
 import { differencesOf, type Difference } from '../../../control/verification-report.ts';
 import { checkNames } from '../../../core/checks.ts';
 import { KnownFailure } from '../../../core/failures.ts';
@@ -32,7 +31,7 @@ import { readSettings, type Settings } from '../../../core/settings.ts';
 import { collectionNames } from '../../../stores/mongodb/schema.ts';
 import { World } from '../../support/world.ts';
 import { settings } from './alone.ts';
-import { arrived, boundMs, troubles, type Machine } from './machine.ts';
+import { arrived, boundMs, comeBack, type Machine } from './machine.ts';
 
 const say = () => undefined;
 export class Bench implements Machine {
@@ -218,21 +217,17 @@ export class Bench implements Machine {
   /** Everything that the new system was given has been brought back, or set aside with its reason. */
   async broughtBack(): Promise<string[]> {
     const over = new AbortController();
-    const slice = new Slice(boundMs, over.signal, say);
+    const slice = new Slice(2 * boundMs, over.signal, say);
     const wrong: string[] = [];
     const fails = (error: Error) => void wrong.push(`the way back stops: ${error.stack ?? error.message}`);
     const running = [
       readReverseChanges(this.resources, slice).catch(fails),
       applyReverse(this.resources, settings, slice).catch(fails),
     ];
-    // The target MongoDB's stream is a moment behind.
-    await sleep(1500);
-    const isDone = bringingBack(this.resources.postgres);
-    while (!(await isDone()) && !slice.over()) await sleep(50);
-    if (slice.over()) wrong.push(`the way back has not come to an end: ${JSON.stringify(await troubles(this.world))}`);
+    const late = await comeBack(this);
     over.abort();
     await Promise.all(running);
-    return wrong;
+    return [...late, ...wrong];
   }
 
   async moveBack(): Promise<void> {

@@ -2,14 +2,12 @@
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { vi } from 'vitest';
 import type { RetryReport } from '../../../activities/quarantine.ts';
 import type { Resources } from '../../../activities/resources.ts';
-import { bringingBack } from '../../../control/reverse.ts';
 import type { Difference } from '../../../control/verification-report.ts';
 import { World } from '../../support/world.ts';
-import { arrived, boundMs, troubles, type Machine } from './machine.ts';
+import { arrived, comeBack, type Machine } from './machine.ts';
 
 export class Commands implements Machine {
   readonly world: World;
@@ -113,14 +111,8 @@ export class Commands implements Machine {
     );
   }
 
-  async broughtBack(): Promise<string[]> {
-    // The target MongoDB's stream is a moment behind.
-    await sleep(1500);
-    const isDone = bringingBack(this.resources.postgres);
-    for (const until = Date.now() + boundMs; !(await isDone()); await sleep(50))
-      if (Date.now() > until)
-        return [`the way back has not come to an end: ${JSON.stringify(await troubles(this.world)).slice(0, 3000)}`];
-    return [];
+  broughtBack(): Promise<string[]> {
+    return comeBack(this);
   }
 
   async moveBack(): Promise<void> {

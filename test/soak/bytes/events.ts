@@ -22,10 +22,9 @@ export class Told {
   /** The last image that was told of each document until now. */
   async lastImages(): Promise<ReadonlyMap<string, Uint8Array | null | undefined>> {
     const now = await clusterTimeOf(this.#resources.source.db);
-    for (let empty = 0, reached = 0n; empty < 2 && reached < now;) {
+    for (let reached = 0n; reached < now;) {
       const { events, time } = await this.#stream.next();
       reached = time;
-      if (events.length === 0) empty++;
       for (const event of events.filter((one): one is ChangeEvent => one.kind === 'document'))
         this.#last.set(keyOf({ source: event.collection, id: event.id }), event.bytes);
     }

@@ -3,7 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { comingTogether } from '../../../activities/capture/caught-up.ts';
 import type { Tried } from '../../../activities/quarantine.ts';
 import type { Resources } from '../../../activities/resources.ts';
+import { drainTargetStream } from '../../../activities/reverse/drain.ts';
 import { nowAtSource } from '../../../activities/settled.ts';
+import { bringingBack } from '../../../control/reverse.ts';
 import type { Difference } from '../../../control/verification-report.ts';
 import type { World } from '../../support/world.ts';
 
@@ -40,6 +42,20 @@ export async function arrived({ world, resources }: Pick<Machine, 'world' | 'res
   const isThere = comingTogether(resources, await nowAtSource(resources));
   for (const until = Date.now() + boundMs; !(await isThere()); await sleep(50))
     if (Date.now() > until) return [`capture has not arrived: ${JSON.stringify(await troubles(world)).slice(0, 3000)}`];
+  return [];
+}
+
+/** Everything that the new system was given before now has been noted, and then brought back or set aside: that it is noted is written down, however long that takes. */
+export async function comeBack({ world, resources }: Pick<Machine, 'world' | 'resources'>): Promise<string[]> {
+  const until = performance.now() + boundMs;
+  const state = async () => JSON.stringify(await troubles(world)).slice(0, 3000);
+  try {
+    await drainTargetStream(resources, { until });
+  } catch (error) {
+    return [`what was changed has not been noted: ${(error as Error).message} ${await state()}`];
+  }
+  for (const isDone = bringingBack(resources.postgres); !(await isDone()); await sleep(50))
+    if (performance.now() > until) return [`the way back has not come to an end: ${await state()}`];
   return [];
 }
 
