@@ -22,6 +22,7 @@ import { enrolledIn, kinOf, settleOutside, type Targets } from './outside.ts';
 import { noteLateWrites } from './reverse/late.ts';
 import { mappingOf } from './resources.ts';
 import { lostMessage } from './lost.ts';
+import { markFiles } from './mark-files.ts';
 import { imageOf, isLoading, Shaper, type Shaped, type Why } from './shape.ts';
 
 /** A source collection that a mapping takes documents from, and its number in the ledger. */
@@ -141,6 +142,7 @@ export async function applyChanges(
     for (const clash of applied.clashes) totals.clashes.push({ ...clash, feed });
   }
   if (elsewhere === 'settle') for (const settle of outside) await settle();
+  await markFiles(client, targets, totals.touched);
   return totals;
 }
 

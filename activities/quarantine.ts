@@ -12,7 +12,6 @@ import { transformDocument } from '../mappings/transform.ts';
 import { millisecondsOf } from '../stores/mongodb/source.ts';
 import { inTransaction, query } from '../stores/postgres/connection.ts';
 import { feedsOf, lostKey, type Change, type ChangeSettings, type Feed } from './apply.ts';
-import { markFiles } from './capture/lane.ts';
 import { applyPatiently } from './capture/patiently.ts';
 import { readAgain, setAside, yieldTo } from './capture/redo.ts';
 import { renderStale } from './capture/tend.ts';
@@ -240,7 +239,6 @@ async function writeOutcomes(
       `delete from migration_control.redo where collection_id = $1 and source_id = $2 and reason = 'clash'`,
       [feed.collectionId, id],
     );
-  await markFiles(client, resources, totals.touched);
   const still = new Set(same.map((one) => lostKey(one.feed, one.id)));
   const failed = judged.filter((one) => !one.differs || still.has(lostKey(one.feed, one.row.source_id)));
   await client.query(

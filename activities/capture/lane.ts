@@ -1,11 +1,9 @@
 // A lane: its share of the keys, their changes in order, rows and position in one transaction.
 import { ownVault } from '../../control/vault.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type pg from 'pg';
 import { holdsLane, takeLane } from '../../control/capture.ts';
 import { takesWork } from '../../control/workers.ts';
 import { TroubleNote } from '../../control/troubles.ts';
-import { markStale } from '../../control/stale-files.ts';
 import type { KnownFailure } from '../../core/failures.ts';
 import { inTransaction, query } from '../../stores/postgres/connection.ts';
 import { feedsOf, type ChangeSettings, type Feed } from '../apply.ts';
@@ -140,22 +138,9 @@ async function applyNext(
       events,
       lag,
     ]);
-    await markFiles(client, resources, totals.touched);
     killPoint('lane.before-commit');
     return { events, fenced: moved.rows[0]!.fenced };
   });
-}
-
-/** Configuration files are rendered whole from their table, later and together. */
-export async function markFiles(
-  client: pg.ClientBase,
-  resources: Pick<Resources, 'mappings'>,
-  touched: ReadonlySet<string>,
-): Promise<void> {
-  const stale = [...touched].filter((collection) =>
-    resources.mappings.get(collection)?.targets.some((target) => target.store === 'files'),
-  );
-  await markStale(client, stale);
 }
 
 /** A process that holds more lanes than its share gives its highest to the one with the fewest. Returns that one's queue. */

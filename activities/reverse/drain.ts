@@ -8,7 +8,7 @@ import { writeBackGuard } from '../../stores/mongodb/write-back.ts';
 import { inTransaction, query } from '../../stores/postgres/connection.ts';
 import { feedsOf } from '../apply.ts';
 import { comingTogether } from '../capture/caught-up.ts';
-import { markFiles } from '../capture/lane.ts';
+import { markFiles } from '../mark-files.ts';
 import type { Resources } from '../resources.ts';
 import { pause, type Fence } from './fence.ts';
 

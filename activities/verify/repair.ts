@@ -1,5 +1,6 @@
 // Writes again just the keys that were proven different: locked, set back, read from the source, applied by the same code and guard as every change.
 import type pg from 'pg';
+import { readStream } from '../../control/capture.ts';
 import { enterStores } from '../../control/checkpoints.ts';
 import { movedOf } from '../../control/reverse.ts';
 import { addScans, nameInBooks, suspectIn, type BookedRow, type Suspect } from '../../control/verification.ts';
@@ -14,6 +15,7 @@ import type { KeysTarget } from '../../stores/redis/target.ts';
 import { feedsOf, lostKey, whyLost, type Change, type Feed } from '../apply.ts';
 import { applyPatiently } from '../capture/patiently.ts';
 import { readAgain } from '../capture/redo.ts';
+import { renderStale } from '../capture/tend.ts';
 import { assertMarks } from '../identity.ts';
 import type { Why } from '../shape.ts';
 import { renderCollection } from '../targets.ts';
@@ -40,6 +42,8 @@ export async function repairDifferent(verifier: Verifier): Promise<boolean> {
     if (first.kind === 'document') await repairDocuments(verifier, feeds.get(first.collectionId)!, batch);
     else if (first.kind === 'key') await dropUnexplained(verifier, batch);
     await renderCollection(resources, first.mapping, verifier.order.configurationDirectory);
+    // Where change capture runs, its housekeeping does.
+    if (!(await readStream(resources.postgres))) await renderStale(resources, verifier.order.configurationDirectory);
     await inTransaction(resources.postgres, 'marking what was repaired', (client) => mark(client, run, batch));
   }
   return false;

@@ -115,6 +115,8 @@ const byCode: Record<number, FailureType> = {
   50: 'StoreBusy',
   112: 'StoreBusy',
   121: 'TargetConflict',
+  // A document stands there under an `_id` that the server takes for the same, or has a value of a unique index.
+  11000: 'TargetConflict',
   10107: 'StoreUnreachable',
   11600: 'StoreUnreachable',
   11602: 'StoreUnreachable',

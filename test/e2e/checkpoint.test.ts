@@ -137,8 +137,9 @@ async function disagreements(snapshot: SnapshotRead): Promise<string[]> {
   same('documents', loadedOf('analysis_results'), documents.map(idOf));
   const versions = new Map(
     guards.map((raw) => {
-      const { v, o } = BSON.deserialize(raw, { promoteValues: false });
-      return [idOf(raw), `${String(v)}.${String(o)}`];
+      const { _id, v, o } = BSON.deserialize(raw, { promoteValues: false });
+      // Behind the number of its source collection.
+      return [String(_id).replace(/^\d+\t/, ''), `${String(v)}.${String(o)}`];
     }),
   );
   for (const [id, its] of ledgers.get('analysis_results')!) {

@@ -30,8 +30,9 @@ beforeAll(async () => {
   const { addresses } = readEnvironment(world.environment);
   resources = await openResources(addresses, world.home, { host: 'host', process: 'process' });
   await makeControlSchema(resources.postgres, world.name);
-  await makePostgres(resources, ['subscription_users', 'sessions']);
+  await makePostgres(resources, ['subscription_users', 'sessions', 'metadata']);
   await enroll(resources, 'sessions', 'sessions');
+  await enroll(resources, 'metadata', 'metadata');
   await resources.postgres.query(
     `insert into migration_control.capture_stream (token, opened_version, version, last_version, last_op_index, lanes, images)
      values ('{}', 1, 1, 0, 0, 4, 'updateLookup')`,
@@ -195,6 +196,32 @@ test('caught up means what was left by then, not what later changes leave', asyn
   expect(await caughtUp()).toBe(true);
   await forget('second');
   await world.pool.query('delete from migration_control.stale_files');
+});
+
+test('who reads a setting again, or writes it a second time, asks for its file as a lane does', async () => {
+  const configured = (await feedsOf(resources)).get('metadata')!;
+  const _id = new ObjectId();
+  const id = sourceId(_id);
+  const asked = async () => {
+    const rows = await world.rows<{ collection: string }>(
+      'delete from migration_control.stale_files returning collection',
+    );
+    return rows.map((row) => row.collection);
+  };
+  await world.source.collection('metadata').insertOne({ _id, key: 'ui.theme', value: 'dark' });
+  await world.pool.query(
+    `insert into migration_control.redo (collection_id, source_id, reason) values ($1, $2, 'clash')`,
+    [configured.collectionId, id],
+  );
+  await streamHasShown(now());
+  expect(await redoDue(resources, new Map([[configured.collectionId, configured]]), settings, 10)).toBe(1);
+  expect(await world.rows('select key from app_metadata')).toEqual([{ key: 'ui.theme' }]);
+  expect(await asked()).toEqual(['metadata']);
+  const change = { feed: configured, id, version: versionOfRead(now() + (1n << 40n)), bytes: undefined };
+  await inTransaction(resources.postgres, 'testing', (client) =>
+    applyChanges(resources, client, [change], settings, { origin: 'second write' }),
+  );
+  expect(await asked()).toEqual(['metadata']);
 });
 
 test('a session that has ended by the time it is applied leaves no key that an attempt before had set', async () => {

@@ -2,6 +2,7 @@
 import { serialize } from 'bson';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { applyChanges, feedsOf, lostKey, type ChangeOptions, type Feed } from '../../activities/apply.ts';
+import { applyPatiently } from '../../activities/capture/patiently.ts';
 import { extractSegment, OpenReads } from '../../activities/extract.ts';
 import { loadOutside, loadPostgres, type LoadOrder } from '../../activities/load.ts';
 import { enroll } from '../../activities/plan.ts';
@@ -12,7 +13,7 @@ import { makeControlSchema } from '../../control/schema.ts';
 import { idOf, sourceIdOf } from '../../core/identity.ts';
 import { sameIdRule } from '../../core/quarantine.ts';
 import { inTransaction } from '../../stores/postgres/connection.ts';
-import { of, type Value } from '../support/bson-bytes.ts';
+import { documentOf, of, type Value } from '../support/bson-bytes.ts';
 import { analysis } from '../support/planted-bytes.ts';
 import { insertBytes } from '../support/raw-wire.ts';
 import { World } from '../support/world.ts';
@@ -89,6 +90,15 @@ const values: [string, Value][] = [
   ['MaxKey', of.maxKey],
   ['a text', of.text('same')],
   ['a number', of.number(7)],
+  ['no number', of.double('000000000000f87f')],
+  ['an object with no number', of.object(['a', of.array(of.double('010000000000f87f'))])],
+  ['a decimal', of.decimal('1.10')],
+  ['a timestamp', of.timestamp(1, 2)],
+  ['null', of.nothing],
+  ['options of a regular expression in another order', of.regex('a', 'xi')],
+  ['code with variables', of.codeWithScope('c', documentOf([['a', of.minKey]]))],
+  ['bytes of the old kind', of.binary(2, Buffer.from('ab'))],
+  ['bytes of an unknown kind', of.binary(128, Buffer.from('ab'))],
   ['a regular expression', of.regex('a', 'i')],
   ['code', of.code('c')],
   ['bytes', of.binary(4, Buffer.alloc(16, 1))],
@@ -102,6 +112,8 @@ test.each(values)(
   async (_, id) => {
     const { one, other } = both(id);
     const key = sourceIdOf(one);
+    await change({ source: first, id: key, bytes: analysis(id, ['note', of.text('born')]) });
+    expect(await held(one)).toBe('born');
     await change({ source: first, id: key, bytes: one });
     expect(await held(one)).toBe('first');
     await change({ source: second, id: key, bytes: other });
@@ -171,6 +183,33 @@ test('what an attempt that broke off has left of one collection gives way to the
   expect(totals.clashes).toMatchObject([{ id, winner: { source: second } }]);
   await change({ source: first, id, bytes: one }, setAside(first, id));
   expect([await held(other), await loadedOf(id)]).toEqual(['second', [second]]);
+});
+
+test('of two ids that only the target takes for one the later is set aside by its rule', async () => {
+  const [one, other] = ([0, 128] as const).map((subtype) =>
+    analysis(of.binary(subtype, Buffer.from('xy')), ['note', of.text('first')]),
+  );
+  const ids = [one!, other!].map(sourceIdOf);
+  const tried = await world.target
+    .collection('tried')
+    .insertMany([{ _id: idOf(one!) as never }, { _id: idOf(other!) as never }])
+    .then(
+      () => ({ state: 'l', rule: null }),
+      () => ({ state: 'q', rule: 'target_refused' }),
+    );
+  await change({ source: first, id: ids[0]!, bytes: one! });
+  await inTransaction(resources.postgres, 'applying the other', (client) =>
+    applyPatiently(
+      resources,
+      client,
+      [{ feed: feeds.get(second)!, id: ids[1]!, version: { time: ++time, op: 0 }, bytes: other }],
+      settings,
+    ),
+  );
+  expect(
+    await world.rows('select state, rule from migration_control.ledger where source_id = $1 and version > 0', [ids[1]]),
+  ).toEqual([tried]);
+  expect([await held(one!), await loadedOf(ids[0]!)]).toEqual(['first', [first]]);
 });
 
 test('what stands in the target and the ledger does not know, as a document of the new system, is replaced', async () => {

@@ -30,6 +30,7 @@ export class Commands implements Machine {
       quarantineBudget: 1,
       // What a busy machine is slow with is no reason to go back here.
       policy: { queryTime: { floorMs: 60_000 }, errorRate: { increase: 1 }, throughput: { minimumReads: 1_000_000 } },
+      performance: { tolerance: 1000 },
       configurationDirectory: join(world.home, 'configuration'),
     };
     await writeFile(config, JSON.stringify(settings));
