@@ -23,11 +23,21 @@ export function asFailure(error: unknown): unknown {
   const nonRetryable = name === 'TypeError' || name === 'RangeError' || name === 'ReferenceError';
   const plain =
     error instanceof Error && speaksPlainly.has(name) ? `: ${error.message.split('\n', 1)[0]!.slice(0, 300)}` : '';
-  return ApplicationFailure.create({
+  const failure = ApplicationFailure.create({
     type: 'Defect',
     nonRetryable,
     message: `${name}${typeof code === 'string' ? ` ${code}` : ''}${plain}`,
   });
+  failure.stack = [`${failure.name}: ${failure.message}`, ...framesOf(error)].join('\n');
+  return failure;
+}
+
+/** Where it was thrown. A stack begins with the message, which may quote values. */
+function framesOf(error: unknown): string[] {
+  if (!(error instanceof Error) || error.stack === undefined) return [];
+  const head = error.stack.indexOf(error.message);
+  const frames = head < 0 ? error.stack : error.stack.slice(head + error.message.length);
+  return frames.split('\n').filter((line) => /^\s+at /.test(line));
 }
 
 const beatEveryMs = 1000;

@@ -1,14 +1,14 @@
 // causeway worker: does the work. Several may run, on one host or many.
 import { Command } from 'commander';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
+import { lineOf } from '../../workers/log.ts';
 import { startWorker } from '../../workers/worker.ts';
 import { checkName, home, readAddresses } from '../connect.ts';
 
 /** That a queue of activities has no workflows is as it should be, and the SDK warns of it for every queue. */
 function loggerAt(level: 'INFO' | 'WARN'): DefaultLogger {
-  const toStderr = new DefaultLogger(level);
-  return new DefaultLogger(level, ({ level: of, message, meta }) => {
-    if (!message.startsWith('No workflows registered')) toStderr.log(of, message, meta);
+  return new DefaultLogger(level, (entry) => {
+    if (!entry.message.startsWith('No workflows registered')) process.stderr.write(`${lineOf(entry)}\n`);
   });
 }
 
