@@ -4,7 +4,7 @@ import { identify, type Identity } from '../activities/identity.ts';
 import { openResources, type Addresses } from '../activities/resources.ts';
 import { ownerOf, queueOf } from '../core/owner.ts';
 import { rootId } from '../workflows/contract.ts';
-import { home, readAddresses, type TemporalSession } from './connect.ts';
+import { home, readAddresses, type MigrationHandle, type TemporalSession } from './connect.ts';
 
 /** Of the stores that these addresses lead to. */
 export async function identityAt(addresses: Addresses, migration: string): Promise<Identity> {
@@ -31,6 +31,9 @@ export async function queueFor({ client }: TemporalSession, migration: string): 
   return root && ownerOf(root.taskQueue) ? root.taskQueue : queueOf((await identityHere(migration)).owner);
 }
 
+/** A poll lasts a minute; the server tells of whoever has asked within five. The rest is for clocks that differ. */
+const pollMs = 90_000;
+
 /** Whether a worker has asked the queue for workflow tasks within the time that a poll lasts. */
 export async function isServed({ client }: TemporalSession, queue: string): Promise<boolean> {
   const { pollers } = await client.workflowService.describeTaskQueue({
@@ -38,8 +41,14 @@ export async function isServed({ client }: TemporalSession, queue: string): Prom
     taskQueue: { name: queue },
     taskQueueType: 1,
   });
-  return (pollers?.length ?? 0) > 0;
+  return (pollers ?? []).some(
+    ({ lastAccessTime }) => Date.now() - Number(lastAccessTime?.seconds ?? 0) * 1000 < pollMs,
+  );
 }
+
+/** Asks no store. */
+export const isRootServed = async (session: TemporalSession, root: MigrationHandle): Promise<boolean> =>
+  isServed(session, (await root.describe()).taskQueue);
 
 export const noWorker = (migration: string, queue: string): string =>
   `No worker serves ${queue}, where the work of this migration waits: start \`causeway worker${migration === 'default' ? '' : ` --migration ${migration}`}\` with the same stores. A worker prints its queue and what each store says it is.`;

@@ -1,8 +1,9 @@
 // causeway approve: opens a gate that the migration waits at.
 import { Command } from 'commander';
 import { approveUpdate } from '../../workflows/contract.ts';
-import { answerTo, checkName, handleOf, withTemporal } from '../connect.ts';
+import { checkName, withTemporal } from '../connect.ts';
 import { refuseEnded } from '../ended.ts';
+import { give } from '../order.ts';
 import { print, printJson } from '../output.ts';
 import { common } from './orders.ts';
 
@@ -14,11 +15,11 @@ export const approve = (): Command =>
   ).action((gate: string, options: { migration: string; json?: boolean }) =>
     withTemporal(async (session) => {
       await refuseEnded(session, checkName(options.migration), 'approve');
-      const status = await answerTo(
-        handleOf(session, options.migration).executeUpdate(approveUpdate, {
-          args: [{ gate }],
-        }),
-      );
+      const status = await give(session, options, {
+        name: `approve ${gate}`,
+        ask: (handle) => handle.executeUpdate(approveUpdate, { args: [{ gate }] }),
+      });
+      if (!status) return;
       if (options.json) printJson(status);
       else print(`Approved ${gate}.`);
     }),

@@ -21,8 +21,9 @@ import {
 } from '../connect.ts';
 import { isTaken, knownNow, runs, undoEnded } from '../ended.ts';
 import { OrderRefused, UsageError } from '../errors.ts';
+import { tellLeft } from '../order.ts';
 import { print, printJson } from '../output.ts';
-import { noWorker, queueFor } from '../queue.ts';
+import { isRootServed, noWorker, queueFor } from '../queue.ts';
 import { migrationGoesOn, waiting } from '../waiting.ts';
 import { common, tell, type Common } from './orders.ts';
 
@@ -45,7 +46,9 @@ export const abort = (): Command =>
           signal: contract.abortSignal,
           payload: { reason: options.reason },
         };
-        const status = await ordered(session, name, order, Date.now() + answerMs);
+        const deadline = Date.now() + answerMs;
+        if (!(await isRootServed(session, handleOf(session, name)))) return leave(session, options, order);
+        const status = await ordered(session, options, order, deadline);
         if (status) await told(session, options, status, 'Aborting.');
       }),
     );
@@ -67,25 +70,21 @@ interface Ordered {
 /** The answer of the running migration. undefined: none came until then, and the order was left for whoever takes it. */
 async function ordered(
   session: TemporalSession,
-  name: string,
+  options: Common,
   { update, signal, payload }: Ordered,
   deadline: number,
 ): Promise<Status | undefined> {
-  const handle = handleOf(session, name);
+  const handle = handleOf(session, options.migration);
   const status = await answerBy(session, deadline, () =>
     answerTo(handle.executeUpdate(update as typeof contract.abortUpdate, { args: [payload] })),
   );
-  if (!status) await leave(session, name, { update, signal, payload });
+  if (!status) await leave(session, options, { update, signal, payload });
   return status;
 }
 
-/** An update that nobody has taken may be lost with the server; a signal is kept, and outlasts this command. */
-async function leave(session: TemporalSession, name: string, { signal, payload }: Ordered): Promise<void> {
-  await handleOf(session, name).signal(signal as typeof contract.abortSignal, payload);
-  print(
-    'No worker answers for the migration now. The order stays with Temporal and is obeyed as soon as one does: start `causeway worker`.',
-  );
-  process.exitCode = 3;
+async function leave(session: TemporalSession, options: Common, { signal, payload }: Ordered): Promise<void> {
+  await handleOf(session, options.migration).signal(signal as typeof contract.abortSignal, payload);
+  tellLeft(options, signal.name);
 }
 
 export const rollback = (): Command =>
@@ -107,15 +106,16 @@ export const rollback = (): Command =>
         const handle = handleOf(session, name);
         const status = options.dryRun
           ? await askStatus(session, name, answerMs)
-          : await answerBy(session, deadline, () => handle.query(contract.statusQuery));
-        if (!status) return leave(session, name, order);
+          : (await isRootServed(session, handle)) &&
+            (await answerBy(session, deadline, () => handle.query(contract.statusQuery)));
+        if (!status) return leave(session, options, order);
         // One that has just begun does not know yet what an earlier workflow has left: it judges the order when it does.
         const justBegun = status.phase === 'preparation' && status.checkpoints.length === 0;
         if (options.dryRun || !justBegun) {
           const steps = await stepsOf(session, status, options);
           if (options.dryRun) return would(options, steps);
         }
-        const answer = await ordered(session, name, order, deadline);
+        const answer = await ordered(session, options, order, deadline);
         if (answer) await told(session, options, answer, 'Rolling back.');
       }),
     );

@@ -1,9 +1,14 @@
 // causeway cutover set, advance: moves reads now; ends a soak now.
 import { Command } from 'commander';
-import { advanceStageUpdate, setCutoverPercentageUpdate } from '../../workflows/contract.ts';
-import { answerTo, checkName, handleOf, withTemporal } from '../connect.ts';
+import {
+  advanceStageUpdate,
+  setCutoverPercentageSignal,
+  setCutoverPercentageUpdate,
+} from '../../workflows/contract.ts';
+import { checkName, withTemporal, type MigrationHandle } from '../connect.ts';
 import { refuseEnded } from '../ended.ts';
 import { UsageError } from '../errors.ts';
+import { give } from '../order.ts';
 import { print, printJson, table } from '../output.ts';
 import { common, plain } from './orders.ts';
 
@@ -23,11 +28,13 @@ export function cutover(): Command {
           throw new UsageError(`The percentage must be a whole number from 0 to 100, not "${percent}".`);
         const order = { percentage, ...(options.collection !== undefined && { collection: options.collection }) };
         await refuseEnded(session, checkName(options.migration), 'cutover set');
-        const routes = await answerTo(
-          handleOf(session, options.migration).executeUpdate(setCutoverPercentageUpdate, {
-            args: [order],
-          }),
-        );
+        const takeBack = (handle: MigrationHandle) => handle.signal(setCutoverPercentageSignal, order);
+        const routes = await give(session, options, {
+          name: `cutover set ${percentage}`,
+          ask: (handle) => handle.executeUpdate(setCutoverPercentageUpdate, { args: [order] }),
+          ...(percentage === 0 && { leave: takeBack }),
+        });
+        if (!routes) return;
         if (options.json) return printJson(routes);
         print(
           table(
@@ -39,9 +46,9 @@ export function cutover(): Command {
     );
   command.addCommand(
     plain(
-      'advance',
+      'cutover advance',
       'end the soak of the running stage now, also one that holds; what the stage asks at its end is still asked',
-      advanceStageUpdate,
+      { update: advanceStageUpdate },
       'The soak ends.',
     ),
   );

@@ -1,9 +1,18 @@
 // causeway decisions: what the migration decided, and why.
 import { Command } from 'commander';
-import { isOver, type DecisionEntry } from '../../core/state.ts';
+import type { DecisionEntry } from '../../core/state.ts';
 import { openPool, query } from '../../stores/postgres/connection.ts';
 import { decisionsQuery } from '../../workflows/contract.ts';
-import { checkName, handleOf, readAddresses, readStatus, withTemporal } from '../connect.ts';
+import {
+  answerBy,
+  checkName,
+  handleOf,
+  readAddresses,
+  statusMs,
+  withTemporal,
+  type TemporalSession,
+} from '../connect.ts';
+import { runs, statusOfStopped } from '../ended.ts';
 import { print, printJson, table } from '../output.ts';
 import { common } from './orders.ts';
 
@@ -13,8 +22,7 @@ export const decisions = (): Command =>
   ).action((options: { migration: string; json?: boolean }) =>
     withTemporal(async (session) => {
       const name = checkName(options.migration);
-      const status = await readStatus(session, name);
-      const entries = isOver(status.state) ? await recorded() : await handleOf(session, name).query(decisionsQuery);
+      const entries = (await toldBy(session, name)) ?? (await recorded());
       if (options.json) return printJson(entries);
       print(
         entries.length === 0
@@ -27,7 +35,22 @@ export const decisions = (): Command =>
     }),
   );
 
-/** Of a migration that has ended: nobody is there to ask, and the audit log is. */
+/** undefined: nobody is there to ask, and the audit log is. */
+async function toldBy(session: TemporalSession, name: string): Promise<readonly DecisionEntry[] | undefined> {
+  if (!(await runs(session, name))) {
+    // Throws where neither Temporal nor the database knows of it.
+    await statusOfStopped(session, name);
+    return undefined;
+  }
+  const told = await answerBy(session, Date.now() + statusMs, () => handleOf(session, name).query(decisionsQuery));
+  if (told) return told;
+  process.stderr.write(
+    `No worker answers for the migration ${name}; this is what was last written down. Start \`causeway worker\`.\n`,
+  );
+  process.exitCode = 3;
+  return undefined;
+}
+
 async function recorded(): Promise<DecisionEntry[]> {
   const { addresses } = await readAddresses();
   const pool = openPool(addresses.postgres, 1);

@@ -1,11 +1,13 @@
 // causeway pause, resume, retry, incident: orders to a running migration, answered by it.
 import { Command } from 'commander';
+import type { SignalDefinition } from '@temporalio/common';
 import { incidentOrder } from '../../core/orders.ts';
-import { isOver, type Status } from '../../core/state.ts';
+import type { Status } from '../../core/state.ts';
 import * as contract from '../../workflows/contract.ts';
-import { answerTo, checkName, handleOf, readStatus, withTemporal } from '../connect.ts';
+import { checkName, withTemporal, type MigrationHandle } from '../connect.ts';
 import { refuseEnded } from '../ended.ts';
 import { UsageError } from '../errors.ts';
+import { give } from '../order.ts';
 import { print, printJson } from '../output.ts';
 
 export interface Common {
@@ -24,21 +26,42 @@ export function tell(options: Common, status: Status, done: string): void {
     );
 }
 
-type Plain = typeof contract.pauseUpdate;
+interface Plain {
+  readonly update: typeof contract.pauseUpdate;
+  /** Where it may be left for a worker that is still to come. */
+  readonly signal?: SignalDefinition;
+}
 
 /** An order that needs no payload. */
-export const plain = (name: string, description: string, update: Plain, done: string): Command =>
-  common(new Command(name).description(description)).action((options: Common) =>
+export const plain = (name: string, description: string, { update, signal }: Plain, done: string): Command =>
+  common(new Command(name.split(' ').at(-1)!).description(description)).action((options: Common) =>
     withTemporal(async (session) => {
       await refuseEnded(session, checkName(options.migration), name);
-      tell(options, await answerTo(handleOf(session, options.migration).executeUpdate(update)), done);
+      const status = await give(session, options, {
+        name,
+        ask: (handle) => handle.executeUpdate(update),
+        ...(signal && { leave: (handle: MigrationHandle) => handle.signal(signal) }),
+      });
+      if (status) tell(options, status, done);
     }),
   );
 
 export const pause = (): Command =>
-  plain('pause', 'stop at the next safe place; nothing is undone', contract.pauseUpdate, 'Paused.');
-export const resume = (): Command => plain('resume', 'go on after a pause', contract.resumeUpdate, 'Resumed.');
-export const retry = (): Command => plain('retry', 'try a parked step again', contract.retryUpdate, 'Trying again.');
+  plain(
+    'pause',
+    'stop at the next safe place; nothing is undone',
+    { update: contract.pauseUpdate, signal: contract.pauseSignal },
+    'Paused.',
+  );
+export const resume = (): Command =>
+  plain('resume', 'go on after a pause', { update: contract.resumeUpdate, signal: contract.resumeSignal }, 'Resumed.');
+export const retry = (): Command =>
+  plain(
+    'retry',
+    'try a parked step again',
+    { update: contract.retryUpdate, signal: contract.retrySignal },
+    'Trying again.',
+  );
 
 export const incident = (): Command =>
   common(
@@ -55,17 +78,12 @@ export const incident = (): Command =>
           throw new UsageError(
             `Of an incident the kind is one of ${incidentOrder.shape.kind.options.join(', ')}, and the detail at most 500 characters.`,
           );
-        const { state } = await readStatus(session, options.migration);
-        if (isOver(state))
-          throw new UsageError(
-            `The migration is ${state}, and nothing watches its traffic.${state === 'completed' ? ' `causeway rollback --to old` takes it back, while the old system is kept.' : ''}`,
-          );
-        tell(
-          options,
-          await answerTo(
-            handleOf(session, options.migration).executeUpdate(contract.reportIncidentUpdate, { args: [order.data] }),
-          ),
-          'Reported; `causeway decisions` tells what follows from it.',
-        );
+        await refuseEnded(session, checkName(options.migration), 'incident');
+        const status = await give(session, options, {
+          name: 'incident',
+          ask: (handle) => handle.executeUpdate(contract.reportIncidentUpdate, { args: [order.data] }),
+          leave: (handle) => handle.signal(contract.reportIncidentSignal, order.data),
+        });
+        if (status) tell(options, status, 'Reported; `causeway decisions` tells what follows from it.');
       }),
     );

@@ -244,10 +244,8 @@ test('a migration that has ended names the ways back it has, and tells where tra
   expect(stage.stderr).toContain('`--to old` (reads and writes to the old system, what was copied stays)');
   expect(stage.stderr).toContain('`--to schema`, `--to data`, no --to');
   expect(stage.stderr).not.toContain('`--to cutover`');
-  const incident = await world.causeway(['incident', 'data_corruption']);
-  expect(incident.code).toBe(2);
-  expect(incident.stderr).toContain('The migration is completed, and nothing watches its traffic.');
   for (const order of [
+    ['incident', 'data_corruption'],
     ['pause'],
     ['resume'],
     ['retry'],
