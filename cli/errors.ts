@@ -37,7 +37,10 @@ export function explain(error: unknown): { message: string; code: 1 | 2 | 3 } {
   if (error instanceof KnownFailure) {
     if (error.type === 'StoreUnreachable' || error.type === 'AuthenticationFailed')
       return { message: error.message, code: 3 };
-    return { message: error.message, code: error.type === 'ConfigurationInvalid' ? 2 : 1 };
+    return {
+      message: error.message,
+      code: error.type === 'ConfigurationInvalid' || error.type === 'NoSuchDatabase' ? 2 : 1,
+    };
   }
   if (error instanceof WorkflowUpdateFailedError)
     return { message: `refused: ${error.cause?.message ?? error.message}`, code: 1 };

@@ -36,6 +36,12 @@ export const failures = {
     then: 'park',
     advice: 'Correct the user or password in the store URL of the workers, restart them, then `causeway retry`.',
   },
+  NoSuchDatabase: {
+    // It may be under way to another server, or being renamed.
+    retryable: true,
+    then: 'park',
+    advice: 'Correct the database in the store URL of the workers, or make it; restart them, then `causeway retry`.',
+  },
   KeyMissing: {
     // Another host may have it.
     retryable: true,

@@ -11,7 +11,7 @@ import { requireKey } from '../control/sealing.ts';
 import { VaultError } from '../control/vault.ts';
 import { tidySpool } from '../activities/tidy-spool.ts';
 import { catchUpControlSchema } from '../control/schema.ts';
-import { KnownFailure } from '../core/failures.ts';
+import { KnownFailure, type FailureType } from '../core/failures.ts';
 import { queueOf } from '../core/owner.ts';
 import { makeOwnFolder } from '../spool/private.ts';
 import { workflowBundle } from './bundle.ts';
@@ -107,6 +107,8 @@ export async function startWorker(environment: Environment, settings: WorkerSett
 }
 
 const askEveryMs = 2000;
+/** Who waited would wait in vain: the stores answer, and are not those that were meant. */
+const answered = new Set<FailureType>(['ForeignStores', 'NoSuchDatabase']);
 
 /** Which stores these are. Stores that do not answer are asked again, for as long as it takes; others' are refused. */
 async function whenKnown(
@@ -120,7 +122,7 @@ async function whenKnown(
       try {
         return await identify(resources, migration);
       } catch (error) {
-        if (!(error instanceof KnownFailure) || error.type === 'ForeignStores' || signal?.aborted) throw error;
+        if (!(error instanceof KnownFailure) || answered.has(error.type) || signal?.aborted) throw error;
         if (error.message !== said) log(`no work is taken yet: ${error.message}`);
         said = error.message;
       }

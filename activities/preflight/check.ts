@@ -1,6 +1,6 @@
 // One check of the preflight, and what several of them share.
 import type { MongoClient } from 'mongodb';
-import { KnownFailure } from '../../core/failures.ts';
+import { KnownFailure, type FailureType } from '../../core/failures.ts';
 import type { Settings } from '../../core/settings.ts';
 import type { Phase } from '../../core/story.ts';
 import type { Resources } from '../resources.ts';
@@ -33,14 +33,16 @@ export const unnoted = <T extends { readonly client: MongoClient }>(store: T) =>
 export const chosen = (resources: Resources, settings: Settings): string[] =>
   settings.collections ?? [...resources.mappings.keys()];
 
+/** Somebody is there, and says what is wrong. */
+const answered = new Set<FailureType>(['PermissionDenied', 'ConfigurationInvalid', 'NoSuchDatabase']);
+
 export function unreachable(error: unknown, what: string, address: string, variable: string): never {
   if (error instanceof KnownFailure && error.type === 'AuthenticationFailed')
     throw new KnownFailure(
       'AuthenticationFailed',
       `${what} at ${address} refuses the user or password in ${variable}.`,
     );
-  if (error instanceof KnownFailure && (error.type === 'PermissionDenied' || error.type === 'ConfigurationInvalid'))
-    throw error;
+  if (error instanceof KnownFailure && answered.has(error.type)) throw error;
   const why = error instanceof Error ? error.message : 'no answer';
   throw new KnownFailure(
     'StoreUnreachable',

@@ -91,7 +91,6 @@ const byCode: Record<string, FailureType> = {
   '25006': 'StoreUnreachable',
   // Live writers race: a key or a parent row was taken or removed meanwhile; the same work succeeds when it is done again.
   '23503': 'StoreBusy',
-  '3D000': 'PreflightFailed',
   // Raised by the check of the owner (control/owner.ts).
   CW010: 'ForeignStores',
 };
@@ -111,6 +110,12 @@ export function postgresFailure(error: unknown, doing: string): unknown {
   const place = [table && `table ${table}`, constraint && `constraint ${constraint}`].filter(Boolean).join(', ');
   const say = (type: FailureType, what: string) =>
     new KnownFailure(type, `PostgreSQL, ${doing}: ${what}${place && ` (${place})`}`);
+  // The second is what pgbouncer says.
+  if (code === '3D000' || message.startsWith('no such database'))
+    return say(
+      'NoSuchDatabase',
+      `${firstLine(message)}; make it, or correct the name of the database in TARGET_POSTGRES_URL`,
+    );
   if (code && byCode[code]) return say(byCode[code], firstLine(error.message));
   // Somebody answers and refuses: the server, or a pooler in front of it. It says what.
   if (code?.startsWith('08') || code?.startsWith('57P'))

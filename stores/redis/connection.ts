@@ -10,6 +10,8 @@ import { Endpoints, reasonOf } from '../endpoints.ts';
 export type RedisConnection = Redis | Cluster;
 
 const endpoints = new Endpoints();
+/** Why the server, as last asked, did not let this process into the database that it is to use. */
+let unselected: KnownFailure | undefined;
 
 /** Who owes an answer and says nothing for so long is gone, whatever its connection looks like; what was asked is asked again. */
 const lostAfterMs = 10_000;
@@ -49,7 +51,18 @@ export function openRedis(url: string, silentMs = lostAfterMs): RedisConnection 
     nodes.map(({ host, port }) => hostText({ name: host, port })),
   );
   // Failures surface where a command is awaited; without a listener each lost connection would be printed.
-  connection.on('error', () => undefined);
+  connection.on('error', (error: Error & { readonly command?: { readonly name?: string } }) => {
+    if (error.command?.name !== 'select') return;
+    // The driver goes on, in database 0: what is asked then is not to be answered from there, nor written to it.
+    unselected = /NOPERM/.test(error.message)
+      ? new KnownFailure('PermissionDenied', 'the user may not choose a database (select)')
+      : new KnownFailure(
+          'NoSuchDatabase',
+          `the server has no database ${database}; correct the number of the database in TARGET_REDIS_URL`,
+        );
+    connection.disconnect(true);
+  });
+  connection.on('ready', () => (unselected = undefined));
   connection.defineCommand('causewaySet', { numberOfKeys: 2, lua: setIfNewer });
   connection.defineCommand('causewayRemove', { numberOfKeys: 2, lua: removeIfOlder });
   return connection;
@@ -121,6 +134,7 @@ export function redisFailure(error: unknown, doing: string): unknown {
     );
   const busy = busyReplies.exec(text)?.[0];
   if (busy) return new KnownFailure('StoreBusy', `Redis, ${doing}: ${busy}`);
+  if (unselected) return new KnownFailure(unselected.type, `Redis, ${doing}: ${unselected.message}`);
   const reason = reasonOf((error as { lastNodeError?: unknown }).lastNodeError) ?? reasonOf(error);
   if (
     reason !== undefined ||

@@ -90,6 +90,24 @@ test('a wrong password, which is not repeated', async () => {
   expect(ran.stderr).not.toContain('not-the-password');
 });
 
+test.each([
+  ['start', 'TARGET_POSTGRES_URL', 'tradngagents', /tradngagents.*does not exist.*TARGET_POSTGRES_URL/],
+  ['worker', 'TARGET_POSTGRES_URL', 'tradngagents', /tradngagents.*does not exist.*TARGET_POSTGRES_URL/],
+  ['start', 'TARGET_REDIS_URL', '4711', /4711.*TARGET_REDIS_URL/],
+  ['worker', 'TARGET_REDIS_URL', '4711', /4711.*TARGET_REDIS_URL/],
+])(
+  '%s: a database that the server of %s does not have is named, and not waited for',
+  async (command, variable, database, sentence) => {
+    const url = new URL(world.environment[variable]!);
+    url.pathname = `/${database}`;
+    const ran = await world.causeway([command], { [variable]: url.href });
+    expect(ran.code).toBe(2);
+    expect(ran.stderr).toMatch(sentence);
+    expect(ran.stderr).not.toMatch(/asked again|no work is taken yet|cannot be reached/);
+    expect(ran.stderr.trim().split('\n')).toHaveLength(1);
+  },
+);
+
 test('a variable that is no address', async () => {
   const ran = await world.causeway(['start'], { TARGET_POSTGRES_URL: 'mysql://host/db' });
   expect(ran.code).toBe(2);
