@@ -5,6 +5,7 @@ import { from as copyFrom } from 'pg-copy-streams';
 import type pg from 'pg';
 import { idsKnown } from '../control/long-keys.ts';
 import { routesOf } from '../control/routing.ts';
+import { judgeQuarantine } from '../core/quarantine.ts';
 import { sourceIdOf } from '../core/identity.ts';
 import { batchesOf, idsAmong } from '../stores/mongodb/source.ts';
 import { collectionNames } from '../stores/mongodb/schema.ts';
@@ -70,23 +71,41 @@ export async function accountFor(
   const documents = [];
   for (const target of mapping.targets.filter((one) => one.store === 'mongodb'))
     documents.push(await compareDocuments(resources, target.name, ids, heartbeat));
-  const share = account.source === 0 ? 0 : account.quarantined / account.source;
-  const failed =
-    account.missing > 0 ||
-    account.extra > 0 ||
-    unknown.length > 0 ||
-    [...rows, ...documents].some((one) => one.missing > 0 || one.extra > 0) ||
-    share > quarantineBudget;
+  const { source, quarantined, missing, extra } = account;
+  const quarantine = judgeQuarantine([{ collection, documents: source, quarantined }], quarantineBudget);
+  const targets = [...rows, ...documents];
+  const why = whyNot({ missing, extra, unknown, targets, quarantine: quarantine.reason });
   return {
-    status: failed ? 'failed' : 'passed',
+    status: why.length > 0 ? 'failed' : 'passed',
+    ...(why.length > 0 && { why: why.join(' ') }),
     details: {
       ...account,
       not_enrolled: unknown,
-      targets: [...rows, ...documents],
-      quarantine_share: share,
+      targets,
+      quarantine_share: quarantine.total.share,
       quarantine_budget: quarantineBudget,
     },
   };
+}
+
+interface Found {
+  readonly missing: number;
+  readonly extra: number;
+  readonly unknown: readonly string[];
+  readonly targets: readonly { readonly target: string; readonly missing: number; readonly extra: number }[];
+  readonly quarantine: string;
+}
+
+/** A sentence for each thing that is not as it should be. Of documents only numbers. */
+export function whyNot({ missing, extra, unknown, targets, quarantine }: Found): string[] {
+  const differing = targets.filter((one) => one.missing > 0 || one.extra > 0);
+  return [
+    ...(missing > 0 ? [`${missing} documents of the source are accounted for nowhere.`] : []),
+    ...(extra > 0 ? [`${extra} documents are accounted for that the source does not have.`] : []),
+    ...(unknown.length > 0 ? [`Nothing was read of ${unknown.join(', ')}.`] : []),
+    ...differing.map((one) => `In ${one.target} ${one.missing} are missing and ${one.extra} too many.`),
+    ...(quarantine === '' ? [] : [quarantine]),
+  ];
 }
 
 /** Whether the application writes to the new system: its rows are then not written in one transaction with the ledger. */

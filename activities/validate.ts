@@ -24,6 +24,8 @@ export interface CheckResult {
   readonly status: CheckStatus;
   readonly details?: unknown;
   readonly error?: string;
+  /** Of one that failed, in numbers and names: what is not as it should be. */
+  readonly why?: string;
   /** Of a skipped check: why it cannot apply to this mapping. */
   readonly reason?: string;
 }
@@ -134,14 +136,14 @@ export class MigrationValidationFramework {
 
 export interface ValidationVerdict {
   readonly overall_status: ValidationResult['overall_status'];
-  readonly individual_results: Record<string, Pick<CheckResult, 'status'>>;
+  readonly individual_results: Record<string, Pick<CheckResult, 'status' | 'why'>>;
 }
 
 /** What history keeps: details name documents, and stand in validation_results. */
 export const verdictOf = ({ overall_status, individual_results }: ValidationResult): ValidationVerdict => ({
   overall_status,
   individual_results: Object.fromEntries(
-    Object.entries(individual_results).map(([check, { status }]) => [check, { status }]),
+    Object.entries(individual_results).map(([check, { status, why }]) => [check, { status, ...(why && { why }) }]),
   ),
 });
 

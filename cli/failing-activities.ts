@@ -64,13 +64,16 @@ const unclassified =
 
 const mostShown = 5;
 
+/** What is said next begins a new sentence. */
+const whole = (message: string): string => (/[.!?]$/.test(message) ? message : `${message}.`);
+
 export function failingText(all: readonly FailingActivity[]): string | undefined {
   if (all.length === 0) return undefined;
   const lines = all
     .slice(0, mostShown)
     .map(
       ({ workflow, activity, attempt, type, message, advice }) =>
-        `  ${activity} of ${workflow}, attempt ${attempt} (${type}): ${message} ${advice}`,
+        `  ${activity} of ${workflow}, attempt ${attempt} (${type}): ${whole(message)} ${advice}`,
     );
   const more = all.length > mostShown ? [`  … and ${all.length - mostShown} more`] : [];
   return ['Failing now, and tried again:', ...lines, ...more].join('\n');

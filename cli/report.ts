@@ -8,6 +8,8 @@ import { readAddresses } from './connect.ts';
 import { table } from './output.ts';
 import { figuresOfTheCopy } from './status-text.ts';
 
+const mostShown = 12;
+
 interface Validated {
   readonly collection: string;
   readonly individual_results: Record<
@@ -48,8 +50,9 @@ export async function finalReport(status: Status, elapsedMs: number): Promise<st
         results['performance_validation']?.status,
       ];
     });
-    const quarantined = (await fingerprintsOf(pool))
-      .slice(0, 12)
+    const all = (await fingerprintsOf(pool)).sort((a, b) => b.documents - a.documents);
+    const quarantined = all
+      .slice(0, mostShown)
       .map((one) => [one.collection, one.rule, one.path, one.type, one.documents]);
     const stages = await query<{
       at: Date;
@@ -68,6 +71,9 @@ export async function finalReport(status: Status, elapsedMs: number): Promise<st
       quarantined.length === 0
         ? 'Nothing was quarantined.'
         : table(['quarantined', 'rule', 'path', 'type', 'documents'], quarantined),
+      ...(all.length > mostShown
+        ? [`... and ${all.length - mostShown} more, of fewer documents each: \`causeway quarantine list\` shows all.`]
+        : []),
       table(
         ['stage', 'reads on new, %', 'writes', 'at'],
         stages.map(({ at, detail }) => [

@@ -52,7 +52,8 @@ export function judgeQuarantine(counts: readonly QuarantineCount[], budget: numb
   const all = { collection: 'total', documents: sum('documents'), quarantined: sum('quarantined') };
   const total = { ...all, share: shareOf(all) };
   const collections = counts.map((one) => ({ ...one, share: shareOf(one), over: shareOf(one) > budget }));
-  const over = [...collections.filter((one) => one.over), ...(total.share > budget ? [total] : [])];
+  const sumIsOver = collections.length > 1 && total.share > budget;
+  const over = [...collections.filter((one) => one.over), ...(sumIsOver ? [total] : [])];
   const percent = (share: number) => `${Number((share * 100).toPrecision(3))} %`;
   return {
     total,
@@ -62,6 +63,6 @@ export function judgeQuarantine(counts: readonly QuarantineCount[], budget: numb
     reason:
       over.length === 0
         ? ''
-        : `${over.map((one) => `${one.collection} has ${one.quarantined} of ${one.documents} documents in quarantine (${percent(one.share)})`).join(', ')}; quarantineBudget allows ${percent(budget)}. See \`causeway quarantine list\`; \`causeway quarantine retry\` after the cause is corrected.`,
+        : `${over.map((one) => `${one.collection} has ${one.quarantined} of ${one.documents} documents in quarantine (${percent(one.share)})`).join(', ')}; quarantineBudget allows ${percent(budget)}. \`causeway quarantine list\` says why; when the cause is corrected, \`causeway quarantine retry\`. A larger budget is a setting (quarantineBudget) of a new beginning.`,
   };
 }

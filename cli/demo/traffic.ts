@@ -140,7 +140,7 @@ async function trafficReport(
       [
         'second writes',
         dual
-          ? `${count(dual.second)}; failed: ${failed}; of these repaired by capture: ${dual.repaired}`
+          ? `${count(dual.second)}; failed: ${failed}; documents of these that capture has brought: ${count(dual.repaired)}`
           : 'dual write was never on',
       ],
       [

@@ -407,6 +407,8 @@ test('the budget holds for each collection and for all together', () => {
   expect(judged.collections.map((one) => one.over)).toEqual([false, true, false]);
   expect(judged.reason).toMatch(/b has 2 of 10 .*20 %.* allows 10 %/);
   expect(judgeQuarantine(counts, 0.011).reason).toContain('total has 12 of 1010');
+  // Of one collection it is said once.
+  expect(judgeQuarantine([counts[1]!], 0.1).reason).not.toContain('total');
   fc.assert(
     fc.property(
       fc.array(

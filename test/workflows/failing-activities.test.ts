@@ -39,6 +39,8 @@ test('a step of the copy and a lane that fail again and again are named, until t
       expect(copy.attempt).toBeGreaterThan(1);
       expect(failing.map((one) => one.attempt)).toEqual(failing.map((one) => one.attempt).sort((a, b) => b - a));
       expect(failingText(failing)).toMatch(/Failing now[^]*transformSegment of migration\/.*attempt \d+ \(DiskFull\)/);
+      expect(failingText(failing)).toMatch(/CROSSSLOT\. \S/);
+      expect(failingText(failing)).not.toMatch(/\.\./);
       isFull = false;
       await run.handle().result();
       expect(await failingActivities(run.client, run.name)).toEqual([]);

@@ -1,6 +1,8 @@
 // A step that cannot go on parks the migration, says what to do, and goes on when somebody says so.
 import { expect, test } from 'vitest';
+import { whyNot } from '../../activities/accounting.ts';
 import { KnownFailure } from '../../core/failures.ts';
+import { judgeQuarantine } from '../../core/quarantine.ts';
 import { untilCancelled } from '../support/stub-activities.ts';
 import { withWorkflows } from '../support/workflow-env.ts';
 
@@ -30,6 +32,21 @@ test('a phase that fails parks with its reason and its advice, and `retry` goes 
       expect(outcome.checkpoints.map((one) => one.name)).toEqual(['preparation', 'schema']);
     },
   );
+});
+
+test('a quarantine over its budget parks with the share, the budget and what to do', async () => {
+  const quarantine = judgeQuarantine([{ collection: 'token_usage', documents: 40, quarantined: 12 }], 0.2).reason;
+  const why = whyNot({ missing: 0, extra: 0, unknown: [], targets: [], quarantine }).join(' ');
+  const failed = { overall_status: 'failed', individual_results: { count_validation: { status: 'failed', why } } };
+  await withWorkflows({ stubs: { validateCollection: () => failed as never } }, async (run) => {
+    await run.start({ at: 'data', until: 'data' });
+    const { lastError } = await run.parked();
+    expect(lastError).toMatchObject({ type: 'ValidationFailed' });
+    for (const said of ['12 of 40', '30 %', 'quarantineBudget allows 20 %', 'causeway quarantine list'])
+      expect(lastError!.message).toContain(said);
+    expect(lastError!.message).toContain('Validation failed: token_usage (count_validation)');
+    await run.order('abort', { reason: 'test' });
+  });
 });
 
 test('the whole story goes well on stubs alone, with no workflow kept in memory', async () => {

@@ -10,6 +10,8 @@ export interface ValidationSummary {
   readonly collection: string;
   readonly overall_status: 'passed' | 'failed' | 'partial';
   readonly failed: readonly string[];
+  /** As far as a check says it in a sentence. */
+  readonly why: readonly string[];
 }
 
 /**
@@ -38,17 +40,20 @@ export async function validation(
     const failed = Object.entries(result.individual_results)
       .filter(([, check]) => check.status !== 'passed' && check.status !== 'skipped')
       .map(([check]) => check);
-    summaries.push({ collection, overall_status: result.overall_status, failed });
+    const why = Object.values(result.individual_results).flatMap((check) => check.why ?? []);
+    summaries.push({ collection, overall_status: result.overall_status, failed, why });
     setCurrentDetails(story(summaries, collections.length));
   }
   const bad = summaries.filter((summary) => summary.overall_status === 'failed');
   if (bad.length > 0)
     throw failure({
       type: 'ValidationFailed',
-      message: `Validation failed: ${bad.map((one) => `${one.collection} (${one.failed.join(', ')})`).join('; ')}.`,
+      message: [`Validation failed: ${bad.map(nameOf).join('; ')}.`, ...bad.flatMap((one) => one.why)].join(' '),
     });
   return summaries;
 }
+
+const nameOf = ({ collection, failed }: ValidationSummary): string => `${collection} (${failed.join(', ')})`;
 
 const story = (done: readonly ValidationSummary[], all: number): string =>
   [
