@@ -16,8 +16,12 @@ export const configOption = [
 export async function settingsFor(session: TemporalSession, migration: string, file?: string): Promise<Settings> {
   if (file !== undefined) return settingsFrom(file);
   const known = await settingsOf(session, migration);
-  if (!known) return settingsFrom(undefined);
-  const read = readSettings(known);
+  return known ? settingsStarted(migration, known) : settingsFrom(undefined);
+}
+
+/** As they were kept. Throws UsageError where another version has kept them. */
+export function settingsStarted(migration: string, kept: unknown): Settings {
+  const read = readSettings(kept);
   if ('problems' in read)
     throw new UsageError(
       `The settings that ${migration} was started with are of another version (${read.problems.join('; ')}): give them with --config.`,

@@ -63,6 +63,6 @@ export function judgeQuarantine(counts: readonly QuarantineCount[], budget: numb
     reason:
       over.length === 0
         ? ''
-        : `${over.map((one) => `${one.collection} has ${one.quarantined} of ${one.documents} documents in quarantine (${percent(one.share)})`).join(', ')}; quarantineBudget allows ${percent(budget)}. \`causeway quarantine list\` says why; when the cause is corrected, \`causeway quarantine retry\`. A larger budget is a setting (quarantineBudget) of a new beginning.`,
+        : `${over.map((one) => `${one.collection} has ${one.quarantined} of ${one.documents} documents in quarantine (${percent(one.share)})`).join(', ')}; quarantineBudget allows ${percent(budget)}. \`causeway quarantine list\` says why; when the cause is corrected, \`causeway quarantine retry\`. To allow more: \`causeway abort\`, then \`causeway start --config FILE\` with a larger quarantineBudget (docs/settings.md).`,
   };
 }

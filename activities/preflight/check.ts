@@ -36,11 +36,18 @@ export const chosen = (resources: Resources, settings: Settings): string[] =>
 /** Somebody is there, and says what is wrong. */
 const answered = new Set<FailureType>(['PermissionDenied', 'ConfigurationInvalid', 'NoSuchDatabase']);
 
-export function unreachable(error: unknown, what: string, address: string, variable: string): never {
+interface Place {
+  readonly what: string;
+  /** As it may be shown. */
+  readonly address: string;
+  readonly variable: string;
+}
+
+export function unreachable(error: unknown, { what, address, variable }: Place): never {
   if (error instanceof KnownFailure && error.type === 'AuthenticationFailed')
     throw new KnownFailure(
       'AuthenticationFailed',
-      `${what} at ${address} refuses the user or password in ${variable}.`,
+      `${what} at ${address} refuses the user or password in ${variable}.${hintFor(variable)}`,
     );
   if (error instanceof KnownFailure && answered.has(error.type)) throw error;
   const why = error instanceof Error ? error.message : 'no answer';
@@ -49,3 +56,9 @@ export function unreachable(error: unknown, what: string, address: string, varia
     `${what} at ${address} cannot be reached (${why}). Check that it runs and that ${variable} is right.`,
   );
 }
+
+/** Said to whoever made a user as the runbook has it, in the database admin. */
+const hintFor = (variable: string): string =>
+  variable.endsWith('_MONGODB_URL')
+    ? ` A user that was made in another database than the one in the URL's path needs authSource, as in ...?authSource=admin.`
+    : '';

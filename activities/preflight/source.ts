@@ -23,7 +23,11 @@ async function present(resources: Resources, { settings }: Asked): Promise<strin
 export const reachableSource = {
   'source is reachable': async ({ source, addresses }) => {
     await mongo('reaching the source', () => source.db.command({ ping: 1 })).catch((error: unknown) =>
-      unreachable(error, 'The source MongoDB', safeAddress(addresses.source), 'SOURCE_MONGODB_URL'),
+      unreachable(error, {
+        what: 'The source MongoDB',
+        address: safeAddress(addresses.source),
+        variable: 'SOURCE_MONGODB_URL',
+      }),
     );
     return safeAddress(addresses.source);
   },

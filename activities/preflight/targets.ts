@@ -32,19 +32,27 @@ export const reachableTargets = {
   'target PostgreSQL is reachable': async ({ postgres, addresses }) => {
     const address = safeAddress(addresses.postgres);
     await query(postgres, 'reaching the target', 'select 1').catch((error: unknown) =>
-      unreachable(error, 'The target PostgreSQL', address, 'TARGET_POSTGRES_URL'),
+      unreachable(error, { what: 'The target PostgreSQL', address, variable: 'TARGET_POSTGRES_URL' }),
     );
     return address;
   },
   'target MongoDB is reachable': async ({ mongodb, addresses }) => {
     await mongo('reaching the target', () => mongodb.db.command({ ping: 1 })).catch((error: unknown) =>
-      unreachable(error, 'The target MongoDB', safeAddress(addresses.mongodb), 'TARGET_MONGODB_URL'),
+      unreachable(error, {
+        what: 'The target MongoDB',
+        address: safeAddress(addresses.mongodb),
+        variable: 'TARGET_MONGODB_URL',
+      }),
     );
     return safeAddress(addresses.mongodb);
   },
   'target Redis is reachable': async ({ redis: connection, addresses }) => {
     await redis('reaching it', () => connection.ping()).catch((error: unknown) =>
-      unreachable(error, 'The target Redis', safeAddress(addresses.redis), 'TARGET_REDIS_URL'),
+      unreachable(error, {
+        what: 'The target Redis',
+        address: safeAddress(addresses.redis),
+        variable: 'TARGET_REDIS_URL',
+      }),
     );
     return connection.isCluster ? 'cluster' : 'single server';
   },

@@ -1,5 +1,6 @@
 // causeway assess: what the source holds, what would be quarantined, how long it may take. Reads only.
 import { Command } from 'commander';
+import { toReach } from '../../activities/preflight/index.ts';
 import { openResources } from '../../activities/resources.ts';
 import { assess as run, type Assessment } from '../../assess/index.ts';
 import { home, readAddresses } from '../connect.ts';
@@ -28,6 +29,7 @@ export const assess = (): Command =>
         throw new UsageError('--sample and --trial-documents are whole numbers from 1.');
       const resources = await openResources((await readAddresses()).addresses, home(), { host: '', process: '' });
       try {
+        await toReach(resources).source.ask();
         const onProgress = (collection: string) =>
           void (process.stderr.isTTY && process.stderr.write(`  sampling ${collection}\n`));
         const found = await run(resources, { sample, trialDocuments, collection: options.collection, onProgress });

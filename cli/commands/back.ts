@@ -24,7 +24,7 @@ import { OrderRefused, UsageError } from '../errors.ts';
 import { tellLeft } from '../order.ts';
 import { print, printJson } from '../output.ts';
 import { isRootServed, noWorker, queueFor } from '../queue.ts';
-import { migrationGoesOn, waiting } from '../waiting.ts';
+import { migrationGoesOn, named, waiting } from '../waiting.ts';
 import { common, tell, type Common } from './orders.ts';
 
 interface Back extends Common {
@@ -195,7 +195,7 @@ const lookEveryMs = 500;
 
 /** Of one whose workflow runs: the answer, or where it has come to rest. */
 async function told(session: TemporalSession, options: Back, status: Status, done: string): Promise<void> {
-  if (!options.wait) return tell(options, status, done);
+  if (!options.wait) return accepted(options, status, done);
   const at = await waiting(migrationGoesOn(options.migration), async () => {
     let now = status;
     for (; now.state === 'running' || now.state === 'compensating'; await sleep(lookEveryMs))
@@ -204,6 +204,15 @@ async function told(session: TemporalSession, options: Back, status: Status, don
   });
   tell(options, at, 'It has come to rest.');
   if (at.lastError) process.exitCode = 1;
+}
+
+/** The answer comes before what was ordered begins: where the migration stood is no news. */
+function accepted(options: Back, status: Status, done: string): void {
+  if (options.json) printJson(status);
+  else
+    print(
+      `${done} \`causeway status${named(options.migration)}\` tells how far it is; with --wait this command follows it.`,
+    );
 }
 
 /** What has not ended by then is told to be under way, ms. */

@@ -6,7 +6,8 @@ import { planCollections } from '../../activities/plan.ts';
 import { preflight, toReach } from '../../activities/preflight/index.ts';
 import { arrive, counts, nothingKnown } from '../../core/lifecycle.ts';
 import { queueOf } from '../../core/owner.ts';
-import { isPhase, phases } from '../../core/story.ts';
+import type { Settings } from '../../core/settings.ts';
+import { isPhase, phases, type Phase } from '../../core/story.ts';
 import { migrationName, migrationPhase } from '../../workflows/lib/attributes.ts';
 import { rootId, type MigrationInput } from '../../workflows/contract.ts';
 import type { migration } from '../../workflows/migration.ts';
@@ -14,7 +15,7 @@ import { attributesToCome, registerAttributes, withoutAttributes } from '../../w
 import { checkName, home, readAddresses, withTemporal, type TemporalSession } from '../connect.ts';
 import { knownNow, runs, unfinishedNow } from '../ended.ts';
 import { OrderRefused, UsageError } from '../errors.ts';
-import { settingsFrom } from '../migration-settings.ts';
+import { settingsFrom, settingsStarted } from '../migration-settings.ts';
 import { follow } from '../follow.ts';
 import { Outlast } from '../outlast.ts';
 import { identityHere, isServed, noWorker } from '../queue.ts';
@@ -33,7 +34,10 @@ interface Options {
 
 export const start = (): Command =>
   common(new Command('start').description('begin a migration; run again after it ended, it goes on from what is there'))
-    .option('--config <file>', 'JSON file with settings; see docs/settings.md')
+    .option(
+      '--config <file>',
+      'JSON file with settings; see docs/settings.md. Without it those that the migration was started with before, else the defaults',
+    )
     .option('--until <phase>', `last phase to run: ${phases.join(', ')}`, 'cutover')
     .option('--dry-run', 'check everything and print what would be done; write nothing')
     .option('--wait', 'follow to the end; the exit code is the outcome')
@@ -41,7 +45,7 @@ export const start = (): Command =>
 
 async function run(options: Options): Promise<void> {
   const name = checkName(options.migration);
-  const settings = await settingsFrom(options.config);
+  const given = options.config === undefined ? undefined : await settingsFrom(options.config);
   if (!isPhase(options.until))
     throw new UsageError(`--until must be one of ${phases.join(', ')}, not "${options.until}".`);
   const until = options.until;
@@ -53,7 +57,7 @@ async function run(options: Options): Promise<void> {
       throw unfinished === undefined ? new UsageError(runsAlready(name)) : new OrderRefused(unfinished);
     }
     const outlast = new Outlast((line) => void process.stderr.write(`${line}\n`));
-    await check(session, { name, settings, until }, options, outlast);
+    const settings = await check(session, { name, given, until }, options, outlast);
     if (options.dryRun) return;
     const { owner } = await outlast.through(() => identityHere(name));
     const missing = await registerAttributes(session.connection, session.settings);
@@ -94,13 +98,20 @@ const runsAlready = (name: string): string =>
 /** Whoever started it sits before the screen: what is not there is told soon, and asked for again. */
 const hurried = { selectionMs: 1000 };
 
-/** The workers check again; here the answer is at once, and nothing is started that must fail. */
+interface Asked {
+  readonly name: string;
+  /** Else those that the migration was started with, or the defaults. */
+  readonly given: Settings | undefined;
+  readonly until: Phase;
+}
+
+/** The settings that it is to have. The workers check again; here the answer is at once, and nothing is started that must fail. */
 async function check(
   session: TemporalSession,
-  { name, settings, until }: MigrationInput,
+  { name, given, until }: Asked,
   options: Options,
   outlast: Outlast,
-): Promise<void> {
+): Promise<Settings> {
   const resources = await openResources((await readAddresses()).addresses, home(), {
     host: '',
     process: '',
@@ -111,6 +122,8 @@ async function check(
     await outlast.reach([postgres]);
     // What it refuses to tell is named by the checks.
     const known = await knownNow(name).catch(() => nothingKnown);
+    const { standing } = known;
+    const settings = given ?? (standing ? settingsStarted(name, standing.settings) : await settingsFrom(undefined));
     const arrival = arrive(known, { until, stages: settings.stages });
     if (arrival.is === 'refused') throw new OrderRefused(arrival.message);
     const goesOn = arrival.is === 'takes-over' && counts(known.authority);
@@ -118,21 +131,25 @@ async function check(
     if (!goesOn) await outlast.reach(Object.values(others));
     const checks = goesOn ? [] : await outlast.through(() => preflight(resources, name, settings, until));
     if (arrival.is === 'takes-over' && !options.json)
-      process.stderr.write(`The migration goes on in ${arrival.phase}, where it stood.\n`);
-    if (!options.dryRun) return;
+      process.stderr.write(
+        `The migration goes on in ${arrival.phase}, where it stood${given ? '' : ', with the settings that it was started with (--config gives it others)'}.\n`,
+      );
+    if (!options.dryRun) return settings;
     checks.unshift({
       name: 'Temporal is reachable',
       ...(await attributesToCome(session.connection, session.settings)),
     });
     const plans = await planCollections(resources, settings);
-    if (options.json)
-      return printJson({
+    if (options.json) {
+      printJson({
         dryRun: true,
         checks,
         phases: phases.slice(0, phases.indexOf(until) + 1),
         collections: plans,
         stages: settings.stages,
       });
+      return settings;
+    }
     print(
       table(
         ['check', 'result', ''],
@@ -171,6 +188,7 @@ async function check(
       );
     }
     print('\nNothing was kept of what the checks tried. Without --dry-run it begins.');
+    return settings;
   } finally {
     await resources.close();
   }

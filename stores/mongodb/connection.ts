@@ -178,6 +178,11 @@ export function mongoFailure(error: unknown, doing: string): unknown {
     const code = typeof error.code === 'number' ? error.code : Number(error.code);
     // Atlas has one code for a wrong password and for a right that is missing.
     if (code === 8000 && error.message.includes('not allowed')) return say('PermissionDenied', 'code 8000 AtlasError');
+    if (byCode[code] === 'AuthenticationFailed')
+      return say(
+        'AuthenticationFailed',
+        `${endpoints.name(hostOf(error))} refuses the user or password (code ${code}); a user of another database than the one in the URL's path needs authSource`,
+      );
     const again = passing.some((label) => error.hasErrorLabel(label));
     return say(
       byCode[code] ?? (again ? 'StoreBusy' : 'Defect'),

@@ -87,3 +87,11 @@ test.each<[unknown, string]>([
 ])('what passes by itself is no defect: %o', (failure, type) => {
   expect(failure).toMatchObject({ type });
 });
+
+test('a user or password that MongoDB refuses: which server, and what is forgotten most', () => {
+  const failure = mongoFailure(new MongoServerError({ code: 18, errmsg: 'Authentication failed.' }), 'x');
+  expect(failure).toMatchObject({
+    type: 'AuthenticationFailed',
+    message: expect.stringMatching(/server.* refuses the user or password \(code 18\).*authSource/) as string,
+  });
+});
