@@ -9,7 +9,7 @@ export const figuresOfTheCopy =
 export function statusText(status: Status): string {
   const parts = [`Migration ${status.migration}: ${status.phase}, ${status.state}.`];
   if (status.lastError) parts.push(reasonText(status.lastError));
-  if (status.waitingFor) parts.push(`Waits for: ${status.waitingFor}`);
+  if (status.waitingFor) parts.push(`Waits for: ${status.waitingFor}${commandFor(status.waitingFor)}`);
   const collections = Object.entries(status.collections);
   if (collections.length > 0) {
     const rows = collections.map(([name, its]) => [
@@ -52,6 +52,12 @@ export function statusText(status: Status): string {
         .join('\n')}`,
     );
   return parts.join('\n\n');
+}
+
+/** An approval is named as the signal that it is; who sits at a terminal is told the command. */
+function commandFor(waitingFor: string): string {
+  const gate = /^approve \{"gate": "([\w.-]+)"\}/.exec(waitingFor)?.[1];
+  return gate === undefined ? '' : `, by \`causeway approve ${gate}\``;
 }
 
 /** Why it does not go on. Of one that was undone or ended from outside that is no error. */

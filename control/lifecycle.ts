@@ -119,6 +119,7 @@ export async function knownOf(pool: pg.Pool): Promise<Known> {
       checkpoints: there ? await checkpointsOf(client) : [],
       routing: there ? await routesOf(client) : {},
       capture: there ? await captureOf(client) : notCaptured,
+      parked: there ? await parkedOf(client) : null,
     };
   });
 }
@@ -139,6 +140,17 @@ async function checkpointsOf(on: On): Promise<CheckpointEntry[]> {
     'select name, phase, created_at from migration_control.rollback_checkpoints order by created_at',
   );
   return rows.map(({ name, phase, created_at }) => ({ name, phase, at: created_at.toISOString() }));
+}
+
+/** Whoever goes on writes down where it stands before it acts, and whoever undoes writes down what is undone. */
+async function parkedOf(on: On): Promise<string | null> {
+  const [last] = await query<{ decision: string; reason: string }>(
+    on,
+    'reading the last decision',
+    `select detail ->> 'decision' as decision, detail ->> 'reason' as reason from migration_control.audit_log
+     where action = 'decision' and at > (select updated_at from migration_control.lifecycle) order by id desc limit 1`,
+  );
+  return last?.decision === 'park' ? last.reason : null;
 }
 
 async function captureOf(on: On): Promise<Known['capture']> {

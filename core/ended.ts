@@ -1,5 +1,6 @@
 // What is said of a migration whose workflow does not run: where it stands, and why an order finds nobody. Pure.
 import { restoreHint } from './checkpoints.ts';
+import { failures, isFailureType } from './failures.ts';
 import { counts, stepsBack, why, type Known, type Standing } from './lifecycle.ts';
 import { isOver, type Status } from './state.ts';
 import { isPhase, type Phase, type UndoStep } from './story.ts';
@@ -40,7 +41,7 @@ export function statusOfEnded(
 export function statusUnanswered(migration: string, known: Known, standing: Standing): Status {
   const { phase, stage, undoing, collections } = standing;
   const { routing, checkpoints, capture } = known;
-  const state = undoing === null ? 'running' : 'compensating';
+  const state = known.parked !== null ? 'parked' : undoing === null ? 'running' : 'compensating';
   const waitingFor = 'a worker: start `causeway worker`';
   return {
     migration,
@@ -53,8 +54,16 @@ export function statusUnanswered(migration: string, known: Known, standing: Stan
     routing,
     checkpoints,
     refused: [],
-    lastError: null,
+    lastError: known.parked === null ? null : parkedBecause(known.parked, standing),
   };
+}
+
+/** A decision's reason is the class and the sentence of what failed; where something was being undone, the sentence alone. */
+function parkedBecause(reason: string, { phase }: Standing): NonNullable<Status['lastError']> {
+  const [, type, message] = /^(\w+): ([^]*)$/.exec(reason) ?? [];
+  if (message !== undefined && isFailureType(type)) return { phase, type, message, advice: failures[type].advice };
+  const failed = 'CompensationFailed';
+  return { phase, type: failed, message: reason, advice: failures[failed].advice };
 }
 
 function stoppedBecause(known: Known, standing: Standing, last: Status | undefined): Status['lastError'] {

@@ -52,6 +52,8 @@ export interface Known {
   readonly checkpoints: readonly CheckpointEntry[];
   readonly routing: Readonly<Record<string, Route>>;
   readonly capture: CaptureProgress;
+  /** Why it parked, where nothing of it has gone on since: the failure's class and its sentence. */
+  readonly parked: string | null;
 }
 
 export const nothingKnown: Known = {
@@ -62,6 +64,7 @@ export const nothingKnown: Known = {
   checkpoints: [],
   routing: {},
   capture: notCaptured,
+  parked: null,
 };
 
 export const counts = ({ moved, armed, closed }: Authority): boolean => moved.length > 0 || armed || closed.length > 0;

@@ -203,7 +203,11 @@ async function told(session: TemporalSession, options: Back, status: Status, don
     return now;
   });
   tell(options, at, 'It has come to rest.');
-  if (at.lastError) process.exitCode = 1;
+  // Another order may have come before it.
+  const before = status.refused.at(-1)?.at ?? '';
+  const refused = at.refused.find((one) => one.order === 'rollback' && one.at > before);
+  if (refused) process.stderr.write(`The rollback had no effect. ${refused.reason}\n`);
+  if (at.lastError || refused) process.exitCode = 1;
 }
 
 /** The answer comes before what was ordered begins: where the migration stood is no news. */

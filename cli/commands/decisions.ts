@@ -2,7 +2,9 @@
 import { Command } from 'commander';
 import type { DecisionEntry } from '../../core/state.ts';
 import { openPool, query } from '../../stores/postgres/connection.ts';
-import { decisionsQuery } from '../../workflows/contract.ts';
+import { hasTable } from '../../control/checkpoints.ts';
+import { decisionsQuery, rootId } from '../../workflows/contract.ts';
+import { OrderRefused } from '../errors.ts';
 import {
   answerBy,
   checkName,
@@ -22,7 +24,7 @@ export const decisions = (): Command =>
   ).action((options: { migration: string; json?: boolean }) =>
     withTemporal(async (session) => {
       const name = checkName(options.migration);
-      const entries = (await toldBy(session, name)) ?? (await recorded());
+      const entries = (await toldBy(session, name)) ?? (await recorded(name));
       if (options.json) return printJson(entries);
       print(
         entries.length === 0
@@ -51,10 +53,14 @@ async function toldBy(session: TemporalSession, name: string): Promise<readonly 
   return undefined;
 }
 
-async function recorded(): Promise<DecisionEntry[]> {
+async function recorded(name: string): Promise<DecisionEntry[]> {
   const { addresses } = await readAddresses();
   const pool = openPool(addresses.postgres, 1);
   try {
+    if (!(await hasTable(pool, 'audit_log')))
+      throw new OrderRefused(
+        `Nothing is recorded any more: what the migration ${name} decided was removed with the control schema when it was undone. Its last page in Temporal's web UI, ${rootId(name)}, tells how it ended.`,
+      );
     const rows = await query<{ at: Date; detail: { decision: string; reason: string; severity?: string } }>(
       pool,
       'reading the audit log',

@@ -1,14 +1,19 @@
 // causeway worker: does the work. Several may run, on one host or many.
 import { Command } from 'commander';
-import { DefaultLogger, Runtime } from '@temporalio/worker';
+import { DefaultLogger, makeTelemetryFilterString, Runtime } from '@temporalio/worker';
 import { lineOf } from '../../workers/log.ts';
 import { startWorker } from '../../workers/worker.ts';
 import { checkName, home, readAddresses } from '../connect.ts';
 
-/** That a queue of activities has no workflows, and the other way round, is as it should be, and the SDK warns of it for every queue. */
+/**
+ * As it should be, and the SDK warns of it: that a queue of activities has no workflows, and the other way round; that an activity ends after its
+ * workflow, which did not wait for it.
+ */
+const expected = /^(No (workflows|activities) registered|Activity not found on completion)/;
+
 function loggerAt(level: 'INFO' | 'WARN'): DefaultLogger {
   return new DefaultLogger(level, (entry) => {
-    if (!/^No (workflows|activities) registered/.test(entry.message)) process.stderr.write(`${lineOf(entry)}\n`);
+    if (!expected.test(entry.message)) process.stderr.write(`${lineOf(entry)}\n`);
   });
 }
 
@@ -19,7 +24,11 @@ export function worker(): Command {
     .option('--verbose', 'log what the worker does, not only warnings')
     .action(async (options: { migration: string; verbose?: boolean }) => {
       const environment = await readAddresses();
-      Runtime.install({ logger: loggerAt(options.verbose ? 'INFO' : 'WARN'), shutdownSignals: [] });
+      const level = options.verbose ? 'INFO' : 'WARN';
+      // What the SDK's core says comes by the same way, in the same form.
+      const filter = makeTelemetryFilterString({ core: level, other: 'ERROR' });
+      const telemetryOptions = { logging: { filter, forward: {} } };
+      Runtime.install({ logger: loggerAt(level), telemetryOptions, shutdownSignals: [] });
       const running = await startWorker(environment, {
         migration: checkName(options.migration),
         home: home(),

@@ -6,6 +6,7 @@ import { prepareControl, undoPreparation } from '../../activities/record.ts';
 import { armReverse, disarmReverse } from '../../activities/reverse/arm.ts';
 import { route } from '../../activities/route.ts';
 import { makeMongo, makePostgres, mayRemove, undoData, undoSchema } from '../../activities/targets.ts';
+import { noteAudit } from '../../control/audit.ts';
 import { knownOf, noteUndone, noteUndoing, passStage, whileOldCounts } from '../../control/lifecycle.ts';
 import type { Standing } from '../../core/lifecycle.ts';
 import { inCutover } from '../support/standing.ts';
@@ -163,4 +164,16 @@ test('where the migration stands is written down by whoever changes it', async (
   expect((await knownOf(world.pool)).authority).toEqual({ moved: [], armed: true, closed: [] });
   await disarmReverse(resources);
   expect((await knownOf(world.pool)).authority).toEqual({ moved: [], armed: false, closed: [] });
+});
+
+test('that it has parked is known as long as nothing has gone on since, and only as its last decision', async () => {
+  const parked = async () => (await knownOf(resources.postgres)).parked;
+  expect(await parked()).toBeNull();
+  await noteAudit(resources.postgres, 'decision', { decision: 'park', reason: 'ValidationFailed: Validation failed.' });
+  expect(await parked()).toBe('ValidationFailed: Validation failed.');
+  await passStage(resources.postgres, 1);
+  expect(await parked()).toBeNull();
+  await noteAudit(resources.postgres, 'decision', { decision: 'park', reason: 'once more' });
+  await noteAudit(resources.postgres, 'decision', { decision: 'rollback to old', reason: 'asked' });
+  expect(await parked()).toBeNull();
 });

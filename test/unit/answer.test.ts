@@ -1,6 +1,7 @@
 // Whoever asks a migration for which no worker is alive is told so, in whatever way the server has found out.
 import { expect, test } from 'vitest';
 import { answerBy, type TemporalSession } from '../../cli/connect.ts';
+import { failures } from '../../core/failures.ts';
 import { refusalOfAbort, statusUnanswered, wayBackOfEnded } from '../../core/ended.ts';
 import { nothingKnown } from '../../core/lifecycle.ts';
 import { inCutover } from '../support/standing.ts';
@@ -27,6 +28,22 @@ test('of one that nobody answers for the database tells where it stood, and what
     phase: 'cutover',
     state: 'running',
     waitingFor: expect.stringContaining('worker') as string,
+  });
+  expect(
+    statusUnanswered('it', { ...known, parked: 'ValidationFailed: Validation failed: users.' }, inCutover),
+  ).toMatchObject({
+    state: 'parked',
+    lastError: {
+      type: 'ValidationFailed',
+      message: 'Validation failed: users.',
+      advice: failures.ValidationFailed.advice,
+    },
+  });
+  expect(
+    statusUnanswered('it', { ...known, parked: 'PostgreSQL: it does not go.' }, inCutover).lastError,
+  ).toMatchObject({
+    type: 'CompensationFailed',
+    message: 'PostgreSQL: it does not go.',
   });
   const undoing = { ...inCutover, undoing: { steps: inCutover.undo, then: 'aborted' as const } };
   expect(statusUnanswered('it', known, undoing).state).toBe('compensating');
