@@ -265,7 +265,7 @@ function indexOf(name: string): number | undefined {
   const first = name.charCodeAt(0);
   if (!(first >= 48 && first <= 57) || name.length > 10) return undefined;
   const number = Number(name);
-  return number <= 4_294_967_294 && String(number) === name ? number : undefined;
+  return Number.isInteger(number) && number <= 4_294_967_294 && String(number) === name ? number : undefined;
 }
 
 /** Assigns even `__proto__` as an own property: a document may have a field of that name. */

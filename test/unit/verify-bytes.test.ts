@@ -35,6 +35,23 @@ test('identity, order, what is to be set aside, and what a mapping makes of it',
   );
 });
 
+test('names that only look like numbers keep their place, and numbers of arrays do not', () => {
+  for (const [name, moves] of [
+    ['0.1', false],
+    ['1e3', false],
+    ['01', false],
+    ['4294967295', false],
+    ['4294967294', true],
+    ['0', true],
+  ] as const) {
+    const bytes = documentOf([
+      ['_id', of.int(1)],
+      [name, of.int(2)],
+    ]);
+    expect([name, decodeDocument(bytes).reordered, readDocument(bytes).reordered]).toEqual([name, moves, moves]);
+  }
+});
+
 test('a key that is too long for an index goes by the same short name with both, whatever is in it', () => {
   const letters = '名'.repeat(400);
   const ids = [
