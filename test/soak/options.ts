@@ -21,7 +21,7 @@ const asked = z
 /** What takes long and is no part of `npm test`. */
 export const isSoak = process.env['SOAK'] !== undefined;
 
-/** The short round, as CI has it. */
+/** The short round. */
 export const isShort = asked.SOAK_SHORT !== undefined;
 
 /** A soak runs once for each. */

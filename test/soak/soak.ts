@@ -1,5 +1,5 @@
 // npm run soak: what takes long. All of it, or what is named: `npm run soak -- load cutover --seeds 1,2,3`. Options say how large; `--short` is
-// what CI runs.
+// a small round of what is most worth it.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
