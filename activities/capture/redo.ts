@@ -17,14 +17,8 @@ import type { Resources } from '../resources.ts';
 import type { Why } from '../shape.ts';
 import { applyPatiently } from './patiently.ts';
 
-/**
- * When documents that are set aside are read again, seconds, and how many at a time. What kept one from being applied may have been mended, and a
- * unique value may be free again; until then each trial costs as much as the first.
- */
-const again = {
-  lostKey: { reason: 'lost key', seconds: 3, most: 50 },
-  aside: { reason: 'set aside', seconds: 60, most: 20 },
-};
+/** What kept a document from being applied may have been mended since; until then each trial costs as much as the first. */
+const againAfter = '1 minute';
 /** Most documents read again in one transaction. */
 export const atOnce = 50;
 
@@ -186,43 +180,53 @@ export async function setAside(
   return same;
 }
 
-/** Documents that something may have changed for: a row they name has come, the unique value they lost is free again, what refused them is gone. */
+/** Documents that something may have changed for: a row they name has come, or what refused them is gone. */
 export async function findDue(
   pool: pg.Pool,
   feeds: ReadonlyMap<number, Feed>,
   parents: readonly Parent[],
 ): Promise<void> {
   await findReferences(pool, parents);
-  const looks = [...feeds.values()].flatMap(({ collectionId, source, mapping }) => [
-    {
-      ...{ feed: collectionId, collection: mapping.collection, source },
-      ...{ rules: [...mapping.unique.map((rule) => rule.rule), sameIdRule], ...again.lostKey },
-    },
-    {
-      feed: collectionId,
-      collection: mapping.collection,
-      source,
-      rules: [refusedRule, notAppliedRule],
-      ...again.aside,
-    },
-  ]);
   // Those that have waited longest first; what another looks at now is looked at.
   await query(
     pool,
-    'looking for documents set aside that may be loaded now',
+    'looking for documents that were set aside because they alone failed',
     `with due as (update migration_control.migration_errors e set tried_at = clock_timestamp() from (
-       select e.id, look.feed, look.reason from jsonb_to_recordset($1::jsonb)
-           as look(feed smallint, collection text, source text, rules jsonb, reason text, seconds int, most int)
-         cross join lateral (select id from migration_control.migration_errors
-           where collection = look.collection and source_collection = look.source and look.rules ? rule and resolved_at is null
-             and coalesce(tried_at, created_at) < clock_timestamp() - make_interval(secs => look.seconds)
-           order by coalesce(tried_at, created_at) limit look.most for update skip locked) e) waits
-       where e.id = waits.id returning e.source_id, waits.feed, waits.reason)
+       select e.id, look.feed from ${lookedFor}
+         cross join lateral (select id from migration_control.migration_errors where ${isOpen}
+             and coalesce(tried_at, created_at) < clock_timestamp() - interval '${againAfter}'
+           order by coalesce(tried_at, created_at) limit 20 for update skip locked) e) waits
+       where e.id = waits.id returning e.source_id, waits.feed)
      insert into migration_control.redo (collection_id, source_id, reason, since)
-     select distinct on (feed, source_id) feed, source_id, reason, '-infinity'::timestamptz from due order by feed, source_id on conflict do nothing`,
-    [JSON.stringify(looks)],
+     select distinct feed, source_id, 'set aside', '-infinity'::timestamptz from due on conflict do nothing`,
+    [looks(feeds, () => [refusedRule, notAppliedRule])],
   );
 }
+
+/** Documents whose unique value another one had: it may be free again. */
+export async function findLostKeys(pool: pg.Pool, feeds: ReadonlyMap<number, Feed>): Promise<void> {
+  await query(
+    pool,
+    'looking for unique values that are free again',
+    `insert into migration_control.redo (collection_id, source_id, reason, since)
+     select distinct look.feed, e.source_id, 'lost key', '-infinity'::timestamptz from ${lookedFor}
+       cross join lateral (select source_id from migration_control.migration_errors where ${isOpen} order by random() limit ${atOnce}) e
+     on conflict do nothing`,
+    [looks(feeds, ({ mapping }) => [...mapping.unique.map((rule) => rule.rule), sameIdRule])],
+  );
+}
+
+const lookedFor = `jsonb_to_recordset($1::jsonb) as look(feed smallint, collection text, source text, rules jsonb)`;
+const isOpen = `collection = look.collection and source_collection = look.source and look.rules ? rule and resolved_at is null`;
+const looks = (feeds: ReadonlyMap<number, Feed>, rulesOf: (feed: Feed) => string[]): string =>
+  JSON.stringify(
+    [...feeds.values()].map((feed) => ({
+      feed: feed.collectionId,
+      collection: feed.mapping.collection,
+      source: feed.source,
+      rules: rulesOf(feed),
+    })),
+  );
 
 /** Documents of which a row came before the one it names. */
 export async function findReferences(pool: pg.Pool, parents: readonly Parent[]): Promise<void> {

@@ -19,7 +19,7 @@ import { renderCollection } from '../targets.ts';
 import { clearGuards } from '../reverse/arm.ts';
 import { settleClosings } from '../reverse/closing.ts';
 import { marksMs } from './lane.ts';
-import { atOnce, findDue, parentsOf, redoDue } from './redo.ts';
+import { atOnce, findDue, findLostKeys, parentsOf, redoDue } from './redo.ts';
 import { Patience, type Slice, type SliceResult } from './slice.ts';
 
 export interface TendSettings extends ChangeSettings {
@@ -39,6 +39,8 @@ export async function tendTargets(resources: Resources, settings: TendSettings, 
       if (slice.every('marks', marksMs)) await assertMarks(resources, resources.owner);
       const redone = await redoDue(resources, feeds, current, current.clashSeconds);
       if (slice.every('due', 1000)) await findDue(resources.postgres, feeds, parentsOf(resources, feeds));
+      // Each that has lost is read and refused once more: not as often.
+      if (slice.every('lost keys', 3000)) await findLostKeys(resources.postgres, feeds);
       if (slice.every('abandoned', 2000)) await removeAbandoned(resources);
       if (slice.every('closed', 500)) await settleClosings(resources);
       if (slice.every('guards', 30_000)) await clearGuards(resources);

@@ -5,7 +5,7 @@ import { serialize } from 'bson';
 import { ObjectId } from 'mongodb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { applyChanges, feedsOf } from '../../activities/apply.ts';
-import { findDue, parentsOf, redoDue } from '../../activities/capture/redo.ts';
+import { findDue, findLostKeys, parentsOf, redoDue } from '../../activities/capture/redo.ts';
 import { repairGap } from '../../activities/capture/repair.ts';
 import { Slice } from '../../activities/capture/slice.ts';
 import { createSnapshot } from '../../activities/checkpoint/create.ts';
@@ -392,6 +392,7 @@ test('documents read again, and those whose values or rows have come', { timeout
     `insert into migration_control.redo (collection_id, source_id, reason) select collection_id, source_id, 'reference' from migration_control.ledger on conflict do nothing`,
   );
   await findDue(resources.postgres, feeds, parentsOf(resources, feeds));
+  await findLostKeys(resources.postgres, feeds);
   for (let n = 0; (await redoDue(resources, feeds, settings, 1)) > 0; n++) expect(n).toBeLessThan(20);
   expect(await world.rows('select source_id, cause from migration_control.redo')).toEqual([]);
   expect(await ledger()).toEqual(copied);
