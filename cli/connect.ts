@@ -80,7 +80,7 @@ export const answerMs = 3000;
 /** `status` has something to tell without one, from the database, and has to ask that as well. */
 export const statusMs = 2000;
 /** One that takes the place of a worker that was killed may need this long: what was handed to the dead one has to be missed first. */
-const patientMs = 15_000;
+export const patientMs = 15_000;
 
 /** Of a running migration its workflow's answer, which takes a worker; of any other what the database says of it. */
 export async function readStatus(session: TemporalSession, name: string, within = patientMs): Promise<Status> {

@@ -1,5 +1,5 @@
 // An order to a migration that runs. Its workflow answers; where no worker does, what stops or takes back is left for the next one, and what leads on is not.
-import { answerBy, answerTo, handleOf, type MigrationHandle, type TemporalSession } from './connect.ts';
+import { answerBy, answerTo, handleOf, patientMs, type MigrationHandle, type TemporalSession } from './connect.ts';
 import { UnreachableError } from './errors.ts';
 import { print, printJson } from './output.ts';
 import { isRootServed } from './queue.ts';
@@ -19,8 +19,6 @@ interface Given {
   readonly json?: boolean;
 }
 
-/** One that takes the place of a worker that was killed may need this long: what was handed to the dead one has to be missed first. */
-const patientMs = 15_000;
 const sayAfterMs = 3000;
 
 /** The answer. undefined: nobody answers, and the order was left for who does. Throws UnreachableError where it is not kept. */

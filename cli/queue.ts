@@ -5,6 +5,7 @@ import { openResources, type Addresses } from '../activities/resources.ts';
 import { ownerOf, queueOf } from '../core/owner.ts';
 import { rootId } from '../workflows/contract.ts';
 import { home, readAddresses, type MigrationHandle, type TemporalSession } from './connect.ts';
+import { named } from './waiting.ts';
 
 /** Of the stores that these addresses lead to. */
 export async function identityAt(addresses: Addresses, migration: string): Promise<Identity> {
@@ -51,4 +52,4 @@ export const isRootServed = async (session: TemporalSession, root: MigrationHand
   isServed(session, (await root.describe()).taskQueue);
 
 export const noWorker = (migration: string, queue: string): string =>
-  `No worker serves ${queue}, where the work of this migration waits: start \`causeway worker${migration === 'default' ? '' : ` --migration ${migration}`}\` with the same stores. A worker prints its queue and what each store says it is.`;
+  `No worker serves ${queue}, where the work of this migration waits: start \`causeway worker${named(migration)}\` with the same stores. A worker prints its queue and what each store says it is.`;

@@ -5,19 +5,22 @@ import { isFailureType } from '../core/failures.ts';
 
 /** Whose queue and token it is says nothing to whoever reads the log: the workflow's id leads to all of it. */
 const unsaid = new Set([
-  ...['namespace', 'taskQueue', 'runId', 'workflowId', 'workflowType', 'sdkComponent'],
-  ...[
-    'activityId',
-    'activityType',
-    'attempt',
-    'isLocal',
-    'taskToken',
-    'task_token',
-    'durationMs',
-    'error',
-    'order',
-    'reason',
-  ],
+  'namespace',
+  'taskQueue',
+  'runId',
+  'workflowId',
+  'workflowType',
+  'sdkComponent',
+  'activityId',
+  'activityType',
+  'attempt',
+  'isLocal',
+  'taskToken',
+  'task_token',
+  'durationMs',
+  'error',
+  'order',
+  'reason',
 ]);
 
 export function lineOf({ level, message, meta = {}, timestampNanos }: LogEntry): string {
