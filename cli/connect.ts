@@ -1,4 +1,5 @@
 // Reaching Temporal and the stores from a command: the environment over the embedded stack, and clear words when there is nobody.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection, type WorkflowHandleWithSignaledRunId } from '@temporalio/client';
 import { refuseMigrationName } from '../core/owner.ts';
 import { environment as stackEnvironment, homeOf } from '../stack/index.ts';
@@ -53,11 +54,32 @@ export type MigrationHandle = ReturnType<typeof handleOf> | WorkflowHandleWithSi
 const silenceMs = 4000;
 
 /** The answer to an order. Without a worker an order waits for one, and whoever gave it is told what it waits for. */
-export function answerTo<T>(order: Promise<T>): Promise<T> {
+export function answerTo<T>(order: () => Promise<T>): Promise<T> {
   return waiting(
     'Whether the order was taken, `causeway status` says; what was taken is carried out without this command.',
-    () => answered(order),
+    () => answered(untilTaken(order)),
   );
+}
+
+const askedAgain = 5;
+
+/**
+ * Temporal lets go of an order where the task that was to take it fails: a worker dies then, or the workflow was about to end when a signal came.
+ * Such an order has not been taken, and is given again.
+ */
+export async function untilTaken<T>(order: () => Promise<T>): Promise<T> {
+  for (let left = askedAgain; ; left--)
+    try {
+      return await order();
+    } catch (error) {
+      if (left === 0 || !isLetGo(error)) throw error;
+      await sleep(100 * (askedAgain - left + 1));
+    }
+}
+
+function isLetGo(error: unknown): boolean {
+  const { code, details } = ((error as { cause?: unknown }).cause ?? {}) as { code?: unknown; details?: unknown };
+  return code === 9 && /workflow task failure/.test(String(details));
 }
 
 async function answered<T>(order: Promise<T>): Promise<T> {

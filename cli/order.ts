@@ -25,7 +25,7 @@ const sayAfterMs = 3000;
 export async function give<T>(session: TemporalSession, given: Given, order: Order<T>): Promise<T | undefined> {
   const handle = handleOf(session, given.migration);
   // Asked first, and ordered only then: what is both asked and left would be obeyed twice.
-  if (await isHeard(session, handle)) return answerTo(order.ask(handle));
+  if (await isHeard(session, handle)) return answerTo(() => order.ask(handle));
   const start = `start \`causeway worker${named(given.migration)}\``;
   if (!order.leave)
     throw new UnreachableError(

@@ -76,7 +76,7 @@ async function ordered(
 ): Promise<Status | undefined> {
   const handle = handleOf(session, options.migration);
   const status = await answerBy(session, deadline, () =>
-    answerTo(handle.executeUpdate(update as typeof contract.abortUpdate, { args: [payload] })),
+    answerTo(() => handle.executeUpdate(update as typeof contract.abortUpdate, { args: [payload] })),
   );
   if (!status) await leave(session, options, { update, signal, payload });
   return status;

@@ -74,7 +74,7 @@ export const repair = (): Command =>
     )
     .action((options: Options & { dryRun?: boolean; deleteMissing?: boolean }) =>
       withTemporal(async (session) => {
-        const found = await answerTo(
+        const found = await answerTo(() =>
           captureOf(session, options.migration).executeUpdate(repairUpdate, {
             args: [{ dryRun: options.dryRun === true, deleteMissing: options.deleteMissing === true }],
           }),

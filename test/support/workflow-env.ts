@@ -2,6 +2,7 @@
 // replayed from its beginning.
 import { Client, type WorkflowHandle } from '@temporalio/client';
 import { expect, vi } from 'vitest';
+import { untilTaken } from '../../cli/connect.ts';
 import { readSettings, type Settings } from '../../core/settings.ts';
 import { begin, type MigrationState, type Status } from '../../core/state.ts';
 import { phases, type Phase } from '../../core/story.ts';
@@ -105,7 +106,7 @@ export class WorkflowTest {
 
   /** As an update: answered when obeyed, or refused with a sentence. */
   order(name: string, ...args: unknown[]): Promise<unknown> {
-    return this.handle().executeUpdate(name, { args: args as [] });
+    return untilTaken(() => this.handle().executeUpdate(name, { args: args as [] }));
   }
 
   signal(name: string, ...args: unknown[]): Promise<void> {

@@ -1,6 +1,6 @@
 // Whoever asks a migration for which no worker is alive is told so, in whatever way the server has found out.
 import { expect, test } from 'vitest';
-import { answerBy, type TemporalSession } from '../../cli/connect.ts';
+import { answerBy, untilTaken, type TemporalSession } from '../../cli/connect.ts';
 import { failures } from '../../core/failures.ts';
 import { refusalOfAbort, statusUnanswered, wayBackOfEnded } from '../../core/ended.ts';
 import { nothingKnown } from '../../core/lifecycle.ts';
@@ -20,6 +20,21 @@ test('no answer in time, a call that was cancelled for it, no worker seen for tw
   ];
   for (const ask of answers) expect(await answerBy(session, 0, ask)).toBeUndefined();
   await expect(answerBy(session, 0, failing(5, 'workflow not found'))).rejects.toThrow('Failed to query');
+});
+
+test('an order whose task failed before it was taken is given again, and for nothing else', async () => {
+  const letGo = failing(9, 'Unable to perform workflow execution update due to unexpected workflow task failure.');
+  let asked = 0;
+  const order = () => (++asked < 3 ? letGo() : Promise.resolve('taken'));
+  expect(await untilTaken(order)).toBe('taken');
+  expect(asked).toBe(3);
+  asked = 0;
+  const counted = (ask: () => Promise<never>) => () => (asked++, ask());
+  await expect(untilTaken(counted(letGo))).rejects.toThrow('Failed to query');
+  expect(asked).toBe(6);
+  asked = 0;
+  await expect(untilTaken(counted(failing(5, 'workflow not found')))).rejects.toThrow('Failed to query');
+  expect(asked).toBe(1);
 });
 
 test('of one that nobody answers for the database tells where it stood, and what it waits for', () => {
