@@ -1,6 +1,7 @@
 // Whether change capture runs, for commands whose checks wait for it: a comparison of both sides counts only for what capture has passed.
 import { captureId } from '../workflows/contract.ts';
-import { liveCapture, type TemporalSession } from './connect.ts';
+import type { TemporalSession } from './connect.ts';
+import { liveCapture } from './live.ts';
 import { troublesOf } from './troubles-text.ts';
 
 export const notRunning =

@@ -8,11 +8,7 @@ import { reach, readTemporal, type TemporalSettings } from '../workers/temporal.
 import { rootId, statusQuery } from '../workflows/contract.ts';
 import type { Status } from '../core/state.ts';
 import type { migration } from '../workflows/migration.ts';
-import { captureStatus, type CaptureStatus } from '../control/capture.ts';
 import { keyVariable } from '../control/vault.ts';
-import { clockOf } from '../stores/mongodb/changes.ts';
-import { openMongo } from '../stores/mongodb/connection.ts';
-import { openPool } from '../stores/postgres/connection.ts';
 import { runs, statusOfStopped } from './ended.ts';
 import { UnreachableError, UsageError } from './errors.ts';
 import { waiting } from './waiting.ts';
@@ -131,21 +127,6 @@ export async function answerBy<T>(
       if (noAnswer.has((at as { code?: unknown }).code) || at.name === 'WorkflowUpdateRPCTimeoutOrCancelledError')
         return undefined;
     throw error;
-  }
-}
-
-/** Where change capture stands, from the tables it works on; undefined where there is none. */
-export async function liveCapture(): Promise<CaptureStatus | undefined> {
-  const { addresses } = await readAddresses();
-  const pool = openPool(addresses.postgres, 1);
-  const { client, db } = openMongo(addresses.source, 'source');
-  try {
-    // A source that does not answer is what the state of capture is to tell.
-    const clock = await clockOf(db).catch(() => Date.now());
-    return await captureStatus(pool, clock);
-  } finally {
-    await client.close();
-    await pool.end();
   }
 }
 

@@ -1,4 +1,4 @@
-// Waiting for a workflow beside the migration's own, and never without a word: that no worker has taken it up, or what of it fails, is said once each.
+// Waiting for a workflow beside the migration's own, and never without a word: that no worker has taken it up, that one is at it, or what of it fails, is said once each.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WorkflowExecutionDescription } from '@temporalio/client';
 import type { TemporalSession } from './connect.ts';
@@ -29,6 +29,7 @@ export async function outcomeOf<R>({ client }: TemporalSession, handle: Awaited<
   const look = async () => {
     if (isUntaken(await client.workflow.getHandle(handle.workflowId).describe()))
       tell('No worker has taken it up yet: start `causeway worker`, if none runs. This command waits.');
+    else tell('A worker is at it. This command waits.');
     for (const one of await failingIn(client, handle.workflowId)) tell(failingText([{ ...one, attempt: 1 }]));
   };
   const pause = (ms: number) => sleep(ms, undefined, { signal: ended.signal }).catch(() => undefined);

@@ -11,7 +11,8 @@ import { DualWriteManager, type SecondWriteFailure } from '../../traffic/dual-wr
 import { TrafficMetrics } from '../../traffic/metrics.ts';
 import { Router } from '../../traffic/router.ts';
 import { sidecar as build, sidecarWriteMs, type Parts } from '../../traffic/sidecar.ts';
-import { home, liveCapture, readAddresses } from '../connect.ts';
+import { home, readAddresses } from '../connect.ts';
+import { liveCapture } from '../live.ts';
 import { UsageError } from '../errors.ts';
 import { print } from '../output.ts';
 

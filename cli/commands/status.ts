@@ -4,15 +4,16 @@ import { statusUnanswered } from '../../core/ended.ts';
 import { nothingKnown } from '../../core/lifecycle.ts';
 import { isOver, withCounts, type CollectionProgress, type Status } from '../../core/state.ts';
 import { hasTable, unfinishedMessage, unfinishedRestore, type UnfinishedRestore } from '../../control/checkpoints.ts';
+import type { CaptureStatus } from '../../control/capture.ts';
 import { progressOf } from '../../control/progress.ts';
 import { routesOf } from '../../control/routing.ts';
-import { openPool } from '../../stores/postgres/connection.ts';
 import { policiesOf, unarmedText, type Policy } from '../../stores/postgres/policies.ts';
 import { captureRests, notRunning } from '../capture-state.ts';
-import { liveCapture, readAddresses, readStatus, statusMs, withTemporal, type TemporalSession } from '../connect.ts';
+import { readStatus, statusMs, withTemporal, type TemporalSession } from '../connect.ts';
 import { knownNow } from '../ended.ts';
 import { UnreachableError } from '../errors.ts';
 import { failingActivities, failingText } from '../failing-activities.ts';
+import { liveCapture, lookAtTarget } from '../live.ts';
 import { print, printJson } from '../output.ts';
 import { statusText } from '../status-text.ts';
 import { troublesOf } from '../troubles-text.ts';
@@ -39,16 +40,19 @@ export const status = (): Command =>
       }),
   );
 
-const statusWhole = async (session: TemporalSession, name: string): Promise<Status> => {
-  const told = await withRoutingNow(await statusNow(session, name));
-  return withCapture(session, await withLivePosition(await withLiveCounts(told)));
-};
+async function statusWhole(session: TemporalSession, name: string): Promise<Status> {
+  const live = liveCapture().catch(() => undefined);
+  const rests = captureRests(session, name);
+  const told = await withLiveCounts(await withRoutingNow(await statusNow(session, name)));
+  return withCapture(withPosition(told, await live), await rests);
+}
 
 /** Where no worker answers the database tells where the migration stood last, as far as it knows of one. */
 async function statusNow(session: TemporalSession, name: string): Promise<Status> {
+  const knowing = knownNow(name).catch(() => nothingKnown);
   return readStatus(session, name, statusMs).catch(async (error: unknown) => {
     if (!(error instanceof UnreachableError)) throw error;
-    const known = await knownNow(name).catch(() => nothingKnown);
+    const known = await knowing;
     if (!known.standing) throw error;
     process.stderr.write(`${error.message} This is what was last written down.\n`);
     process.exitCode = 3;
@@ -57,34 +61,19 @@ async function statusNow(session: TemporalSession, name: string): Promise<Status
 }
 
 /** A restore that has begun and not ended; where PostgreSQL does not answer, nothing is known of one. */
-async function restoreNow(): Promise<UnfinishedRestore | undefined> {
-  const pool = openPool((await readAddresses()).addresses.postgres, 1);
-  try {
-    return await unfinishedRestore(pool).catch(() => undefined);
-  } finally {
-    await pool.end();
-  }
-}
+const restoreNow = (): Promise<UnfinishedRestore | undefined> => lookAtTarget(unfinishedRestore).catch(() => undefined);
 
 /** TimescaleDB's; undefined where there are none. */
-async function policiesNow(): Promise<Policy[] | undefined> {
-  const pool = openPool((await readAddresses()).addresses.postgres, 1);
-  try {
-    if (!(await hasTable(pool, 'created_objects'))) return undefined;
-    return await policiesOf(pool);
-  } catch {
-    return undefined;
-  } finally {
-    await pool.end();
-  }
-}
+const policiesNow = (): Promise<Policy[] | undefined> =>
+  lookAtTarget(async (pool) => ((await hasTable(pool, 'created_objects')) ? policiesOf(pool) : undefined)).catch(
+    () => undefined,
+  );
 
 /** The workflow hears of progress in steps; the batches in the target tell it to the document. Where they cannot be read, the steps do. */
 export async function withLiveCounts(status: Status): Promise<Status> {
   if (status.phase !== 'data' || status.state !== 'running') return status;
-  const pool = openPool((await readAddresses()).addresses.postgres, 1);
   try {
-    const rows = new Map((await progressOf(pool)).map((row) => [row.collection, row]));
+    const rows = new Map((await lookAtTarget(progressOf)).map((row) => [row.collection, row]));
     const collections: Record<string, CollectionProgress> = {};
     for (const [name, its] of Object.entries(status.collections)) {
       const row = rows.get(name);
@@ -93,37 +82,32 @@ export async function withLiveCounts(status: Status): Promise<Status> {
     return { ...status, collections };
   } catch {
     return status;
-  } finally {
-    await pool.end();
   }
 }
 
 /** Of one that has ended the workflow's word stands still, and a rollback or a restore moves traffic all the same. Nothing is routed without tables. */
 export async function withRoutingNow(status: Status): Promise<Status> {
   if (!isOver(status.state)) return status;
-  const pool = openPool((await readAddresses()).addresses.postgres, 1);
   try {
-    return { ...status, routing: (await hasTable(pool, 'routing')) ? await routesOf(pool) : {} };
+    const routing = await lookAtTarget(async (pool) => ((await hasTable(pool, 'routing')) ? routesOf(pool) : {}));
+    return { ...status, routing };
   } catch {
     process.stderr.write(
       'PostgreSQL does not answer: the routing shown is the one that the migration ended with, and may have changed since.\n',
     );
     return status;
-  } finally {
-    await pool.end();
   }
 }
 
 /** A position that nobody moves on is no trouble that the tables know of. */
-async function withCapture(session: TemporalSession, status: Status): Promise<Status> {
+function withCapture(status: Status, rests: boolean): Status {
   if (status.capture.position === null || status.state === 'aborted' || status.state === 'rolled-back') return status;
-  if (!(await captureRests(session, status.migration))) return status;
+  if (!rests) return status;
   return { ...status, capture: { ...status.capture, troubles: [notRunning, ...(status.capture.troubles ?? [])] } };
 }
 
 /** The workflow hears once a minute where capture stands; the tables tell it now. Where they cannot be read, the workflow's word does. */
-export async function withLivePosition(status: Status): Promise<Status> {
-  const live = await liveCapture().catch(() => undefined);
+function withPosition(status: Status, live: CaptureStatus | undefined): Status {
   if (!live) return status;
   const gap = live.gap && { kind: live.gap.kind, detail: live.gap.detail };
   return { ...status, capture: { position: live.position, lagMs: live.lagMs, gap, troubles: troublesOf(live) } };

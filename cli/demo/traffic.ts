@@ -7,7 +7,8 @@ import { catchingUp } from '../../activities/capture/caught-up.ts';
 import { reverseStatus } from '../../control/reverse.ts';
 import { versionOf } from '../../stores/mongodb/source.ts';
 import { startLegacyWriter, type Totals } from '../../seed/legacy-writer.ts';
-import { home, liveCapture, readAddresses } from '../connect.ts';
+import { home, readAddresses } from '../connect.ts';
+import { liveCapture } from '../live.ts';
 import { count, print, table } from '../output.ts';
 import { startApplication, type Traffic, type Usage } from './application.ts';
 

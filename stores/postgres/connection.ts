@@ -14,6 +14,7 @@ export interface PoolOptions {
   /** How long a statement may wait for one lock, ms. */
   readonly lockTimeoutMs?: number;
   readonly statementTimeoutMs?: number;
+  readonly connectTimeoutMs?: number;
   /** How long a connection that owes an answer may be silent before the server is asked about it, ms. */
   readonly askAfterMs?: number;
   /** A statement that each of its transactions (`inTransaction`) begins with. */
@@ -52,7 +53,7 @@ export function openPool(url: string, connections = 12, options: PoolOptions = {
   const pool = new pg.Pool({
     ...config,
     max: connections,
-    connectionTimeoutMillis: 10_000,
+    connectionTimeoutMillis: options.connectTimeoutMs ?? 10_000,
     application_name: options.applicationName ?? 'causeway',
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,

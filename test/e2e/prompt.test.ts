@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Prompt } from '../support/prompt.ts';
+import { Prompt, promisedMs } from '../support/prompt.ts';
 import { World } from '../support/world.ts';
 
 let world: World;
@@ -31,6 +31,24 @@ test('a validation says what it waits for, as soon as it does', async () => {
   // It waits for capture, and is ended by the test.
   const waits = await prompt.terminal.run(['validate', '--collection', 'sessions'], 30_000, /nobody runs it/);
   expect(waits).toMatchObject({ code: null, stderr: expect.stringContaining('nobody runs it') as string });
+});
+
+test('`status` waits neither for a lock on what it would read nor for a store', async () => {
+  const tables = await world.rows<{ name: string }>(
+    `select format('%I.%I', schemaname, tablename) as name from pg_tables where schemaname = 'migration_control'`,
+  );
+  const lock = await world.pool.connect();
+  try {
+    await lock.query('begin');
+    await lock.query(`lock table ${tables.map(({ name }) => name).join(', ')} in access exclusive mode`);
+    const idle = await prompt.terminal.idle();
+    const { code, stdout, ms } = await prompt.terminal.run(['status'], 45_000);
+    expect({ code, stdout }).toMatchObject({ code: 0, stdout: expect.stringContaining('cutover') as string });
+    expect(prompt.terminal.time('status', ms, idle)).toBeLessThan(promisedMs);
+  } finally {
+    await lock.query('rollback');
+    lock.release();
+  }
 });
 
 test('`status`, `rollback` and `abort` answer within 5 s without a worker, and say what they left', async () => {
