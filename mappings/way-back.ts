@@ -71,6 +71,8 @@ class Writer {
   /** Which of its changes is taken for a cell; a cell that is not here is as it is in the base. */
   readonly #taken = new Map<string, number>();
   readonly #given = new Map<string, Cell | undefined>();
+  /** How often a cell has made way for another: two that need one field would go on making way for each other. */
+  readonly #madeWay = new Map<string, number>();
 
   constructor(
     mapping: Mapping,
@@ -136,17 +138,29 @@ class Writer {
 
   /** Cells that are right may hold a field that a wrong one needs: they take their next change, and the wrong ones begin again. */
   #yield(wrong: readonly string[]): boolean {
-    const fieldsOf = (name: string) => this.#changesOf(name).flatMap((change) => change.map((edit) => edit.path[0]!));
-    const needed = new Set(wrong.flatMap(fieldsOf));
+    const needed = new Set(wrong.flatMap((name) => this.#fieldsOf(name)));
     const rivals = [...this.#taken].filter(
       ([name, which]) =>
         !wrong.includes(name) &&
         which < this.#changesOf(name).length &&
+        (this.#madeWay.get(name) ?? 0) < this.#changesOf(name).length &&
         this.#changesOf(name)[which]!.some((edit) => needed.has(edit.path[0]!)),
     );
-    for (const [name, which] of rivals) this.#taken.set(name, which + 1);
+    for (const [name, which] of rivals) {
+      this.#taken.set(name, which + 1);
+      this.#madeWay.set(name, (this.#madeWay.get(name) ?? 0) + 1);
+    }
     if (rivals.length > 0) for (const name of wrong) this.#taken.delete(name);
     return rivals.length > 0;
+  }
+
+  #fieldsOf(name: string): string[] {
+    return this.#changesOf(name).flatMap((change) => change.map((edit) => edit.path[0]!));
+  }
+
+  #isKept(name: string): boolean {
+    const cell = this.#wanted.get(name);
+    return cell?.kind === 'part' && cell.of === this.#mapping.back.rest;
   }
 
   #touches(name: string, path: string): boolean {
@@ -154,13 +168,20 @@ class Writer {
     return this.#changesOf(name).some((change) => change.some((edit) => fields.includes(edit.path[0]!)));
   }
 
-  /** No change says it: the first one is taken, which is the natural one, but nothing is written over nothing. */
+  /**
+   * No change says it: the first one is taken, which is the natural one, but nothing is written over nothing. What was kept of a field because
+   * it had no place gives way to the value that the field has by now.
+   */
   #settle(wrong: readonly string[]): Put {
     for (const name of wrong) {
       if (this.#changesOf(name).length === 0) continue;
       if (this.#wanted.has(name)) this.#taken.set(name, 0);
       else this.#taken.delete(name);
     }
+    const own = [...this.#taken.keys()].filter((name) => !this.#isKept(name));
+    const ownFields = new Set(own.flatMap((name) => this.#fieldsOf(name)));
+    for (const name of [...this.#taken.keys()])
+      if (this.#isKept(name) && this.#fieldsOf(name).some((field) => ownFields.has(field))) this.#taken.delete(name);
     const bytes = this.#apply();
     const { cells, rule, path } = this.#forward(bytes);
     return cells

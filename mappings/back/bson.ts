@@ -41,7 +41,7 @@ export function fromBson(name: string, value: unknown, old: Element | undefined)
       value.map((inner, i) => fromBson(String(i), inner, had[i])),
     );
   }
-  if (value !== null && typeof value === 'object' && !isBsonScalar(value) && old && isObject(old)) {
+  if (old && isObject(old) && isFields(value)) {
     const had = elementsOf(old.value);
     const wanted = new Map(Object.entries(value).filter(([, inner]) => inner !== undefined));
     const kept = had.filter((element) => wanted.has(element.name) && field(had, element.name) === element);
@@ -52,3 +52,7 @@ export function fromBson(name: string, value: unknown, old: Element | undefined)
   }
   return elementOf(name, value);
 }
+
+/** A list over a document is no change of its fields. */
+const isFields = (value: unknown): value is Record<string, unknown> =>
+  value !== null && typeof value === 'object' && !Array.isArray(value) && !isBsonScalar(value);

@@ -242,6 +242,48 @@ describe('a changed value keeps the type and the form of the one before, if that
   });
 });
 
+describe('what was kept of a field, and the field itself', () => {
+  const analyses = mappings.get('analysis_results')!;
+  const before = (analysts: unknown): Uint8Array =>
+    serialize({
+      _id: new ObjectId('68f9e12fc0958945793f612e'),
+      stock_symbol: 'AAPL',
+      created_at: new Date(1_756_203_300_000),
+      analysts,
+    });
+
+  test.each([['text'], [new Int32(3)], [new Date(0)], [{ market: true }], [null]])(
+    'analysts that were %j are a list once the application has written one',
+    (analysts) => {
+      const bytes = before(analysts);
+      const content = contentOf(analyses, bytes, settings)!;
+      const target = analyses.targets[0]!.name;
+      const written = { ...(content[target] as Document[])[0], analysts: ['market', 'news'] };
+      const result = put(analyses, bytes, { ...content, [target]: [written] });
+      expect(decode(result.bytes)['analysts']).toEqual(['market', 'news']);
+    },
+  );
+
+  test('and every pair of them ends, whatever is written over whatever', () => {
+    const values = ['text', '', null, new Int32(3), [], ['market'], { market: true }, {}, [{ a: [1] }]];
+    const target = analyses.targets[0]!.name;
+    for (const field of ['analysts', 'reports', 'state', 'decision', 'research_depth', 'confidence_score', 'status'])
+      for (const first of values)
+        for (const next of values) {
+          const bytes = serialize({ ...deserialize(before([])), [field]: first });
+          const content = contentOf(analyses, bytes, settings);
+          if (!content) continue;
+          const written = { ...(content[target] as Document[])[0], [field]: next };
+          const result = put(analyses, bytes, { ...content, [target]: [written] });
+          // What the new system holds is said, or it is told that it is not.
+          if (result.unsaid.length === 0)
+            expect(
+              differing(analyses, result.bytes, readBack(analyses, { ...content, [target]: [written] }), settings),
+            ).toEqual([]);
+        }
+  });
+});
+
 describe('a mapping that says nothing about its way back', () => {
   const columns = new Set(['title', 'publish_time']);
   const news = defineMapping({
