@@ -63,13 +63,21 @@ export const monitoring = proxyActivities<Activities>({
   heartbeatTimeout,
   retry,
 });
-/** Moves writes: while it is dead, writers wait; so it is missed soon, and tried again a few times before somebody is asked. */
-export const switching = proxyActivities<Activities>({
+const whileWritersWait = {
   startToCloseTimeout: '3 minutes',
   heartbeatTimeout: '3s',
   // Whoever cancels waits for it: it may have moved the writes.
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+} satisfies ActivityOptions;
+/** Moves writes: while it is dead, writers wait; so it is missed soon, and tried again a few times before somebody is asked. */
+export const switching = proxyActivities<Activities>({
+  ...whileWritersWait,
   retry: { ...retry, initialInterval: '200ms', maximumInterval: '5s', maximumAttempts: 6 },
+});
+/** Moves them back, perhaps in an emergency and with nobody there to ask: two minutes. A fence passes between two attempts, and writers go on. */
+export const switchingBack = proxyActivities<Activities>({
+  ...whileWritersWait,
+  retry: { ...retry, initialInterval: '200ms', maximumInterval: '2s', maximumAttempts: 60 },
 });
 
 const segment: ActivityOptions = { startToCloseTimeout: '10 minutes', heartbeatTimeout, retry };

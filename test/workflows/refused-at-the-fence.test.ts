@@ -42,3 +42,30 @@ test.each(['PermissionDenied', 'TargetConflict'] satisfies FailureType[])(
   },
   180_000,
 );
+
+test('an outage of some seconds while writes move back parks nothing: there may be nobody to ask', async () => {
+  const stubs = allGoesWell();
+  let tried = 0;
+  const outage = new KnownFailure('StoreUnreachable', 'PostgreSQL, looking for the way back: ECONNRESET');
+  await withWorkflows(
+    {
+      stubs: {
+        ...stubs,
+        switchBack: (order) => {
+          if (++tried <= 7) throw outage;
+          return stubs.switchBack!(order);
+        },
+      },
+    },
+    async (run) => {
+      await run.start({
+        settings: { stages: [...stages, { name: 'last', percentage: 100, writes: 'new_system', soakSeconds: 3600 }] },
+      });
+      await run.until((status) => status.stage === 2 && status.state === 'running', 90_000);
+      await run.order('rollback', { to: 'old', reason: 'a test' });
+      const parked = await run.until((status) => status.state === 'parked', 90_000);
+      expect({ tried, refused: parked.lastError }).toEqual({ tried: 8, refused: null });
+      expect(parked.routing).toMatchObject({ token_usage: { percentage: 0, writeMode: 'old' } });
+    },
+  );
+}, 180_000);

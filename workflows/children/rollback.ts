@@ -7,7 +7,7 @@ import { reasonOf, type Reason } from '../lib/reason.ts';
 import { introduce } from '../lib/report.ts';
 import { captureChanges, stopCapture } from '../lib/start-capture.ts';
 import { bringChangesBack, stopReverse } from '../lib/start-reverse.ts';
-import { compensation, control, long, switching } from '../proxies.ts';
+import { compensation, control, long, switchingBack } from '../proxies.ts';
 
 export type RollbackSettings = Pick<Settings, 'zone' | 'providers' | 'fenceMs'>;
 
@@ -107,7 +107,7 @@ interface Order {
 async function switchBackPatiently({ moved, percentage, writes, immediate, fenceMs }: Order): Promise<void> {
   for (let fence = fenceMs; ; fence = Math.min(fence * 2, 30_000)) {
     try {
-      await switching.switchBack.executeWithOptions({ summary: 'writes move back to the old system' }, [
+      await switchingBack.switchBack.executeWithOptions({ summary: 'writes move back to the old system' }, [
         { collections: moved, percentage, writeMode: writes, fenceMs: fence, immediate },
       ]);
       return;
