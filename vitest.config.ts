@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 const unit = [
   'test/unit/**/*.test.ts',
   'test/mappings/**/*.test.ts',
+  'test/language/**/*.test.ts',
   'test/architecture.test.ts',
   'test/replay/**/*.test.ts',
   'test/model/**/*.test.ts',

@@ -1,0 +1,129 @@
+// One source document through its declaration: rows by target, quarantined with a reason, or skipped.
+import { decode, faultOf } from '../../core/bson/decode.ts';
+import { Quarantined, quarantine } from '../../core/quarantine.ts';
+import type { Document, Outcome } from '../mapping.ts';
+import { Notes } from '../notes.ts';
+import type { Transformed } from '../transform.ts';
+import type { Settings } from './codec.ts';
+import type { Declaration, Rule, Table } from './declare.ts';
+import { withFirstNames } from './paths.ts';
+import { planOf, type Plan } from './plan.ts';
+import { readRow, type AnyRow } from './read.ts';
+
+/** The tables of a declaration; the first one holds the document's own row. */
+export const tablesOf = (declaration: Declaration): readonly Table[] =>
+  declaration.to.filter((one): one is Table => one.store === 'postgres');
+
+/** What a document is to the targets, before it is cut into tables. */
+export interface Content {
+  /** Of each table, by name: its row, child rows within it. */
+  readonly rows: Readonly<Record<string, AnyRow>>;
+  readonly documents: Readonly<Record<string, Document>>;
+}
+
+export type Forward =
+  | {
+      readonly state: 'loaded';
+      readonly content: Content;
+      readonly outcome: Outcome;
+      readonly warnings: readonly string[];
+    }
+  | Exclude<Transformed, { state: 'loaded' }>;
+
+/** `bytes`: the document as the source holds it. */
+export const forward = (declaration: Declaration, bytes: Uint8Array, settings: Settings): Forward =>
+  forwardDecoded(declaration, decode(bytes), settings);
+
+/** `document`: as core/bson/decode.ts decodes it. */
+export function forwardDecoded(declaration: Declaration, document: Document, settings: Settings): Forward {
+  const fault = faultOf(document);
+  if (fault) return { state: 'quarantined', ...fault };
+  try {
+    const skipped = declaration.skip?.(named(declaration, document));
+    if (skipped !== undefined) return { state: 'skipped', rule: skipped };
+    const notes = new Notes();
+    return { state: 'loaded', ...contentOf(declaration, document, notes, settings), warnings: notes.warnings };
+  } catch (error) {
+    const is = error instanceof Quarantined;
+    const message = is
+      ? error.message
+      : `the mapping failed on this document (${error instanceof Error ? error.name : typeof error})`;
+    return { state: 'quarantined', rule: is ? error.rule : 'mapping_failed', path: is ? error.path : '', message };
+  }
+}
+
+const named = (declaration: Declaration, document: Document): Document =>
+  tablesOf(declaration).reduce((its, table) => withFirstNames(planOf(table.columns).spellings, its), document);
+
+function contentOf(
+  declaration: Declaration,
+  document: Document,
+  notes: Notes,
+  settings: Settings,
+): { content: Content; outcome: Outcome } {
+  const rows: Record<string, AnyRow> = {};
+  const documents: Record<string, Document> = {};
+  const outcome: Record<string, readonly AnyRow[]> = {};
+  const put = (table: string, its: readonly AnyRow[]) => (outcome[table] = [...(outcome[table] ?? []), ...its]);
+  for (const table of tablesOf(declaration)) {
+    const plan = planOf(table.columns);
+    const judge = (row: AnyRow) => judgeRow(table.rules ?? [], row, notes);
+    const row = readRow(plan, document, { notes, settings, prefix: '', isRoot: true, judge });
+    rows[table.name] = row;
+    for (const flat of flattened(plan, table.name, row)) put(flat.table, [flat.row]);
+  }
+  const first = Object.values(rows)[0] ?? {};
+  const asNamed = named(declaration, document);
+  for (const target of declaration.to) {
+    if (target.store === 'mongodb') {
+      documents[target.name] = target.get(asNamed, { notes, settings }, first);
+      put(target.name, [documents[target.name]!]);
+    }
+    if (target.store === 'redis') {
+      const of = target.durable === undefined ? first : rows[target.durable]!;
+      const key = target.key(of as never, asNamed, settings);
+      if (key) put(target.name, [key as unknown as AnyRow]);
+    }
+  }
+  return { content: { rows, documents }, outcome };
+}
+
+export function judgeRow(rules: readonly Rule<never>[], row: AnyRow, notes: Notes): void {
+  for (const rule of rules) {
+    if ('sql' in rule || rule.holds(row as never)) continue;
+    if (rule.or === 'warn') notes.warn(rule.name);
+    else quarantine(rule.name, rule.path ?? '', `the document breaks the rule ${rule.name}`);
+  }
+}
+
+export interface Flat {
+  readonly table: string;
+  readonly row: AnyRow;
+  /** Which of the rows of the table above it belongs to. */
+  readonly parent: number;
+}
+
+/** A row and its child rows, one after another: every parent before its children. */
+export function flattened(
+  plan: Plan,
+  table: string,
+  row: AnyRow,
+  parent = 0,
+  counts = new Map<string, number>(),
+): Flat[] {
+  const place = counts.get(table) ?? 0;
+  counts.set(table, place + 1);
+  const own = { ...row };
+  const children: Flat[] = [];
+  for (const list of plan.lists) {
+    for (const child of (own[list.name] ?? []) as readonly AnyRow[])
+      children.push(...flattened(list.plan, list.rows.table, child, place, counts));
+    delete own[list.name];
+  }
+  for (const { name, entries } of plan.entries) {
+    for (const child of (own[name] ?? []) as readonly AnyRow[])
+      children.push({ table: entries.table, row: child, parent: place });
+    delete own[name];
+  }
+  return [{ table, row: own, parent }, ...children];
+}

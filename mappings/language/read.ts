@@ -1,0 +1,133 @@
+// The plain interpreter, forward: a decoded document becomes a row with its child rows. Pure. Throws Quarantined.
+import { Quarantined, quarantine } from '../../core/quarantine.ts';
+import type { Document } from '../mapping.ts';
+import { Notes } from '../notes.ts';
+import type { Read, Settings } from './codec.ts';
+import type { Entries } from './columns.ts';
+import { at, isPlain, undeclared, withFirstNames } from './paths.ts';
+import type { Field, List, Plan } from './plan.ts';
+import { residualOf } from './rest.ts';
+import { sameBson } from './same.ts';
+
+export type AnyRow = Record<string, unknown>;
+
+export interface Reading {
+  readonly notes: Notes;
+  readonly settings: Settings;
+  /** Before the paths of an entry whose table has no residual of its own: what is kept of it is kept with the document. */
+  readonly prefix: string;
+  readonly isRoot: boolean;
+  /** Judges the row before its residual is made, so that warnings are in it. */
+  readonly judge?: (row: AnyRow) => void;
+}
+
+/** `document`: with its fields under any of their names. */
+export function readRow(plan: Plan, given: Document, reading: Reading): AnyRow {
+  const document = withFirstNames(plan.spellings, given);
+  const row: AnyRow = {};
+  for (const name of Object.keys(plan.columns)) row[name] = null;
+  for (const field of plan.fields) row[field.name] = readField(field, document, reading);
+  for (const list of plan.lists) row[list.name] = readList(list, at(document, list.path), reading);
+  for (const { name, entries } of plan.entries) row[name] = readEntries(entries, document, reading);
+  for (const { name, derived } of plan.derived)
+    row[name] = derived.make(...(derived.from.map((one) => row[one]) as never[]));
+  reading.judge?.(row);
+  const { residual } = plan;
+  if (residual) {
+    const tags = Object.entries(residual.residual.tags ?? {}).map(([tag, of]) => [tag, of(row)] as const);
+    const options = { notes: reading.notes, residual: residual.residual, isRoot: reading.isRoot };
+    row[residual.name] = residualOf(plan.tree, document, { ...options, tags: Object.fromEntries(tags) });
+  } else keepRest(plan, document, reading);
+  return row;
+}
+
+/** The value of one column. `document`: with first names. */
+export function readField({ name, column, path }: Field, document: Document, reading: Reading): unknown {
+  const { codec, facts } = column;
+  const shown = reading.prefix + path.join('.');
+  const source = at(document, path);
+  const { notes, settings } = reading;
+  const read = codec.read(source, { path: shown, field: path.join('.'), notes, settings, beside: document });
+  const nothing = () => {
+    if (source !== undefined && codec.keeps !== 'itself') reading.notes.keep(shown, source);
+    if (facts.fallback?.warn !== undefined) reading.notes.warn(facts.fallback.warn);
+    return facts.fallback ? facts.fallback.value : null;
+  };
+  if (read.is === 'missing') {
+    if (facts.required !== undefined && !facts.fallback)
+      quarantine(facts.required || `${name}_valid`, shown, `${shown} is missing`);
+    return nothing();
+  }
+  if (read.is === 'unreadable') {
+    const rule = facts.required ?? facts.strict;
+    if (rule !== undefined || read.always) quarantine(read.rule ?? (rule || `${name}_valid`), shown, read.why);
+    reading.notes.warn(`${name}_unreadable`);
+    return nothing();
+  }
+  for (const { rule, holds } of facts.checks)
+    if (!holds(read.value as never)) quarantine(rule || `${name}_known`, shown, `${shown} is no value that is allowed`);
+  if (codec.keeps === 'always') reading.notes.keep(shown, source);
+  else if (codec.keeps === undefined && source !== undefined) {
+    const [natural] = codec.write(read.value, undefined, reading.settings);
+    if (!sameBson(natural, source)) reading.notes.keep(shown, source);
+  }
+  return read.value;
+}
+
+function readList({ name, rows, plan, path }: List, source: unknown, reading: Reading): readonly AnyRow[] {
+  const shown = reading.prefix + path.join('.');
+  if (source === undefined) return [];
+  if (source === null) {
+    reading.notes.keep(shown, null);
+    return [];
+  }
+  const one = isPlain(source) && rows.single === 'accept';
+  if (one) reading.notes.warn(`${name}_was_single`);
+  if (!one && !Array.isArray(source)) quarantine(`${name}_is_list`, shown, `${shown} is no list`);
+  const list = one ? [source] : (source as readonly unknown[]);
+  if (!one && list.length === 0) reading.notes.keep(shown, source);
+  return list.map((entry, i) => {
+    const place = one ? shown : `${shown}.${i}`;
+    if (!isPlain(entry)) quarantine(`${name}_is_list`, place, `${place} is no object with fields`);
+    const row = readEntry(plan, entry, place, reading);
+    return rows.key ? row : { ...row, position: i };
+  });
+}
+
+/** What is noted of an entry stands in its own residual, where it has one. */
+function readEntry(plan: Plan, entry: Document, place: string, { notes, settings }: Reading): AnyRow {
+  if (!plan.residual) return readRow(plan, entry, { notes, settings, prefix: `${place}.`, isRoot: false });
+  const own = new Notes();
+  try {
+    const row = readRow(plan, entry, { notes: own, settings, prefix: '', isRoot: false });
+    for (const warning of own.warnings) notes.warn(warning);
+    return row;
+  } catch (error) {
+    if (!(error instanceof Quarantined)) throw error;
+    return quarantine(error.rule, `${place}.${error.path}`, `of ${place}: ${error.message}`);
+  }
+}
+
+function readEntries(entries: Entries, document: Document, reading: Reading): readonly AnyRow[] {
+  return Object.entries(entries.fields).flatMap(([name, codec]) => {
+    const source = at(document, [name]);
+    const path = reading.prefix + name;
+    const read: Read<unknown> = codec.read(source, {
+      path,
+      field: name,
+      notes: reading.notes,
+      settings: reading.settings,
+      beside: document,
+    });
+    if (read.is === 'unreadable' && read.always) quarantine(read.rule ?? `${name}_valid`, path, read.why);
+    if (read.is === 'value') return [{ [entries.key]: name, [entries.value]: read.value }];
+    if (source !== undefined && codec.keeps !== 'itself') reading.notes.keep(path, source);
+    return [];
+  });
+}
+
+/** Without a residual of its own, an entry's other fields are kept with the document. */
+function keepRest(plan: Plan, document: Document, { notes, prefix, isRoot }: Reading): void {
+  const rest = undeclared(plan.tree, document) ?? {};
+  for (const name in rest) if (!(isRoot && name === '_id')) notes.keep(prefix + name, rest[name]);
+}

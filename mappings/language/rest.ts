@@ -1,0 +1,59 @@
+// The residual: whatever no path declares, and under `_causeway` what was noted and what no column gives back. Nothing of a document is dropped.
+import { setOwn } from '../../core/bson/decode.ts';
+import { isBsonScalar, toJson } from '../fields/json.ts';
+import { cleanText } from '../fields/text.ts';
+import type { Document } from '../mapping.ts';
+import type { Notes } from '../notes.ts';
+import type { Residual } from './columns.ts';
+import { undeclared, type Tree } from './paths.ts';
+
+export const notesKey = '_causeway';
+
+/** `isRoot`: the document itself, whose `_id` has a place of its own. null where there is nothing. */
+export function residualOf(
+  tree: Tree,
+  document: Document,
+  {
+    notes,
+    residual,
+    isRoot,
+    tags = {},
+  }: { notes: Notes; residual: Residual; isRoot: boolean; tags?: Readonly<Record<string, unknown>> },
+): Document | null {
+  const result: Document = {};
+  const clashes: Document = {};
+  const rest = undeclared(tree, document) ?? {};
+  const { spread } = residual;
+  if (spread !== undefined && Object.hasOwn(rest, spread)) {
+    const json = toJson(rest[spread], spread, notes);
+    if (json !== null && typeof json === 'object' && !Array.isArray(json) && !isBsonScalar(rest[spread])) {
+      for (const [key, value] of Object.entries(json)) setOwn(key === notesKey ? clashes : result, key, value);
+      // An empty object is an object all the same.
+      if (Object.keys(json).length === 0) notes.keep(spread, rest[spread]);
+    } else result[spread] = json;
+  }
+  for (const key in rest) {
+    if (key === spread || (isRoot && key === '_id')) continue;
+    const into = Object.hasOwn(result, key) || key === notesKey ? clashes : result;
+    setOwn(into, cleanText(key, key, notes), toJson(rest[key], key, notes));
+  }
+  for (const [tag, value] of Object.entries(tags)) if (value !== undefined && value !== false) result[tag] = value;
+  const kept = notes.residual();
+  const clashed = Object.keys(clashes).length > 0;
+  if (kept || clashed) result[notesKey] = { ...kept, ...(clashed && { fields: clashes }) };
+  for (const _ in result) return result;
+  return null;
+}
+
+/** The residual's own keys: without notes and tags. */
+export function dataOf(residual: Residual, value: unknown): Document {
+  const { [notesKey]: _, ...data } = (value ?? {}) as Document;
+  for (const tag of Object.keys(residual.tags ?? {})) delete data[tag];
+  return data;
+}
+
+/** What was kept because no column gives it back, by path. */
+export function originalsOf(value: unknown): Readonly<Record<string, unknown>> {
+  const kept = (value as { [notesKey]?: { original?: Readonly<Record<string, unknown>> } } | null)?.[notesKey];
+  return kept?.original ?? {};
+}
