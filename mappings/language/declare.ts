@@ -106,8 +106,8 @@ export interface Collection {
     place: Pick<Place, 'notes' | 'settings'>,
     row: Readonly<Record<string, unknown>>,
   ) => Document;
-  /** The document that says what `wanted` says; none for a document that only follows from the table beside it. */
-  readonly put?: (wanted: Document, old: Document | undefined, settings: Settings) => Document;
+  /** The document, as bytes, that says what `wanted` says, made of `old`; none for a document that only follows from the table beside it. */
+  readonly put?: (wanted: Document, old: Uint8Array, settings: Settings) => Uint8Array;
 }
 export const collection = (name: string, options: Omit<Collection, 'store' | 'name'>): Collection => ({
   store: 'mongodb',

@@ -1,0 +1,96 @@
+// Changes to a document that may say the new value of one member of its row, best first. What is right is decided by reading the result.
+import { fromBson } from '../back/bson.ts';
+import { changed, elementAt, isObject, valueOf, type Element } from '../back/elements.ts';
+import { fromJson, fromKept } from '../back/json.ts';
+import type { Settings } from './codec.ts';
+import { isPlain, type Path } from './paths.ts';
+import type { Field, Plan } from './plan.ts';
+
+/** One edit of one place: a BSON value, JSON with the types of what it replaces, or nothing there at all. */
+export type Edit = { readonly path: Path } & ({ readonly value: unknown } | { readonly json: unknown });
+/** Edits that belong together: every spelling of the field that the document has. */
+export type Change = readonly Edit[];
+export type Originals = Readonly<Record<string, unknown>>;
+
+export function applied(bytes: Uint8Array, change: Change, originals: Originals): Uint8Array {
+  return change.reduce((document, edit) => {
+    const last = edit.path.at(-1)!;
+    return changed(document, edit.path, (old): Element | undefined => {
+      if ('json' in edit) return fromJson(last, edit.json, old, edit.path.join('.'), originals);
+      return edit.value === undefined ? undefined : fromBson(last, edit.value, old);
+    });
+  }, bytes);
+}
+
+const there = (bytes: Uint8Array, path: Path): unknown => {
+  const element = elementAt(bytes, path);
+  return element && valueOf(element);
+};
+const isFilled = (value: unknown): boolean => value !== undefined && value !== null && value !== '';
+
+/** Values that stand for nothing: as it stood there before, else an absent field. */
+const nothings = (old: unknown): unknown[] => (old === null ? [null, undefined, ''] : [undefined, null, '']);
+
+/** `value` null: the column is empty. */
+export function fieldChanges(
+  bytes: Uint8Array,
+  field: Field,
+  value: unknown,
+  originals: Originals,
+  settings: Settings,
+): Change[] {
+  const { codec } = field.column;
+  const groups = field.places.map((spellings) => {
+    const found = spellings.filter((path) => there(bytes, path) !== undefined);
+    return found.length > 0 ? found : [spellings[0]!];
+  });
+  const filled = (group: readonly Path[]) => group.some((path) => isFilled(there(bytes, path)));
+  const places = [...groups.filter(filled), ...groups.filter((group) => !filled(group))];
+  return places.flatMap((group) => {
+    const lists = group.map((path): Edit[] => {
+      const old = there(bytes, path);
+      const key = path.join('.');
+      const kept: Edit[] = Object.hasOwn(originals, key) ? [{ path, value: fromKept(originals[key]) }] : [];
+      if (value === null || value === undefined)
+        return [...kept, ...nothings(old).map((one) => ({ path, value: one }))];
+      const written = codec.write(value, old, settings).map((one) => ({ path, value: one }));
+      return [...kept, ...written, ...(codec.type === 'jsonb' ? [{ path, json: value }] : [])];
+    });
+    return lists[0]!.map((_, i) => lists.map((list) => list[i] ?? list.at(-1)!));
+  });
+}
+
+/** `value` undefined: the key is gone. A new key goes where such a field is, else into the field whose keys are spread, if it has or may have one. */
+export function restChanges(bytes: Uint8Array, plan: Plan, path: Path, value: unknown): Change[] {
+  const { spread, renamed } = plan.residual!.residual;
+  const edits = (place: Path): Change[] =>
+    value === undefined
+      ? nothings(there(bytes, place)).map((one) => [{ path: place, value: one }])
+      : [[{ path: place, json: value }]];
+  const [first, ...inner] = path;
+  const field = [Object.hasOwn(renamed, first!) ? renamed[first!]! : first!, ...inner];
+  const beside = edits(field);
+  if (spread === undefined) return beside;
+  const inside = edits([spread, ...path]);
+  if (there(bytes, [spread, ...path]) !== undefined) return inside;
+  if (there(bytes, field) !== undefined) return [...beside, ...inside];
+  const holder = elementAt(bytes, [spread]);
+  return holder === undefined || isObject(holder) ? [...inside, ...beside] : [...beside, ...inside];
+}
+
+/** The residual's data as things that change by themselves: its keys, and where a field of a key's fields has a column, those fields one by one. */
+export function restCells(
+  tree: Plan['tree'],
+  data: Readonly<Record<string, unknown>>,
+  path: Path = [],
+): Map<string, [Path, unknown]> {
+  const cells = new Map<string, [Path, unknown]>();
+  for (const [key, value] of Object.entries(data)) {
+    const its = tree.inner.get(key);
+    const place = [...path, key];
+    if (its && !its.leaf && isPlain(value) && Object.keys(value).length > 0)
+      for (const [name, cell] of restCells(its, value, place)) cells.set(name, cell);
+    else cells.set(JSON.stringify(place), [place, value]);
+  }
+  return cells;
+}

@@ -1,0 +1,201 @@
+// The way back of one row: members that differ are written into the document they were read from, each judged by reading it again.
+import { decode } from '../../core/bson/decode.ts';
+import { Quarantined } from '../../core/quarantine.ts';
+import { canonicalJson, fromKept } from '../back/json.ts';
+import { changed, elementAt } from '../back/elements.ts';
+import { Notes } from '../notes.ts';
+import type { Settings } from './codec.ts';
+import type { Plan } from './plan.ts';
+import { applied, fieldChanges, restCells, restChanges, type Change, type Originals } from './put-changes.ts';
+import { entryChanges } from './put-entries.ts';
+import { putList } from './put-list.ts';
+import { readRow, type AnyRow } from './read.ts';
+import { dataOf, originalsOf } from './rest.ts';
+import { differing } from './row-equal.ts';
+
+export interface PutContext {
+  readonly settings: Settings;
+  readonly isRoot: boolean;
+  /** Nothing was there: the document or the entry is made anew. */
+  readonly isNew: boolean;
+  /** What was kept of an entry whose table has no residual of its own, by path within it. */
+  readonly kept?: Originals;
+}
+
+export interface PutRow {
+  readonly bytes: Uint8Array;
+  /** Members of which the document does not say what the row says; the nearest value was written, where there is one. */
+  readonly unrepresentable: readonly string[];
+}
+
+/** The row that the bytes are read as, or the rule under which they are none. */
+export function reread(plan: Plan, bytes: Uint8Array, { settings, isRoot }: PutContext): AnyRow | Quarantined {
+  try {
+    return readRow(plan, decode(bytes), { notes: new Notes(), settings, prefix: '', isRoot });
+  } catch (error) {
+    if (error instanceof Quarantined) return error;
+    throw error;
+  }
+}
+
+const rounds = 4;
+
+export function putRow(plan: Plan, base: Uint8Array, wanted: AnyRow, context: PutContext): PutRow {
+  const originals = !context.isNew
+    ? {}
+    : plan.residual
+      ? originalsOf(wanted[plan.residual.name])
+      : (context.kept ?? {});
+  const names = new Set<string>();
+  let bytes = base;
+  let row = reread(plan, bytes, context);
+  // Made anew, a document says all of itself: no field is left to what reading would assume.
+  if (context.isNew) {
+    for (const field of plan.fields)
+      if (wanted[field.name] !== null && wanted[field.name] !== undefined)
+        bytes = firstGood(plan, bytes, fieldChanges(bytes, field, wanted[field.name], originals, context.settings), {
+          name: field.name,
+          wanted,
+          originals,
+          context,
+        });
+    bytes = withKept(plan, bytes, { wanted, row: undefined, originals, context });
+    row = reread(plan, bytes, context);
+  }
+  for (let round = 0; round < rounds; round++) {
+    const wrong = row instanceof Quarantined ? memberNames(plan) : differing(plan, row, wanted);
+    if (wrong.length === 0) return { bytes, unrepresentable: [] };
+    const before = bytes;
+    for (const name of wrong) {
+      const put = putMember(plan, bytes, name, {
+        wanted,
+        row: row instanceof Quarantined ? undefined : row,
+        originals,
+        context,
+      });
+      bytes = put.bytes;
+      for (const one of put.unrepresentable) names.add(one);
+    }
+    if (bytes === before) break;
+    row = reread(plan, bytes, context);
+  }
+  const wrong = row instanceof Quarantined ? memberNames(plan) : differing(plan, row, wanted);
+  return { bytes, unrepresentable: [...new Set([...wrong, ...(wrong.length > 0 ? [...names] : [])])] };
+}
+
+/** What was kept and no column asks for, such as null: it stands where it stood, as long as the row is read as before. */
+function withKept(plan: Plan, bytes: Uint8Array, { wanted, originals, context }: Want): Uint8Array {
+  for (const [key, kept] of Object.entries(originals)) {
+    const path = key.split('.');
+    if (path.some((name) => /^\d+$/.test(name)) || elementAt(bytes, path) !== undefined) continue;
+    const next = applied(bytes, [{ path, value: fromKept(kept) }], {});
+    const [before, after] = [reread(plan, bytes, context), reread(plan, next, context)];
+    if (after instanceof Quarantined) continue;
+    if (
+      before instanceof Quarantined ||
+      differing(plan, after, wanted).every((name) => differing(plan, before, wanted).includes(name))
+    )
+      bytes = next;
+  }
+  return bytes;
+}
+
+const memberNames = (plan: Plan): string[] => [
+  ...plan.fields.map((one) => one.name),
+  ...plan.lists.map((one) => one.name),
+  ...plan.entries.map((one) => one.name),
+  ...(plan.residual ? [plan.residual.name] : []),
+];
+
+interface Want {
+  readonly wanted: AnyRow;
+  readonly row: AnyRow | undefined;
+  readonly originals: Originals;
+  readonly context: PutContext;
+}
+
+function putMember(plan: Plan, bytes: Uint8Array, name: string, want: Want): PutRow {
+  const { wanted, row, originals, context } = want;
+  const field = plan.fields.find((one) => one.name === name);
+  if (field) {
+    // What a document is called is its own for good.
+    if (field.column.facts.id && !context.isNew) return { bytes, unrepresentable: [name] };
+    const changes = fieldChanges(bytes, field, wanted[name] ?? null, originals, context.settings);
+    return { bytes: firstGood(plan, bytes, changes, { name, wanted, originals, context }), unrepresentable: [] };
+  }
+  const list = plan.lists.find((one) => one.name === name);
+  if (list) {
+    const old = elementAt(bytes, list.path);
+    const given = (row?.[name] ?? []) as readonly AnyRow[];
+    const put = putList(list, {
+      old,
+      given,
+      wanted: (wanted[name] ?? []) as readonly AnyRow[],
+      put: putRow,
+      originals,
+      context,
+    });
+    if (put.element === old) return { bytes, unrepresentable: put.unrepresentable };
+    return { bytes: changed(bytes, list.path, () => put.element), unrepresentable: put.unrepresentable };
+  }
+  const entries = plan.entries.find((one) => one.name === name);
+  if (entries) {
+    for (const changes of entryChanges(bytes, plan, entries.entries, {
+      given: row?.[name],
+      wanted: wanted[name],
+      settings: context.settings,
+    }))
+      bytes = firstGood(plan, bytes, changes, { name, wanted, originals, context });
+    return { bytes, unrepresentable: [] };
+  }
+  return { bytes: plan.residual?.name === name ? putRest(plan, bytes, want) : bytes, unrepresentable: [] };
+}
+
+function putRest(plan: Plan, bytes: Uint8Array, { wanted, row, originals, context }: Want): Uint8Array {
+  const { name, residual } = plan.residual!;
+  const want = restCells(plan.tree, dataOf(residual, wanted[name]));
+  const have = restCells(plan.tree, dataOf(residual, row?.[name]));
+  for (const key of new Set([...have.keys(), ...want.keys()])) {
+    const [path, value] = want.get(key) ?? [have.get(key)![0], undefined];
+    if (have.has(key) && want.has(key) && canonicalJson(have.get(key)![1]) === canonicalJson(value)) continue;
+    const says = (its: AnyRow) => {
+      const cell = restCells(plan.tree, dataOf(residual, its[name])).get(key);
+      return cell ? value !== undefined && canonicalJson(cell[1]) === canonicalJson(value) : value === undefined;
+    };
+    bytes = firstThat(plan, bytes, restChanges(bytes, plan, path, value), { says, originals, context });
+  }
+  return bytes;
+}
+
+type Judge = { readonly originals: Originals; readonly context: PutContext };
+
+const firstGood = (
+  plan: Plan,
+  bytes: Uint8Array,
+  changes: readonly Change[],
+  { name, wanted, ...judge }: Judge & { name: string; wanted: AnyRow },
+): Uint8Array =>
+  firstThat(plan, bytes, changes, { ...judge, says: (its) => !differing(plan, its, wanted).includes(name) });
+
+/**
+ * The document with the first change by which it says what is wanted; else with the first by which it is read at all, which is the nearest; else,
+ * where it was not read before either, with the first.
+ */
+function firstThat(
+  plan: Plan,
+  bytes: Uint8Array,
+  changes: readonly Change[],
+  { says, originals, context }: Judge & { readonly says: (row: AnyRow) => boolean },
+): Uint8Array {
+  let nearest: Uint8Array | undefined;
+  for (const change of changes) {
+    const next = applied(bytes, change, originals);
+    const row = reread(plan, next, context);
+    if (row instanceof Quarantined) continue;
+    if (says(row)) return next;
+    nearest ??= next;
+  }
+  if (nearest) return nearest;
+  const was = reread(plan, bytes, context);
+  return was instanceof Quarantined && changes[0] ? applied(bytes, changes[0], originals) : bytes;
+}

@@ -1,0 +1,169 @@
+// The laws of the language, for documents nobody thought of: totality, bytes, there and back, purity.
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { sourceIdOf } from '../../core/identity.ts';
+import { bsonType, bufferOf, elementsIn } from '../../core/bson/reader.ts';
+import { shownOf } from '../../core/bson/shown.ts';
+import type { Declaration } from '../../mappings/language/declare.ts';
+import { forward, tablesOf, type Content } from '../../mappings/language/forward.ts';
+import { planOf, type Plan } from '../../mappings/language/plan.ts';
+import { put } from '../../mappings/language/put.ts';
+import type { AnyRow } from '../../mappings/language/read.ts';
+import { differing } from '../../mappings/language/row-equal.ts';
+import { Parent, Reference } from '../../stores/postgres/target.ts';
+import { documentsFor } from './generated.ts';
+import { shop } from './samples.ts';
+
+/** `CAUSEWAY_LAW_RUNS=10000` for a long run. */
+const runs = Number(process.env['CAUSEWAY_LAW_RUNS'] ?? 150);
+const settings = { asOf: Date.UTC(2100, 0, 1) };
+
+/** Values as the table gives them back: a reference as the row it found, a jsonb as its own parsing, numbers with the digits of their scale. */
+export function readBack(plan: Plan, row: AnyRow): AnyRow {
+  const result: AnyRow = { ...row };
+  for (const { name, column } of plan.fields) {
+    const value = row[name];
+    if (value instanceof Reference)
+      result[name] = new Parent(value.table, 1n, Object.fromEntries(value.candidates.slice(0, 1)));
+    const scale = /^numeric\(\d+,(\d+)\)$/.exec(column.type)?.[1];
+    if (scale !== undefined && typeof value === 'string') {
+      const [whole, fraction = ''] = value.split('.');
+      result[name] = `${whole}.${fraction.padEnd(Number(scale), '0')}`;
+    }
+  }
+  for (const { name, plan: inner } of plan.lists)
+    result[name] = (row[name] as readonly AnyRow[]).map((one) => readBack(inner, one));
+  if (plan.residual) result[plan.residual.name] = JSON.parse(JSON.stringify(row[plan.residual.name])) as unknown;
+  return result;
+}
+
+const contentOf = (declaration: Declaration, bytes: Uint8Array): Content | undefined => {
+  const result = forward(declaration, bytes, settings);
+  return result.state === 'loaded' ? result.content : undefined;
+};
+const backOf = (declaration: Declaration, { rows, documents }: Content): Content => ({
+  rows: Object.fromEntries(
+    tablesOf(declaration).map(({ name, columns }) => [name, readBack(planOf(columns), rows[name]!)]),
+  ),
+  documents,
+});
+const wrong = (declaration: Declaration, bytes: Uint8Array, { rows }: Content): string[] => {
+  const content = contentOf(declaration, bytes);
+  if (!content) return ['it does not load'];
+  return tablesOf(declaration).flatMap(({ name, columns }) =>
+    differing(planOf(columns), content.rows[name]!, rows[name]!).map((one) => `${name}.${one}`),
+  );
+};
+
+/** The same text for documents that hold the same fields, whatever their order: how bytes are compared where nothing keeps an order. */
+function unordered(bytes: Buffer, at = 0, end = bytes.length): string {
+  const fields = [...elementsIn(bytes, at, end)].map((one) => {
+    const inner =
+      one.type === bsonType.object || one.type === bsonType.array
+        ? unordered(bytes, one.at, one.end)
+        : bytes.toString('hex', one.at, one.end);
+    return `${one.type} ${bytes.toString('utf8', one.nameAt, one.nameEnd)} ${inner}`;
+  });
+  return `{${fields.sort().join('|')}}`;
+}
+
+describe.each(shop.map((declaration) => [declaration.collection, declaration] as const))('%s', (_, declaration) => {
+  const tame = documentsFor(declaration, { share: 0 });
+  const any = fc.oneof(
+    tame,
+    documentsFor(declaration, { share: 15 }),
+    documentsFor(declaration, { share: 30, faults: true }),
+  );
+
+  test('1 and 5: any bytes are loaded or set aside by a rule that has a name; twice the same; and nothing is written into them', () => {
+    let met = 0;
+    fc.assert(
+      fc.property(any, (bytes) => {
+        const before = Buffer.from(bytes);
+        const result = forward(declaration, bytes, settings);
+        if (result.state === 'quarantined')
+          expect(result.rule, JSON.stringify(shownOf(bytes))).not.toBe('mapping_failed');
+        if (result.state === 'loaded') met++;
+        expect(forward(declaration, bytes, settings)).toEqual(result);
+        expect(before.equals(bytes)).toBe(true);
+      }),
+      { numRuns: runs },
+    );
+    expect(met).toBeGreaterThan(runs / 20);
+  });
+
+  test('3, GetPut: an untouched document is given back, the very bytes', () => {
+    fc.assert(
+      fc.property(any, (bytes) => {
+        const content = contentOf(declaration, bytes);
+        if (!content) return;
+        const result = put(declaration, {
+          sourceId: sourceIdOf(bytes),
+          old: bytes,
+          wanted: backOf(declaration, content),
+          settings,
+        });
+        expect(result.unrepresentable).toEqual([]);
+        expect(result.bytes).toBe(bytes);
+      }),
+      { numRuns: runs },
+    );
+  });
+
+  test('3, PutGet and PutPut: a document that takes over another one’s content says it, or tells what it does not say', () => {
+    fc.assert(
+      fc.property(any, tame, (old, other) => {
+        const [content, wanted] = [contentOf(declaration, old), contentOf(declaration, other)];
+        if (!content || !wanted) return;
+        const target = backOf(declaration, wanted);
+        const once = put(declaration, { sourceId: sourceIdOf(old), old, wanted: target, settings });
+        if (once.refused) return expect(once.bytes).toBe(old);
+        const left = wrong(declaration, once.bytes, target);
+        expect(
+          left.filter((name) => !once.unrepresentable.some((one) => one === name || one.startsWith(`${name}.`))),
+        ).toEqual([]);
+        const twice = put(declaration, { sourceId: sourceIdOf(old), old: once.bytes, wanted: target, settings });
+        expect(shownOf(twice.bytes)).toEqual(shownOf(once.bytes));
+      }),
+      { numRuns: runs },
+    );
+  });
+
+  test('1 and 2: rows and what was kept give back every field, in its bytes', () => {
+    fc.assert(
+      fc.property(any, (bytes) => {
+        const content = contentOf(declaration, bytes);
+        if (!content) return;
+        const wanted = backOf(declaration, content);
+        const { bytes: made, refused } = put(declaration, {
+          sourceId: sourceIdOf(bytes),
+          old: undefined,
+          wanted,
+          settings,
+        });
+        expect(refused).toBeUndefined();
+        expect(wrong(declaration, made, wanted)).toEqual([]);
+        expect(missing(bytes, Buffer.from(made))).toEqual([]);
+      }),
+      { numRuns: runs },
+    );
+  });
+});
+
+/** Fields of the document that are not in the other one, whatever their names were; what it has besides is told by no one. */
+function missing(document: Buffer, other: Buffer): string[] {
+  const values = (bytes: Buffer) =>
+    [...elementsIn(bytes)].map(
+      (one) =>
+        `${one.type} ${one.type === bsonType.object || one.type === bsonType.array ? unordered(bytes, one.at, one.end) : bytes.toString('hex', one.at, one.end)}`,
+    );
+  const there = values(bufferOf(other));
+  return [...elementsIn(document)].flatMap((one, i) => {
+    const at = there.indexOf(values(document)[i]!);
+    if (at >= 0) {
+      there.splice(at, 1);
+      return [];
+    }
+    return [document.toString('utf8', one.nameAt, one.nameEnd)];
+  });
+}
