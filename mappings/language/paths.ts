@@ -8,6 +8,23 @@ import { sameBson } from './same.ts';
 export type Path = readonly string[];
 export const pathOf = (text: string): Path => text.split('.');
 
+/** A name within a path that is kept as text: in quotes where it could be taken for something else. */
+export const nameText = (name: string): string =>
+  name === '__proto__' || name === '' || /^\d+$|[."[]/.test(name) ? JSON.stringify([name]) : name;
+
+/** The names of such a path; undefined where it leads through entries of a list. */
+export function namesOf(text: string): Path | undefined {
+  const names: string[] = [];
+  for (let rest = text; ;) {
+    const quoted = /^\["(?:[^"\\]|\\.)*"\]/.exec(rest)?.[0];
+    const name = quoted ?? /^[^.]*/.exec(rest)![0];
+    if (quoted === undefined && /^\d+$/.test(name)) return undefined;
+    names.push(quoted === undefined ? name : (JSON.parse(quoted) as [string])[0]);
+    if (name.length === rest.length) return names;
+    rest = rest.slice(name.length + 1);
+  }
+}
+
 export const isPlain = (value: unknown): value is Document =>
   value !== null && typeof value === 'object' && !Array.isArray(value) && !isBsonScalar(value);
 

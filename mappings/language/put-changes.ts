@@ -78,6 +78,10 @@ export function restChanges(bytes: Uint8Array, plan: Plan, path: Path, value: un
   return holder === undefined || isObject(holder) ? [...inside, ...beside] : [...beside, ...inside];
 }
 
+/** A value in Extended JSON is one thing, though it looks like an object. */
+const isObjectOfFields = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  isPlain(value) && Object.keys(value).length > 0 && !Object.keys(value)[0]!.startsWith('$');
+
 /** The residual's data as things that change by themselves: its keys, and where a field of a key's fields has a column, those fields one by one. */
 export function restCells(
   tree: Plan['tree'],
@@ -88,7 +92,7 @@ export function restCells(
   for (const [key, value] of Object.entries(data)) {
     const its = tree.inner.get(key);
     const place = [...path, key];
-    if (its && !its.leaf && isPlain(value) && Object.keys(value).length > 0)
+    if (its && !its.leaf && isObjectOfFields(value))
       for (const [name, cell] of restCells(its, value, place)) cells.set(name, cell);
     else cells.set(JSON.stringify(place), [place, value]);
   }

@@ -5,12 +5,21 @@ import { canonicalJson, fromKept } from '../back/json.ts';
 import { changed, elementAt } from '../back/elements.ts';
 import { Notes } from '../notes.ts';
 import type { Settings } from './codec.ts';
+import { namesOf } from './paths.ts';
 import type { Plan } from './plan.ts';
-import { applied, fieldChanges, restCells, restChanges, type Change, type Originals } from './put-changes.ts';
+import {
+  applied,
+  fieldChanges,
+  restCells,
+  restChanges,
+  type Change,
+  type Edit,
+  type Originals,
+} from './put-changes.ts';
 import { entryChanges } from './put-entries.ts';
 import { putList } from './put-list.ts';
 import { readRow, type AnyRow } from './read.ts';
-import { dataOf, originalsOf } from './rest.ts';
+import { byPlainNames, clashesOf, dataOf, originalsOf } from './rest.ts';
 import { differing } from './row-equal.ts';
 
 export interface PutContext {
@@ -41,11 +50,19 @@ export function reread(plan: Plan, bytes: Uint8Array, { settings, isRoot }: PutC
 const rounds = 4;
 
 export function putRow(plan: Plan, base: Uint8Array, wanted: AnyRow, context: PutContext): PutRow {
-  const originals = !context.isNew
-    ? {}
-    : plan.residual
-      ? originalsOf(wanted[plan.residual.name])
-      : (context.kept ?? {});
+  const put = putMembers(plan, base, wanted, context);
+  if (!context.isNew) return put;
+  return {
+    ...put,
+    bytes: withKept(plan, put.bytes, { wanted, row: undefined, originals: keptOf(plan, wanted, context), context }),
+  };
+}
+
+const keptOf = (plan: Plan, wanted: AnyRow, { isNew, kept }: PutContext): Originals =>
+  !isNew ? {} : plan.residual ? originalsOf(wanted[plan.residual.name]) : (kept ?? {});
+
+function putMembers(plan: Plan, base: Uint8Array, wanted: AnyRow, context: PutContext): PutRow {
+  const originals = keptOf(plan, wanted, context);
   const names = new Set<string>();
   let bytes = base;
   let row = reread(plan, bytes, context);
@@ -59,7 +76,6 @@ export function putRow(plan: Plan, base: Uint8Array, wanted: AnyRow, context: Pu
           originals,
           context,
         });
-    bytes = withKept(plan, bytes, { wanted, row: undefined, originals, context });
     row = reread(plan, bytes, context);
   }
   for (let round = 0; round < rounds; round++) {
@@ -85,10 +101,18 @@ export function putRow(plan: Plan, base: Uint8Array, wanted: AnyRow, context: Pu
 
 /** What was kept and no column asks for, such as null: it stands where it stood, as long as the row is read as before. */
 function withKept(plan: Plan, bytes: Uint8Array, { wanted, originals, context }: Want): Uint8Array {
-  for (const [key, kept] of Object.entries(originals)) {
-    const path = key.split('.');
-    if (path.some((name) => /^\d+$/.test(name)) || elementAt(bytes, path) !== undefined) continue;
-    const next = applied(bytes, [{ path, value: fromKept(kept) }], {});
+  const clashes = plan.residual ? Object.entries(clashesOf(wanted[plan.residual.name])) : [];
+  const edits: Edit[] = [
+    ...clashes.map(([key, json]) => ({ path: [key], json })),
+    ...Object.entries(originals).flatMap(([key, kept]) => {
+      const path = namesOf(key);
+      return path ? [{ path, value: fromKept(kept) }] : [];
+    }),
+  ];
+  for (const edit of edits) {
+    const { path } = edit;
+    if (elementAt(bytes, path) !== undefined) continue;
+    const next = applied(bytes, [edit], byPlainNames(originals));
     const [before, after] = [reread(plan, bytes, context), reread(plan, next, context)];
     if (after instanceof Quarantined) continue;
     if (
@@ -189,7 +213,7 @@ function firstThat(
 ): Uint8Array {
   let nearest: Uint8Array | undefined;
   for (const change of changes) {
-    const next = applied(bytes, change, originals);
+    const next = applied(bytes, change, byPlainNames(originals));
     const row = reread(plan, next, context);
     if (row instanceof Quarantined) continue;
     if (says(row)) return next;

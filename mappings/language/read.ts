@@ -4,7 +4,8 @@ import type { Document } from '../mapping.ts';
 import { Notes } from '../notes.ts';
 import type { Read, Settings } from './codec.ts';
 import type { Entries } from './columns.ts';
-import { at, isPlain, undeclared, withFirstNames } from './paths.ts';
+import { keep } from './keep.ts';
+import { at, isPlain, nameText, undeclared, withFirstNames } from './paths.ts';
 import type { Field, List, Plan } from './plan.ts';
 import { residualOf } from './rest.ts';
 import { sameBson } from './same.ts';
@@ -49,7 +50,7 @@ export function readField({ name, column, path }: Field, document: Document, rea
   const { notes, settings } = reading;
   const read = codec.read(source, { path: shown, field: path.join('.'), notes, settings, beside: document });
   const nothing = () => {
-    if (source !== undefined && codec.keeps !== 'itself') reading.notes.keep(shown, source);
+    if (source !== undefined && codec.keeps !== 'itself') keep(reading.notes, shown, source);
     if (facts.fallback?.warn !== undefined) reading.notes.warn(facts.fallback.warn);
     return facts.fallback ? facts.fallback.value : null;
   };
@@ -66,10 +67,10 @@ export function readField({ name, column, path }: Field, document: Document, rea
   }
   for (const { rule, holds } of facts.checks)
     if (!holds(read.value as never)) quarantine(rule || `${name}_known`, shown, `${shown} is no value that is allowed`);
-  if (codec.keeps === 'always') reading.notes.keep(shown, source);
+  if (codec.keeps === 'always') keep(reading.notes, shown, source);
   else if (codec.keeps === undefined && source !== undefined) {
     const [natural] = codec.write(read.value, undefined, reading.settings);
-    if (!sameBson(natural, source)) reading.notes.keep(shown, source);
+    if (!sameBson(natural, source)) keep(reading.notes, shown, source);
   }
   return read.value;
 }
@@ -78,14 +79,14 @@ function readList({ name, rows, plan, path }: List, source: unknown, reading: Re
   const shown = reading.prefix + path.join('.');
   if (source === undefined) return [];
   if (source === null) {
-    reading.notes.keep(shown, null);
+    keep(reading.notes, shown, null);
     return [];
   }
   const one = isPlain(source) && rows.single === 'accept';
   if (one) reading.notes.warn(`${name}_was_single`);
   if (!one && !Array.isArray(source)) quarantine(`${name}_is_list`, shown, `${shown} is no list`);
   const list = one ? [source] : (source as readonly unknown[]);
-  if (!one && list.length === 0) reading.notes.keep(shown, source);
+  if (!one && list.length === 0) keep(reading.notes, shown, source);
   return list.map((entry, i) => {
     const place = one ? shown : `${shown}.${i}`;
     if (!isPlain(entry)) quarantine(`${name}_is_list`, place, `${place} is no object with fields`);
@@ -121,7 +122,7 @@ function readEntries(entries: Entries, document: Document, reading: Reading): re
     });
     if (read.is === 'unreadable' && read.always) quarantine(read.rule ?? `${name}_valid`, path, read.why);
     if (read.is === 'value') return [{ [entries.key]: name, [entries.value]: read.value }];
-    if (source !== undefined && codec.keeps !== 'itself') reading.notes.keep(path, source);
+    if (source !== undefined && codec.keeps !== 'itself') keep(reading.notes, path, source);
     return [];
   });
 }
@@ -129,5 +130,5 @@ function readEntries(entries: Entries, document: Document, reading: Reading): re
 /** Without a residual of its own, an entry's other fields are kept with the document. */
 function keepRest(plan: Plan, document: Document, { notes, prefix, isRoot }: Reading): void {
   const rest = undeclared(plan.tree, document) ?? {};
-  for (const name in rest) if (!(isRoot && name === '_id')) notes.keep(prefix + name, rest[name]);
+  for (const name in rest) if (!(isRoot && name === '_id')) keep(notes, prefix + nameText(name), rest[name]);
 }

@@ -5,7 +5,8 @@ import { cleanText } from '../fields/text.ts';
 import type { Document } from '../mapping.ts';
 import type { Notes } from '../notes.ts';
 import type { Residual } from './columns.ts';
-import { undeclared, type Tree } from './paths.ts';
+import { keepBytes } from './keep.ts';
+import { nameText, undeclared, type Tree } from './paths.ts';
 
 export const notesKey = '_causeway';
 
@@ -35,7 +36,11 @@ export function residualOf(
   for (const key in rest) {
     if (key === spread || (isRoot && key === '_id')) continue;
     const into = Object.hasOwn(result, key) || key === notesKey ? clashes : result;
-    setOwn(into, cleanText(key, key, notes), toJson(rest[key], key, notes));
+    // As a name of what is kept, this one alone would be none.
+    const path = key === '__proto__' ? nameText(key) : key;
+    const json = toJson(rest[key], path, notes);
+    setOwn(into, cleanText(key, key, notes), json);
+    keepBytes(notes, path, rest[key], json);
   }
   for (const [tag, value] of Object.entries(tags)) if (value !== undefined && value !== false) result[tag] = value;
   const kept = notes.residual();
@@ -51,6 +56,16 @@ export function dataOf(residual: Residual, value: unknown): Document {
   for (const tag of Object.keys(residual.tags ?? {})) delete data[tag];
   return data;
 }
+
+/** Fields whose names stand in the residual already. */
+export const clashesOf = (value: unknown): Readonly<Record<string, unknown>> =>
+  (value as { [notesKey]?: { fields?: Readonly<Record<string, unknown>> } } | null)?.[notesKey]?.fields ?? {};
+
+/** The same by the plain name of a field whose name had to be quoted. */
+export const byPlainNames = (originals: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(
+    Object.entries(originals).map(([path, kept]) => [path.replace('["__proto__"]', '__proto__'), kept]),
+  );
 
 /** What was kept because no column gives it back, by path. */
 export function originalsOf(value: unknown): Readonly<Record<string, unknown>> {

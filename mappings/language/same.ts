@@ -17,7 +17,8 @@ export function sameBson(a: unknown, b: unknown): boolean {
 /** The same text for values that a column of the type holds as one. */
 export function canonOf(type: SqlType, value: unknown): string {
   if (value === null || value === undefined) return 'null';
-  if (value instanceof Reference || value instanceof Parent) return canonicalJson(value);
+  if (value instanceof Parent) return `${value.table} ${value.id}`;
+  if (value instanceof Reference) return canonicalJson(value);
   if (Array.isArray(value) && type.endsWith('[]'))
     return `[${value.map((one) => canonOf(type.slice(0, -2) as SqlType, one)).join(',')}]`;
   if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');

@@ -7,6 +7,7 @@ import { anyValue, documentOf, of, type Field as BsonField, type Value } from '.
 
 const word = fc.oneof(
   fc.string({ unit: 'grapheme', minLength: 1, maxLength: 8 }),
+  fc.emailAddress(),
   fc.constantFrom('a', 'b', '新', 'x y', 'NaN', '1', '2026-01-01', 'a\u0000b', '', 'a@b.c', 'A@B.C'),
 );
 const hex = fc.uint8Array({ minLength: 12, maxLength: 12 }).map((bytes) => Buffer.from(bytes).toString('hex'));
@@ -34,7 +35,7 @@ function good({ column: { codec, facts } }: Field): fc.Arbitrary<Value> {
     return fc.array(word.map(of.text), { maxLength: 3 }).map((items) => of.array(...items));
   switch (kind) {
     case 'text':
-      return word.map(of.text);
+      return word.filter((text) => facts.checks.every(({ holds }) => holds(text as never))).map(of.text);
     case 'uuid':
       return fc
         .uuid()
@@ -85,7 +86,7 @@ function fieldsOf(plan: Plan, wild: Wild, isRoot: boolean): fc.Arbitrary<BsonFie
           { weight: 100 - wild.share, arbitrary: its },
           { weight: wild.share, arbitrary: fc.oneof(any, fc.constant(of.nothing)) },
         );
-  const parts: fc.Arbitrary<(readonly [readonly string[], Value])[]>[] = [];
+  const parts: fc.Arbitrary<readonly (readonly [readonly string[], Value])[]>[] = [];
   for (const field of plan.fields) {
     const needed = field.column.facts.required !== undefined;
     const value = either(good(field));

@@ -61,7 +61,7 @@ export const orderTable = table(
       table: 'order_status_history',
       columns: { status: status(), at: instant(berlin).required(), by: text(), metadata: residual() },
     }),
-    metadata: residual({ spread: 'metadata' }),
+    metadata: residual(),
   },
   {
     indexes: [['customer_id', 'placed_at desc']],

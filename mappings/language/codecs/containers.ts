@@ -1,6 +1,7 @@
 // Values that hold values: array of a codec, json, bytes.
 import { Binary } from 'bson';
 import { toJson } from '../../fields/json.ts';
+import { keepBytes } from '../keep.ts';
 import { missing, unreadable, value, type Codec, type SqlType } from '../codec.ts';
 
 /** A list of one kind. One entry that cannot be read makes the whole list unreadable: a hole would be another list. */
@@ -41,7 +42,9 @@ export const jsonCodec: Codec<Json> = {
       notes.keep(path, null);
       return missing;
     }
-    return value(toJson(source, path, notes) as Json);
+    const json = toJson(source, path, notes) as Json;
+    keepBytes(notes, path, source, json);
+    return value(json);
   },
   write: () => [],
 };
