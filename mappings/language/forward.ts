@@ -55,7 +55,7 @@ export function forwardDecoded(declaration: Declaration, document: Document, set
 const named = (declaration: Declaration, document: Document): Document =>
   tablesOf(declaration).reduce((its, table) => withFirstNames(planOf(table.columns).spellings, its), document);
 
-function contentOf(
+export function contentOf(
   declaration: Declaration,
   document: Document,
   notes: Notes,
