@@ -17,6 +17,7 @@ const options = {
     'to',
     'after',
     'skip',
+    'neverSkips',
     'accessPatterns',
     'mainRead',
     'queries',

@@ -57,7 +57,7 @@ export interface Codec<Out> {
   /** `always`: no value of the column gives the source's back. `itself`: `read` keeps what has to be kept. Left out: whatever is not the natural form. */
   readonly keeps?: 'always' | 'itself';
   /** What the new side may hold beyond the type, as SQL that is true for it. */
-  readonly check?: (column: string) => string;
+  readonly check?: { readonly rule: string; readonly sql: (column: string) => string };
   /** The table whose row the value names. */
   readonly refers?: {
     readonly mapping: string;
@@ -70,7 +70,13 @@ export interface Codec<Out> {
 
 /** Writes COPY binary straight from the bytes; false, with nothing believed of what was written, for anything but the plain form. */
 export interface Fast {
-  write(bytes: Buffer, type: number, at: number, end: number, out: FastOutput): boolean;
+  write(bytes: Buffer, type: number, at: number, end: number, out: FastOutput, place: FastPlace): boolean;
+}
+
+export interface FastPlace {
+  readonly settings: Settings;
+  /** Where the twelve bytes of the document's ObjectId begin; -1 where its `_id` is something else. */
+  readonly idAt: number;
 }
 
 /** A buffer that grows; what stands in it is COPY binary. */

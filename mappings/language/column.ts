@@ -5,6 +5,8 @@ import type { Codec, SqlType } from './codec.ts';
 export interface Check {
   readonly rule: string;
   readonly holds: (value: never) => boolean;
+  /** `holds` is asked of a plain number, too: what the compiled reader asks. */
+  readonly ofNumber?: true;
   /** True for what may stand in the column. */
   readonly sql?: (column: string) => string;
 }
@@ -120,7 +122,13 @@ export class Column<out Out = unknown, out Null extends boolean = boolean> {
 
   /** Numbers from `least` on. */
   atLeast(least: number, rule: string): Column<Out, Null> {
-    return this.check(rule, (value) => Number(value) >= least, `$ >= ${least}`);
+    const check: Check = {
+      rule,
+      holds: (value) => Number(value) >= least,
+      ofNumber: true,
+      sql: (column) => `${column} >= ${least}`,
+    };
+    return this.with_({ checks: [...this.facts.checks, check] });
   }
 
   unique(options: Partial<Unique> & { readonly rank?: readonly string[] } = {}): Column<Out, Null> {

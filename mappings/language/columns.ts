@@ -1,6 +1,7 @@
 // What stands among a table's columns: columns, child rows, fields that become rows, what follows from others, and the residual. And the row's type.
 import type { Json } from './codecs/containers.ts';
 import type { Codec, SqlType } from './codec.ts';
+import type { Look } from './fast/look.ts';
 import { Column } from './column.ts';
 
 /** A list that becomes rows of a table of its own, at any depth. */
@@ -42,6 +43,8 @@ export interface Residual {
   readonly kind: 'residual';
   /** The row, as it is without this column -> keys added to the residual, where they are not false: they follow from it and are not written back. */
   readonly tags?: Readonly<Record<string, (row: Readonly<Record<string, unknown>>) => unknown>>;
+  /** For the compiled reader: true where no tag can apply. Left out: with tags, every document takes the slow path. */
+  readonly untagged?: (look: Look) => boolean;
   /** A field whose own keys stand in the residual side by side with the undeclared fields. */
   readonly spread: string | undefined;
   /** Key of the residual -> the field that it is written back to, where they differ. */

@@ -101,7 +101,7 @@ function columnLines({ name, plan, columns, key, parent }: Made): string[] {
           ...(checks.get(rule || `${column}_known`) ?? []),
           `(${sql(quoted(column))})`,
         ]);
-    if (field?.codec.check) checks.set(`${column}_valid`, [field.codec.check(quoted(column))]);
+    if (field?.codec.check) checks.set(field.codec.check.rule, [`(${field.codec.check.sql(quoted(column))})`]);
     // PostgreSQL's numeric takes NaN, which no document may hold.
     if (type.startsWith('numeric')) checks.set(`${column}_finite`, [`${quoted(column)} <> 'NaN'`]);
     return [

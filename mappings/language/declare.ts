@@ -4,6 +4,7 @@ import type { TableTarget } from '../../stores/postgres/target.ts';
 import type { ApplicationQuery } from '../query.ts';
 import type { Document, MainRead } from '../mapping.ts';
 import type { Place, Settings } from './codec.ts';
+import type { Look } from './fast/look.ts';
 import type { Columns, Row } from './columns.ts';
 
 /** Judged on the typed row, in the copy, in capture and on the way back; or SQL that counts what breaks it, where a set is meant. */
@@ -127,6 +128,8 @@ export interface Declaration {
   readonly after: readonly string[];
   /** A rule's name if the document is no data, and is counted as skipped. */
   readonly skip?: (document: Document) => string | undefined;
+  /** For the compiled reader: true where `skip` skips nothing. Left out: with `skip`, every document takes the slow path. */
+  readonly neverSkips?: (look: Look) => boolean;
   readonly accessPatterns: readonly string[];
   readonly mainRead?: MainRead;
   readonly queries: readonly ApplicationQuery[];

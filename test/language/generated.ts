@@ -74,6 +74,30 @@ export interface Wild {
   /** Of a hundred declared fields, how many hold anything. */
   readonly share: number;
   readonly faults?: boolean;
+  /** Values in the forms that the application writes, most of the time. */
+  readonly plain?: true;
+}
+
+/** The plain form of a kind. */
+function plainly(field: Field): fc.Arbitrary<Value> {
+  const { codec, facts } = field.column;
+  if (facts.values) return good(field);
+  switch (codec.name.replace(/\(.*/, '')) {
+    case 'decimal':
+    case 'double':
+      return fc.oneof(
+        cents.map((its) => of.number(its / 1e4)),
+        fc.double({ min: 1e-5, max: 1e5, noNaN: true }).map(of.number),
+      );
+    case 'bool':
+      return fc.boolean().map(of.bool);
+    case 'instant':
+      return codec.bson.includes('date')
+        ? millis.map((its) => of.date(BigInt(its)))
+        : millis.map((its) => of.text(`${new Date(its).toISOString().slice(0, 23)}417+08:00`));
+    default:
+      return good(field);
+  }
 }
 
 /** A document or entry: declared fields, nested where their paths are, and others. */
@@ -89,7 +113,9 @@ function fieldsOf(plan: Plan, wild: Wild, isRoot: boolean): fc.Arbitrary<BsonFie
   const parts: fc.Arbitrary<readonly (readonly [readonly string[], Value])[]>[] = [];
   for (const field of plan.fields) {
     const needed = field.column.facts.required !== undefined;
-    const value = either(good(field));
+    const value = wild.plain
+      ? fc.oneof({ weight: 20, arbitrary: plainly(field) }, { weight: 1, arbitrary: good(field) })
+      : either(good(field));
     const path = field.places[0]!.length > 1 ? fc.constantFrom(...field.places[0]!) : fc.constant(field.path);
     const one = fc.tuple(path, value).map((its) => [its]);
     parts.push(needed ? one : fc.oneof({ weight: 3, arbitrary: one }, { weight: 1, arbitrary: fc.constant([]) }));
@@ -117,8 +143,20 @@ function fieldsOf(plan: Plan, wild: Wild, isRoot: boolean): fc.Arbitrary<BsonFie
     ...(isRoot ? [] : ['_id']),
   ];
   const other = fc.tuple(fc.constantFrom(...names), any).map(([name, value]) => [[[name], value] as const]);
+  const plainValue = fc.oneof(
+    word.map(of.text),
+    fc.integer().map(of.int),
+    fc.double().map(of.number),
+    millis.map((its) => of.date(BigInt(its))),
+    fc.boolean().map(of.bool),
+    fc.constant(of.nothing),
+    hex.map(of.objectId),
+  );
+  const plainOther = fc
+    .tuple(fc.constantFrom('extra', '_created_at', 'stock_code', 'X9', '_causeway', '9x'), plainValue)
+    .map(([name, value]) => [[[name], value] as const]);
   return fc
-    .tuple(fc.tuple(...parts), fc.array(other, { maxLength: 2 }))
+    .tuple(fc.tuple(...parts), fc.array(wild.plain ? plainOther : other, { maxLength: 2 }))
     .map(([its, others]) => nested([...its.flat(), ...others.flat()]));
 }
 
