@@ -78,6 +78,7 @@ describe.each([everything, coupons, categories, tokenUsage].map((one) => [one.co
     test('any document', () => {
       let taken = 0;
       const documents = fc.oneof(
+        documentsFor(declaration, { share: 0, plain: true }),
         documentsFor(declaration, { share: 0 }),
         documentsFor(declaration, { share: 10, faults: true }),
       );

@@ -86,9 +86,11 @@ function plainly(field: Field): fc.Arbitrary<Value> {
     case 'decimal':
     case 'double':
       return fc.oneof(
-        cents.map((its) => of.number(its / 1e4)),
-        fc.double({ min: 1e-5, max: 1e5, noNaN: true }).map(of.number),
+        { weight: 8, arbitrary: cents.map((its) => of.number((its % 1e6) / 100)) },
+        { weight: 1, arbitrary: fc.double({ min: 1e-5, max: 1e5, noNaN: true }).map(of.number) },
       );
+    case 'bigint':
+      return fc.oneof(fc.integer().map(of.int), fc.bigInt({ min: 2n ** 31n, max: 2n ** 62n }).map(of.long));
     case 'bool':
       return fc.boolean().map(of.bool);
     case 'instant':
@@ -175,7 +177,9 @@ function nested(values: readonly (readonly [readonly string[], Value])[]): BsonF
 
 export function documentsFor(declaration: Declaration, wild: Wild): fc.Arbitrary<Buffer> {
   const plan = planOf(tablesOf(declaration)[0]!.columns);
-  const own = fc.oneof(hex.map(of.objectId), word.map(of.text), fc.integer().map(of.int));
+  const own = wild.plain
+    ? hex.map(of.objectId)
+    : fc.oneof(hex.map(of.objectId), word.map(of.text), fc.integer().map(of.int));
   return fc
     .tuple(own, fieldsOf(plan, wild, true))
     .map(([id, fields]) => documentOf(fields.some(([name]) => name === '_id') ? fields : [['_id', id], ...fields]));
