@@ -36,13 +36,15 @@ export interface Facts {
   readonly values?: readonly unknown[];
   readonly unique?: Unique;
   readonly index?: 'asc' | 'desc';
+  /** Nothing is written as null where the document does not show how. */
+  readonly nullable: boolean;
   readonly public: boolean;
   readonly secret: boolean;
   /** Where the value is a part of `_id` or all of it: what a document born in the new system is called. */
   readonly id: boolean;
 }
 
-const bare: Facts = { or: [], with: [], checks: [], public: false, secret: false, id: false };
+const bare: Facts = { or: [], with: [], checks: [], nullable: false, public: false, secret: false, id: false };
 
 export class Column<out Out = unknown, out Null extends boolean = boolean> {
   readonly kind = 'column';
@@ -138,6 +140,11 @@ export class Column<out Out = unknown, out Null extends boolean = boolean> {
 
   index(order: 'asc' | 'desc' = 'asc'): Column<Out, Null> {
     return this.with_({ index: order });
+  }
+
+  /** The application writes null for nothing; without it, it leaves the field out. */
+  nullable(): Column<Out, Null> {
+    return this.with_({ nullable: true });
   }
 
   public(): Column<Out, Null> {

@@ -47,6 +47,8 @@ export interface Residual {
   readonly untagged?: (look: Look) => boolean;
   /** A field whose own keys stand in the residual side by side with the undeclared fields. */
   readonly spread: string | undefined;
+  /** Where a key goes that is new, in a document without the field that is spread: into such a field, or beside it. */
+  readonly fresh: 'inside' | 'beside';
   /** Key of the residual -> the field that it is written back to, where they differ. */
   readonly renamed: Readonly<Record<string, string>>;
 }
@@ -123,6 +125,7 @@ export function derived<Out, Values extends readonly unknown[]>(
 export const residual = (options: Partial<Omit<Residual, 'kind'>> = {}): Residual => ({
   kind: 'residual',
   spread: undefined,
+  fresh: 'beside',
   renamed: {},
   ...options,
 });

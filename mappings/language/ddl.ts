@@ -77,14 +77,14 @@ function keyLines({ parent, key, table }: Made): string[] {
   ];
 }
 
-function columnLines({ name, plan, columns, key, parent }: Made): string[] {
+function columnLines({ name, plan, columns, never: its }: Made): string[] {
   return columns.flatMap(([column, type]) => {
     const field = plan.fields.find((one) => one.name === column)?.column;
     const derived = plan.derived.find((one) => one.name === column)?.derived;
     const needed = plan.fields.find(
       (one) => `${one.name}_key` === column && one.column.facts.unique?.by === 'caseless',
     )?.column;
-    const isKey = parent !== undefined && key.includes(column);
+    const isKey = its.includes(column);
     const never =
       isKey ||
       (field

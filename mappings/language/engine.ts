@@ -107,7 +107,7 @@ function tableTarget(made: Made, tableOf: (mapping: string) => string): TableTar
 }
 
 function columnOf(
-  { plan, key, parent }: Made,
+  { plan, never }: Made,
   name: string,
   type: TargetColumn['type'],
   tableOf: (mapping: string) => string,
@@ -116,11 +116,10 @@ function columnOf(
   const derived = plan.derived.find((one) => one.name === name)?.derived;
   const refers = field?.codec.refers;
   if (refers) return { type: 'bigint', references: { table: tableOf(refers.mapping), by: refers.by } };
-  const isKey = parent !== undefined && (key.includes(name) || name === 'position');
-  const never = isKey || (field ? isNeverNull(field.facts) : derived !== undefined && !derived.null);
+  const isNever = never.includes(name) || (field ? isNeverNull(field.facts) : derived !== undefined && !derived.null);
   return {
     type,
-    ...(never && { notNull: true }),
+    ...(isNever && { notNull: true }),
     ...(derived?.sql !== undefined && { derived: { from: derived.from[0]!, sql: derived.sql } }),
   };
 }

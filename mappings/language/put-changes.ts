@@ -29,7 +29,8 @@ const there = (bytes: Uint8Array, path: Path): unknown => {
 const isFilled = (value: unknown): boolean => value !== undefined && value !== null && value !== '';
 
 /** Values that stand for nothing: as it stood there before, else an absent field. */
-const nothings = (old: unknown): unknown[] => (old === null ? [null, undefined, ''] : [undefined, null, '']);
+const nothings = (old: unknown, nullable = false): unknown[] =>
+  old === null || nullable ? [null, undefined, ''] : [undefined, null, ''];
 
 /** `value` null: the column is empty. */
 export function fieldChanges(
@@ -52,7 +53,7 @@ export function fieldChanges(
       const key = path.join('.');
       const kept: Edit[] = Object.hasOwn(originals, key) ? [{ path, value: fromKept(originals[key]) }] : [];
       if (value === null || value === undefined)
-        return [...kept, ...nothings(old).map((one) => ({ path, value: one }))];
+        return [...kept, ...nothings(old, field.column.facts.nullable).map((one) => ({ path, value: one }))];
       const written = codec.write(value, old, settings).map((one) => ({ path, value: one }));
       return [...kept, ...written, ...(codec.type === 'jsonb' ? [{ path, json: value }] : [])];
     });
@@ -62,7 +63,7 @@ export function fieldChanges(
 
 /** `value` undefined: the key is gone. A new key goes where such a field is, else into the field whose keys are spread, if it has or may have one. */
 export function restChanges(bytes: Uint8Array, plan: Plan, path: Path, value: unknown): Change[] {
-  const { spread, renamed } = plan.residual!.residual;
+  const { spread, fresh, renamed } = plan.residual!.residual;
   const edits = (place: Path): Change[] =>
     value === undefined
       ? nothings(there(bytes, place)).map((one) => [{ path: place, value: one }])
@@ -75,7 +76,8 @@ export function restChanges(bytes: Uint8Array, plan: Plan, path: Path, value: un
   if (there(bytes, [spread, ...path]) !== undefined) return inside;
   if (there(bytes, field) !== undefined) return [...beside, ...inside];
   const holder = elementAt(bytes, [spread]);
-  return holder === undefined || isObject(holder) ? [...inside, ...beside] : [...beside, ...inside];
+  const holds = holder ? isObject(holder) : fresh === 'inside';
+  return holds ? [...inside, ...beside] : [...beside, ...inside];
 }
 
 /** A value in Extended JSON is one thing, though it looks like an object. */

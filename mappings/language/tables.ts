@@ -13,6 +13,8 @@ export interface Made {
   readonly columns: readonly (readonly [name: string, type: SqlType])[];
   /** What identifies a row among those of its parent. */
   readonly key: readonly string[];
+  /** Columns that are never null, whatever is said of them. */
+  readonly never: readonly string[];
   /** The table as declared; of child tables, the one at the top. */
   readonly table: Table;
 }
@@ -26,6 +28,7 @@ export const madeTables = (declaration: Declaration): Made[] =>
       plan: planOf(table.columns),
       columns: sqlColumns(planOf(table.columns)),
       key: ['source_id'],
+      never: [],
       table,
     },
     ...childrenOf(table, table.name, planOf(table.columns)),
@@ -36,7 +39,10 @@ function childrenOf(table: Table, parent: string, plan: Plan): Made[] {
     const position = rows.key ? [] : [['position', 'integer'] as const];
     const columns = [...sqlColumns(inner), ...position];
     const key = rows.key ?? ['position'];
-    return [{ name: rows.table, parent, plan: inner, columns, key, table }, ...childrenOf(table, rows.table, inner)];
+    return [
+      { name: rows.table, parent, plan: inner, columns, key, never: key, table },
+      ...childrenOf(table, rows.table, inner),
+    ];
   });
   const entries = plan.entries.map(({ entries: its }): Made => {
     const [codec] = Object.values(its.fields);
@@ -44,7 +50,7 @@ function childrenOf(table: Table, parent: string, plan: Plan): Made[] {
       [its.key, 'text'],
       [its.value, codec?.type ?? 'jsonb'],
     ] as const;
-    return { name: its.table, parent, plan: planOf({}), columns, key: [its.key], table };
+    return { name: its.table, parent, plan: planOf({}), columns, key: [its.key], never: [its.key, its.value], table };
   });
   return [...lists, ...entries];
 }

@@ -23,6 +23,7 @@ export const apiUsage = hypertable(
     analysis_type: text().from('analysis_type', 'analysisType'),
     metadata: residual({
       spread: 'metadata',
+      fresh: 'inside',
       tags: { is_test: (row) => row['provider'] === 'test', estimated: (row) => isEstimate(row) },
       untagged: (look) =>
         !look.is('provider', 'test') && !mayBeEstimate(look.int('input_tokens'), look.int('output_tokens')),
