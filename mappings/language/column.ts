@@ -1,4 +1,5 @@
 // A column: a codec with the path it is read from, and what is said of it. Every word gives another column; none changes the one it is said of.
+import type { Document } from '../mapping.ts';
 import type { Codec, SqlType } from './codec.ts';
 
 /** What must hold of a value that was read, and its SQL where it has one. */
@@ -18,13 +19,17 @@ export interface Unique {
   readonly by: 'exact' | 'caseless';
   /** Columns that decide who stays, the most important first: filled before empty, true before false, later before earlier; then by source id. */
   readonly rank: readonly string[];
+  /** What decides instead, as text of which the greater stays; `document` has its fields under their first names. */
+  readonly rankBy?: (document: Document) => string;
 }
 
 export interface Facts {
   /** Source path under its first name, with its other names. None: the column's own name. */
   readonly from?: readonly string[];
   /** Other fields that may hold the value in another form: read by the codec itself, written where they are filled. */
-  readonly or: readonly string[];
+  readonly or: readonly (readonly string[])[];
+  /** Fields that the codec looks at and accounts for, besides its own: they are not in the residual where `when` holds. */
+  readonly owns: readonly { readonly field: string; readonly when: (document: Document) => boolean }[];
   /** Fields that the codec looks at besides its own. */
   readonly with: readonly string[];
   /** null is refused under this rule. */
@@ -44,7 +49,16 @@ export interface Facts {
   readonly id: boolean;
 }
 
-const bare: Facts = { or: [], with: [], checks: [], nullable: false, public: false, secret: false, id: false };
+const bare: Facts = {
+  or: [],
+  owns: [],
+  with: [],
+  checks: [],
+  nullable: false,
+  public: false,
+  secret: false,
+  id: false,
+};
 
 export class Column<out Out = unknown, out Null extends boolean = boolean> {
   readonly kind = 'column';
@@ -71,12 +85,17 @@ export class Column<out Out = unknown, out Null extends boolean = boolean> {
     return this.with_({ from: [path, ...aliases] });
   }
 
-  or(...paths: string[]): Column<Out, Null> {
-    return this.with_({ or: [...this.facts.or, ...paths] });
+  /** Another field that may hold the value, with its other spellings. */
+  or(path: string, ...aliases: string[]): Column<Out, Null> {
+    return this.with_({ or: [...this.facts.or, [path, ...aliases]] });
   }
 
   with(...fields: string[]): Column<Out, Null> {
     return this.with_({ with: [...this.facts.with, ...fields] });
+  }
+
+  owns(field: string, when: (document: Document) => boolean = () => true): Column<Out, Null> {
+    return this.with_({ owns: [...this.facts.owns, { field, when }] });
   }
 
   /** A value that is missing, null or unreadable sets the document aside; under `<column>_valid` where no rule is named. */
@@ -134,8 +153,8 @@ export class Column<out Out = unknown, out Null extends boolean = boolean> {
   }
 
   unique(options: Partial<Unique> & { readonly rank?: readonly string[] } = {}): Column<Out, Null> {
-    const { rule = '', by = 'exact', rank = [] } = options;
-    return this.with_({ unique: { rule, by, rank } });
+    const { rule = '', by = 'exact', rank = [], rankBy } = options;
+    return this.with_({ unique: { rule, by, rank, ...(rankBy && { rankBy }) } });
   }
 
   index(order: 'asc' | 'desc' = 'asc'): Column<Out, Null> {

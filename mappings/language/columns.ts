@@ -100,7 +100,7 @@ export function group<C extends Readonly<Record<string, Column>>>(path: string, 
       new Column(column.codec, {
         ...column.facts,
         from: (column.facts.from ?? [name]).map(inside),
-        or: column.facts.or.map(inside),
+        or: column.facts.or.map((one) => one.map(inside)),
       }),
     ]),
   ) as unknown as C;

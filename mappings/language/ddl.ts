@@ -1,4 +1,5 @@
 // Tables as SQL: what the mapping refuses, the new side cannot write. Keys, references and unique sets carry the names of their rules.
+import type { Document } from '../mapping.ts';
 import type { Declaration, Table } from './declare.ts';
 import { isNeverNull } from './check.ts';
 import type { Plan } from './plan.ts';
@@ -9,6 +10,7 @@ export interface UniqueSet {
   readonly rule: string;
   readonly columns: readonly string[];
   readonly rank: readonly string[];
+  readonly rankBy?: (document: Document) => string;
   /** Columns whose own values are unique because the set is made of them: what an application names in ON CONFLICT. */
   readonly also: readonly string[];
 }
@@ -16,13 +18,14 @@ export interface UniqueSet {
 export function uniqueSetsOf(table: Table, plan: Plan): UniqueSet[] {
   const own = plan.fields.flatMap(({ name, column: { facts } }): UniqueSet[] => {
     if (!facts.unique) return [];
-    const { rule, by, rank } = facts.unique;
+    const { rule, by, rank, rankBy } = facts.unique;
     const caseless = by === 'caseless';
     return [
       {
         rule: rule || `${name}_unique`,
         columns: [caseless ? `${name}_key` : name],
         rank,
+        ...(rankBy && { rankBy }),
         also: caseless ? [name] : [],
       },
     ];

@@ -125,7 +125,7 @@ function columnOf(
 }
 
 /** Documents with the same key are rivals; each is read as its columns read it, under the settings that rivals are compared by. */
-function uniqueRule(plan: Plan, { rule, columns, rank }: UniqueSet): UniqueRule {
+function uniqueRule(plan: Plan, { rule, columns, rank, rankBy }: UniqueSet): UniqueRule {
   const valueOf = (document: Document, column: string): unknown => {
     const field = plan.fields.find((one) => one.name === column);
     const derived = plan.derived.find((one) => one.name === column)?.derived;
@@ -155,7 +155,7 @@ function uniqueRule(plan: Plan, { rule, columns, rank }: UniqueSet): UniqueRule 
         ? values[0]
         : JSON.stringify(values, (_, its: unknown) => (typeof its === 'bigint' ? String(its) : its));
     },
-    rank: (document) => rank.map((column) => sortable(valueOf(document, column))).join(' '),
+    rank: rankBy ?? ((document) => rank.map((column) => sortable(valueOf(document, column))).join(' ')),
   };
 }
 

@@ -47,7 +47,7 @@ function made(columns: Columns): Plan {
     switch (member.kind) {
       case 'column': {
         const [first, ...others] = (member.facts.from ?? [name]).map(pathOf);
-        const places = [[first!, ...others], ...member.facts.or.map((path) => [pathOf(path)])];
+        const places = [[first!, ...others], ...member.facts.or.map((one) => one.map(pathOf))];
         fields.push({ name, column: member, path: first!, places });
         if (member.facts.unique?.by === 'caseless') derived.push({ name: `${name}_key`, derived: keyOf(name) });
         break;
@@ -67,7 +67,9 @@ function made(columns: Columns): Plan {
   }
   const inEntries = entries.flatMap(({ entries: its }) => Object.keys(its.fields).map((name) => [name]));
   const spelled = [
-    ...fields.flatMap(({ path, places }) => places[0]!.slice(1).map((other) => [other, path] as const)),
+    ...fields.flatMap(({ places }) =>
+      places.flatMap(([first, ...others]) => others.map((other) => [other, first!] as const)),
+    ),
     ...entries.flatMap(({ entries: its }) =>
       Object.entries(its.aliases).flatMap(([name, others]) => others.map((other) => [[other], [name]] as const)),
     ),

@@ -37,9 +37,22 @@ export function readRow(plan: Plan, given: Document, reading: Reading): AnyRow {
   if (residual) {
     const tags = Object.entries(residual.residual.tags ?? {}).map(([tag, of]) => [tag, of(row)] as const);
     const options = { notes: reading.notes, residual: residual.residual, isRoot: reading.isRoot };
-    row[residual.name] = residualOf(plan.tree, document, { ...options, tags: Object.fromEntries(tags) });
-  } else keepRest(plan, document, reading);
+    row[residual.name] = residualOf(plan.tree, disowned(plan, document), {
+      ...options,
+      tags: Object.fromEntries(tags),
+    });
+  } else keepRest(plan, disowned(plan, document), reading);
   return row;
+}
+
+/** Without the fields that a codec accounts for. */
+function disowned(plan: Plan, document: Document): Document {
+  const owned = plan.fields
+    .flatMap(({ column }) => column.facts.owns)
+    .filter(({ field, when }) => Object.hasOwn(document, field) && when(document));
+  if (owned.length === 0) return document;
+  const names = new Set(owned.map(({ field }) => field));
+  return Object.fromEntries(Object.entries(document).filter(([name]) => !names.has(name)));
 }
 
 /** The value of one column. `document`: with first names. */

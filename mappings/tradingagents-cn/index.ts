@@ -1,7 +1,9 @@
 // TradingAgents-CN in the language: the application, as a whole.
 import type { Declaration } from '../language/declare.ts';
+import metadata from './metadata.ts';
 import quotes from './quotes.ts';
+import sessions from './sessions.ts';
 import tokenUsage from './token-usage.ts';
 import users from './users.ts';
 
-export const application: readonly Declaration[] = [users, tokenUsage, quotes];
+export const application: readonly Declaration[] = [metadata, users, tokenUsage, quotes, sessions];

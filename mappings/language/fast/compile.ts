@@ -64,7 +64,15 @@ class Reader implements Look {
       places[0]!.map((path) => ({ name: Buffer.from(path[0]!), field: path.length === 1 ? field : -1 })),
     );
     const spread = plan.residual?.residual.spread;
-    const slow = [...plan.lists.map(({ path }) => path[0]!), ...(spread === undefined ? [] : [spread])];
+    const slow = [
+      ...plan.lists.map(({ path }) => path[0]!),
+      ...(spread === undefined ? [] : [spread]),
+      ...plan.fields.flatMap(({ column, places }) => [
+        ...places.slice(1).flatMap((one) => one.map((path) => path[0]!)),
+        ...column.facts.owns.map((one) => one.field),
+        ...column.facts.with,
+      ]),
+    ];
     this.#slots = [...names, ...slow.map((name) => ({ name: Buffer.from(name), field: -1 }))];
     const size = plan.fields.length;
     [this.#type, this.#at, this.#end] = [new Int32Array(size), new Int32Array(size), new Int32Array(size)];
