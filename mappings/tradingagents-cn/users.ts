@@ -6,9 +6,10 @@ import { configChanges, readConfig, readWatchlist, withDepth } from '../fields/u
 import { mapping, table } from '../language/declare.ts';
 import { missing, refused, value, type Codec } from '../language/codec.ts';
 import type { Json } from '../language/codecs/containers.ts';
+import { boolCodec } from '../language/codecs/numbers.ts';
 import { textCodec } from '../language/codecs/text.ts';
 import { caseless } from '../language/plan.ts';
-import { bool, column, derived, entries, int, residual, text } from '../language/words.ts';
+import { column, derived, entries, int, residual, text } from '../language/words.ts';
 import { find, sql } from '../query.ts';
 import { passwordHash } from '../fields/password.ts';
 import type { Document, Outcome } from '../mapping.ts';
@@ -68,6 +69,15 @@ const like = (field: string, codec: Codec<Json>): Codec<Json> => ({
       edit && 'value' in edit ? [edit.value] : [],
     ),
 });
+/** What is no flag says nothing, and is kept. */
+const flag = () =>
+  column<boolean>({
+    ...boolCodec,
+    read(source, place) {
+      const read = boolCodec.read(source, place);
+      return read.is === 'value' ? read : missing;
+    },
+  });
 const count = () => int();
 
 export const users = table(
@@ -85,8 +95,8 @@ export const users = table(
     password_scheme: derived(textCodec, ['password_hash'], (hash: string) => passwordHash(hash).scheme),
     full_name: text().from('full_name', 'fullName'),
     role: column(role).required().from('is_admin', 'isAdmin').public(),
-    is_active: bool().orElse(true).lenient().from('is_active', 'isActive').public(),
-    is_verified: bool().from('is_verified', 'isVerified'),
+    is_active: flag().orElse(true).from('is_active', 'isActive').public(),
+    is_verified: flag().from('is_verified', 'isVerified'),
     created_at: moment('created_at_valid').from('created_at', 'createdAt'),
     updated_at: moment('created_at_valid').from('updated_at', 'updatedAt'),
     last_login: moment('created_at_valid').from('last_login', 'lastLogin').nullable(),
