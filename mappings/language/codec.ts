@@ -54,6 +54,8 @@ export interface Codec<Out> {
    * without `old` is the natural form: a source value of any other form is kept as it was.
    */
   write(value: Out, old: unknown, settings: Settings): readonly unknown[];
+  /** Says at once that the source's value is the natural form of the column's, for the forms that are met most; false says nothing. */
+  isNatural?(source: unknown, value: Out): boolean;
   /** `always`: no value of the column gives the source's back. `itself`: `read` keeps what has to be kept. Left out: whatever is not the natural form. */
   readonly keeps?: 'always' | 'itself';
   /** What the new side may hold beyond the type, as SQL that is true for it. */

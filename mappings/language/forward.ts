@@ -39,10 +39,11 @@ export function forwardDecoded(declaration: Declaration, document: Document, set
   const fault = faultOf(document);
   if (fault) return { state: 'quarantined', ...fault };
   try {
-    const skipped = declaration.skip?.(named(declaration, document));
+    const asNamed = named(declaration, document);
+    const skipped = declaration.skip?.(asNamed);
     if (skipped !== undefined) return { state: 'skipped', rule: skipped };
     const notes = new Notes();
-    return { state: 'loaded', ...contentOf(declaration, document, notes, settings), warnings: notes.warnings };
+    return { state: 'loaded', ...contentOf(declaration, asNamed, notes, settings), warnings: notes.warnings };
   } catch (error) {
     const is = error instanceof Quarantined;
     const message = is
@@ -55,6 +56,7 @@ export function forwardDecoded(declaration: Declaration, document: Document, set
 const named = (declaration: Declaration, document: Document): Document =>
   tablesOf(declaration).reduce((its, table) => withFirstNames(planOf(table.columns).spellings, its), document);
 
+/** `document`: with its fields under their first names. */
 export function contentOf(
   declaration: Declaration,
   document: Document,
@@ -73,15 +75,14 @@ export function contentOf(
     for (const flat of flattened(plan, table.name, row)) put(flat.table, [flat.row]);
   }
   const first = Object.values(rows)[0] ?? {};
-  const asNamed = named(declaration, document);
   for (const target of declaration.to) {
     if (target.store === 'mongodb') {
-      documents[target.name] = target.get(asNamed, { notes, settings }, first);
+      documents[target.name] = target.get(document, { notes, settings }, first);
       put(target.name, [documents[target.name]!]);
     }
     if (target.store === 'redis') {
       const of = target.durable === undefined ? first : rows[target.durable]!;
-      const key = target.key(of as never, asNamed, settings);
+      const key = target.key(of as never, document, settings);
       if (key) put(target.name, [key as unknown as AnyRow]);
     }
   }

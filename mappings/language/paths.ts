@@ -29,6 +29,7 @@ export const isPlain = (value: unknown): value is Document =>
   value !== null && typeof value === 'object' && !Array.isArray(value) && !isBsonScalar(value);
 
 export function at(document: Document, path: Path): unknown {
+  if (path.length === 1) return Object.hasOwn(document, path[0]!) ? document[path[0]!] : undefined;
   let found: unknown = document;
   for (const name of path) {
     if (!isPlain(found) || !Object.hasOwn(found, name)) return undefined;

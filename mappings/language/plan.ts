@@ -8,6 +8,8 @@ export interface Field {
   readonly name: string;
   readonly column: Column;
   readonly path: Path;
+  /** The path as it is shown. */
+  readonly shown: string;
   /** Of every place that may hold it, in order: the first name and its other spellings. */
   readonly places: readonly (readonly Path[])[];
 }
@@ -27,6 +29,8 @@ export interface Plan {
   readonly residual: { readonly name: string; readonly residual: Residual } | undefined;
   readonly tree: Tree;
   readonly spellings: Spellings;
+  /** Fields that codecs account for besides their own. */
+  readonly owned: Column['facts']['owns'];
 }
 
 const plans = new WeakMap<object, Plan>();
@@ -48,7 +52,7 @@ function made(columns: Columns): Plan {
       case 'column': {
         const [first, ...others] = (member.facts.from ?? [name]).map(pathOf);
         const places = [[first!, ...others], ...member.facts.or.map((one) => one.map(pathOf))];
-        fields.push({ name, column: member, path: first!, places });
+        fields.push({ name, column: member, path: first!, shown: first!.join('.'), places });
         if (member.facts.unique?.by === 'caseless') derived.push({ name: `${name}_key`, derived: keyOf(name) });
         break;
       }
@@ -76,7 +80,8 @@ function made(columns: Columns): Plan {
   ];
   const spellings = [...new Map(spelled.map((one) => [one[0].join('\0'), one])).values()];
   const tree = treeOf([...fields.map(({ path }) => path), ...lists.map(({ path }) => path), ...inEntries]);
-  return { columns, fields, lists, entries, derived, residual, tree, spellings };
+  const owned = fields.flatMap(({ column }) => column.facts.owns);
+  return { columns, fields, lists, entries, derived, residual, tree, spellings, owned };
 }
 
 /** What is the same for values that only case, width, composition or surrounding space tell apart. */

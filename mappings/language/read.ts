@@ -26,7 +26,7 @@ export interface Reading {
 export function readRow(plan: Plan, given: Document, reading: Reading): AnyRow {
   const document = withFirstNames(plan.spellings, given);
   const row: AnyRow = {};
-  for (const name of Object.keys(plan.columns)) row[name] = null;
+  for (const name in plan.columns) row[name] = null;
   for (const field of plan.fields) row[field.name] = readField(field, document, reading);
   for (const list of plan.lists) row[list.name] = readList(list, at(document, list.path), reading);
   for (const { name, entries } of plan.entries) row[name] = readEntries(entries, document, reading);
@@ -35,11 +35,12 @@ export function readRow(plan: Plan, given: Document, reading: Reading): AnyRow {
   reading.judge?.(row);
   const { residual } = plan;
   if (residual) {
-    const tags = Object.entries(residual.residual.tags ?? {}).map(([tag, of]) => [tag, of(row)] as const);
+    const tags: AnyRow = {};
+    for (const tag in residual.residual.tags) tags[tag] = residual.residual.tags[tag]!(row);
     const options = { notes: reading.notes, residual: residual.residual, isRoot: reading.isRoot };
     row[residual.name] = residualOf(plan.tree, disowned(plan, document), {
       ...options,
-      tags: Object.fromEntries(tags),
+      tags,
     });
   } else keepRest(plan, disowned(plan, document), reading);
   return row;
@@ -47,45 +48,46 @@ export function readRow(plan: Plan, given: Document, reading: Reading): AnyRow {
 
 /** Without the fields that a codec accounts for. */
 function disowned(plan: Plan, document: Document): Document {
-  const owned = plan.fields
-    .flatMap(({ column }) => column.facts.owns)
-    .filter(({ field, when }) => Object.hasOwn(document, field) && when(document));
-  if (owned.length === 0) return document;
+  if (plan.owned.length === 0) return document;
+  const owned = plan.owned.filter(({ field, when }) => Object.hasOwn(document, field) && when(document));
   const names = new Set(owned.map(({ field }) => field));
   return Object.fromEntries(Object.entries(document).filter(([name]) => !names.has(name)));
 }
 
 /** The value of one column. `document`: with first names. */
-export function readField({ name, column, path }: Field, document: Document, reading: Reading): unknown {
+export function readField(field: Field, document: Document, reading: Reading): unknown {
+  const { name, column, path } = field;
   const { codec, facts } = column;
-  const shown = reading.prefix + path.join('.');
+  const { notes, settings, prefix } = reading;
+  const shown = prefix === '' ? field.shown : prefix + field.shown;
   const source = at(document, path);
-  const { notes, settings } = reading;
-  const read = codec.read(source, { path: shown, field: path.join('.'), notes, settings, beside: document });
-  const nothing = () => {
-    if (source !== undefined && codec.keeps !== 'itself') keep(reading.notes, shown, source);
-    if (facts.fallback?.warn !== undefined) reading.notes.warn(facts.fallback.warn);
-    return facts.fallback ? facts.fallback.value : null;
-  };
+  const read = codec.read(source, { path: shown, field: field.shown, notes, settings, beside: document });
   if (read.is === 'missing') {
     if (facts.required !== undefined && !facts.fallback)
       quarantine(facts.required || `${name}_valid`, shown, `${shown} is missing`);
-    return nothing();
+    return nothing(field, source, shown, notes);
   }
   if (read.is === 'unreadable') {
     const rule = facts.required ?? facts.strict;
     if (rule !== undefined || read.always) quarantine(read.rule ?? (rule || `${name}_valid`), shown, read.why);
-    reading.notes.warn(`${name}_unreadable`);
-    return nothing();
+    notes.warn(`${name}_unreadable`);
+    return nothing(field, source, shown, notes);
   }
   for (const { rule, holds } of facts.checks)
     if (!holds(read.value as never)) quarantine(rule || `${name}_known`, shown, `${shown} is no value that is allowed`);
-  if (codec.keeps === 'always') keep(reading.notes, shown, source);
-  else if (codec.keeps === undefined && source !== undefined) {
-    const [natural] = codec.write(read.value, undefined, reading.settings);
-    if (!sameBson(natural, source)) keep(reading.notes, shown, source);
+  if (codec.keeps === 'always') keep(notes, shown, source);
+  else if (codec.keeps === undefined && source !== undefined && !codec.isNatural?.(source, read.value)) {
+    const [natural] = codec.write(read.value, undefined, settings);
+    if (!sameBson(natural, source)) keep(notes, shown, source);
   }
   return read.value;
+}
+
+function nothing({ column: { codec, facts } }: Field, source: unknown, shown: string, notes: Notes): unknown {
+  if (source !== undefined && codec.keeps !== 'itself') keep(notes, shown, source);
+  if (!facts.fallback) return null;
+  if (facts.fallback.warn !== undefined) notes.warn(facts.fallback.warn);
+  return facts.fallback.value;
 }
 
 function readList({ name, rows, plan, path }: List, source: unknown, reading: Reading): readonly AnyRow[] {

@@ -1,5 +1,5 @@
 // Codecs of TradingAgents-CN: its times, providers, currencies, tokens, owners and flags, as documents of several versions hold them.
-import { ObjectId } from 'bson';
+import { Int32, ObjectId } from 'bson';
 import { bsonType } from '../../core/bson/reader.ts';
 import { Parent } from '../../stores/postgres/target.ts';
 import { isoAt, timesLike } from '../back/times.ts';
@@ -12,6 +12,7 @@ import { userReference } from '../fields/user.ts';
 import { Notes } from '../notes.ts';
 import { missing, refused, unreadable, value, type Codec, type Settings } from '../language/codec.ts';
 import type { Ref } from '../language/codecs/ref.ts';
+import { isDoubleOf } from '../language/codecs/numbers.ts';
 import { textCodec } from '../language/codecs/text.ts';
 import { fastBigint, fastDecimal, fastText, isoMicros, writeInstant } from '../language/fast/scalars.ts';
 
@@ -19,6 +20,8 @@ const hours = 3_600e6;
 const minutes = 60e6;
 export const zoneOf = (settings: Settings): string => String(settings['zone']);
 const hints = (settings: Settings) => ({ zone: zoneOf(settings), time: 'text' as const, nullable: false });
+
+const isoformat = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}\+08:00$/;
 
 /** When a call was made: text with its zone, as it is written today; the id's own time tells what others mean. */
 export const usageTime: Codec<number> = {
@@ -50,6 +53,8 @@ export const usageTime: Codec<number> = {
       return refused('timestamp lies in the future, and no zone explains it', 'timestamp_in_future');
     return value(micros);
   },
+  isNatural: (source, micros) =>
+    typeof source === 'string' && isoformat.test(source) && readInstant(source, 'UTC')!.micros === micros,
   write: (micros, old, settings) =>
     old === undefined
       ? [isoAt(micros, 480, { digits: 6 }), ...timesLike(micros, old, zoneOf(settings), 'text')]
@@ -99,6 +104,7 @@ export const provider: Codec<string> = {
     return name === undefined ? unreadable('provider is missing or not in the allowed list') : value(name);
   },
   write: (name, old) => textsLike(name, old),
+  isNatural: (source, name) => source === name,
   check: { rule: 'provider_in_allowed_list', sql: (its) => `${its} = lower(${its})` },
   // Names that the settings add are not known here: they take the slow path.
   fast: fastOf((text) => providerName(text, []) === text)!,
@@ -114,6 +120,7 @@ export const currency: Codec<string> = {
     return code === undefined ? refused('currency is not known', 'currency_known') : value(code);
   },
   write: (code, old) => textsLike(code, old),
+  isNatural: (source, code) => source === code,
   check: { rule: 'currency_known', sql: (its) => `${its} ~ '^[A-Z]{3}$'` },
   fast: fastOf((text) => currencyCode(text) === text)!,
 };
@@ -132,6 +139,7 @@ export const tokens: Codec<number | bigint> = {
     return value(read.value);
   },
   write: (count, old, settings) => valuesLike('bigint', count, old, hints(settings)),
+  isNatural: (source) => source instanceof Int32,
   fast: {
     write: (bytes, type, at, end, out, place) =>
       bytes[end - 1]! < 128 && fastBigint.write(bytes, type, at, end, out, place),
@@ -155,6 +163,7 @@ export const cost: Codec<string> = {
     return value(text);
   },
   write: (text, old, settings) => valuesLike('numeric(20,12)', text, old, hints(settings)),
+  isNatural: isDoubleOf,
   fast: fastDecimal(20, 12),
 };
 

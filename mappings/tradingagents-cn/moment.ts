@@ -19,6 +19,7 @@ const codec: Codec<number> = {
     return value(read.micros);
   },
   write: (micros, old, settings) => timesLike(micros, old, zoneOf(settings), 'date'),
+  isNatural: (source) => source instanceof Date,
   fast: fastInstant('date'),
 };
 

@@ -31,6 +31,7 @@ const password: Codec<string> = {
   bson: ['string'],
   // An unusable one is written by no one: what stood there for it is kept.
   read: (source) => value(passwordHash(source).hash),
+  isNatural: (source, hash) => source === hash && hash !== '!',
   write: (hash, old) => (hash === '!' && old === undefined ? [undefined, hash] : [hash]),
 };
 

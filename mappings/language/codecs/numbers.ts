@@ -25,6 +25,7 @@ export const intCodec: Codec<number> = {
     return value(read.value + 0);
   },
   write: (number, old, settings) => valuesLike('integer', number, old, hints(settings)),
+  isNatural: (source) => source instanceof Int32,
   fast: fastInt,
 };
 
@@ -41,8 +42,13 @@ export const bigintCodec: Codec<bigint> = {
     return BigInt.asIntN(64, whole) === whole ? value(whole) : unreadable(`${path} is beyond 64 bits`);
   },
   write: (number, old, settings) => valuesLike('bigint', number, old, hints(settings)),
+  isNatural: (source) => source instanceof Int32,
   fast: fastBigint,
 };
+
+/** Whether it is the double whose shortest text this is. */
+export const isDoubleOf = (source: unknown, text: string): boolean =>
+  source instanceof Double && String(source.value) === text && !Object.is(source.value, -0);
 
 /** Exact decimal text: the shortest that gives a double back, rounded half to even at `scale` with the original kept. */
 export const decimalCodec = (precision: number, scale: number): Codec<string> => ({
@@ -62,6 +68,7 @@ export const decimalCodec = (precision: number, scale: number): Codec<string> =>
     return value(text);
   },
   write: (text, old, settings) => valuesLike(`numeric(${precision},${scale})`, text, old, hints(settings)),
+  isNatural: isDoubleOf,
   fast: fastDecimal(precision, scale),
 });
 
@@ -106,5 +113,6 @@ export const boolCodec: Codec<boolean> = {
     return word !== undefined && Object.hasOwn(words, word) ? value(words[word]!) : unreadable(`${path} is no flag`);
   },
   write: (flag, old) => booleansLike(flag, old),
+  isNatural: (source) => typeof source === 'boolean',
   fast: fastBool,
 };

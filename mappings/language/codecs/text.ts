@@ -19,6 +19,7 @@ export const textCodec: Codec<string> = {
     return value(withoutNul(text, () => notes.warn('nul_removed')));
   },
   write: (text, old) => textsLike(text, old),
+  isNatural: (source, text) => source === text,
   fast: fastText,
 };
 

@@ -33,6 +33,7 @@ export function instantCodec(options: InstantOptions = {}): Codec<number> {
       return inZone(read.micros, zoneIn(settings), { path, gap, overlap });
     },
     write: (micros, old, settings) => timesLike(micros, old, zoneIn(settings), natural),
+    isNatural: (source) => natural === 'date' && source instanceof Date,
     fast: fastInstant(natural),
   };
 }
