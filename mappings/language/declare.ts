@@ -107,14 +107,23 @@ export interface Collection {
     place: Pick<Place, 'notes' | 'settings'>,
     row: Readonly<Record<string, unknown>>,
   ) => Document;
-  /** The document, as bytes, that says what `wanted` says, made of `old`; none for a document that only follows from the table beside it. */
-  readonly put?: (wanted: Document, old: Uint8Array, settings: Settings) => Uint8Array;
+  /** What `wanted` says, put into `old`; none for a document that only follows from the table beside it. `put(get(document))` changes nothing. */
+  readonly put?: (wanted: Document, old: Uint8Array, settings: Settings) => PutWhole;
+  /** Other spellings of the document's own fields. */
+  readonly otherNames: Readonly<Record<string, string>>;
+  /** Fields that documents are expected to have, with the BSON types they are met with. */
+  readonly fields: Readonly<Record<string, readonly string[]>>;
 }
-export const collection = (name: string, options: Omit<Collection, 'store' | 'name'>): Collection => ({
-  store: 'mongodb',
-  name,
-  ...options,
-});
+export interface PutWhole {
+  readonly bytes: Uint8Array;
+  readonly unrepresentable: readonly string[];
+  readonly refused?: { readonly rule: string; readonly path: string };
+}
+export const collection = (
+  name: string,
+  options: Omit<Collection, 'store' | 'name' | 'otherNames' | 'fields'> &
+    Partial<Pick<Collection, 'otherNames' | 'fields'>>,
+): Collection => ({ store: 'mongodb', name, otherNames: {}, fields: {}, ...options });
 
 export type To = Table | Keys | Files | Collection;
 

@@ -11,14 +11,14 @@ import { defaultSettings } from '../settings.ts';
 import { as } from '../shape.ts';
 import { isNeverNull } from './check.ts';
 import { indexesOf, uniqueSetsOf, type UniqueSet } from './ddl.ts';
-import type { Declaration } from './declare.ts';
-import { contentOf, tablesOf } from './forward.ts';
+import type { Declaration, To } from './declare.ts';
+import { contentOf, spellingsOf, tablesOf } from './forward.ts';
 import { invariantsOf } from './invariants.ts';
 import { referred } from './order.ts';
 import { withFirstNames } from './paths.ts';
 import { planOf, type Plan } from './plan.ts';
 import { readField } from './read.ts';
-import { aliasesOf, shapeOf } from './shape.ts';
+import { shapeOf } from './shape.ts';
 import { madeTables, parentColumn, type Made } from './tables.ts';
 
 /** `tableOf`: the table that a mapping's documents become rows of, for references. */
@@ -30,8 +30,12 @@ export function toMapping(declaration: Declaration, tableOf: (mapping: string) =
     aliases: declaration.aliases,
     class: declaration.class,
     version: declaration.version,
-    shape: z.looseObject(Object.fromEntries([['_id', as.any], ...plans.flatMap(shapeFields)])),
-    otherNames: Object.assign({}, ...plans.map(aliasesOf)) as Record<string, string>,
+    shape: z.looseObject(
+      Object.fromEntries([['_id', as.any], ...plans.flatMap(shapeFields), ...declaration.to.flatMap(documentFields)]),
+    ),
+    otherNames: Object.fromEntries(
+      spellingsOf(declaration).map(([other, first]) => [other.join('.'), first.join('.')]),
+    ),
     targets: targetsOf(declaration, tableOf),
     after: referred(declaration).filter((name) => name !== declaration.collection),
     unique: tables.flatMap((table, i) => uniqueSetsOf(table, plans[i]!).map((set) => uniqueRule(plans[i]!, set))),
@@ -72,6 +76,18 @@ function shapeFields(plan: Plan): [string, z.ZodType][] {
       return [path.split('.')[0]!, optional ? type.optional() : type];
     });
 }
+
+/** What a target made by code of its own expects of documents. */
+const documentFields = (target: To): [string, z.ZodType][] =>
+  target.store === 'mongodb'
+    ? Object.entries(target.fields).map(([name, its]) => [
+        name,
+        its
+          .map((one) => types[one] ?? as.any)
+          .reduce((a, b) => a.or(b))
+          .nullish(),
+      ])
+    : [];
 
 function targetsOf(declaration: Declaration, tableOf: (mapping: string) => string): Target[] {
   const tables = madeTables(declaration).map((made) => tableTarget(made, tableOf));

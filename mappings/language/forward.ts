@@ -6,7 +6,7 @@ import { Notes } from '../notes.ts';
 import type { Transformed } from '../transform.ts';
 import type { Settings } from './codec.ts';
 import type { Declaration, Rule, Table } from './declare.ts';
-import { withFirstNames } from './paths.ts';
+import { withFirstNames, type Spellings } from './paths.ts';
 import { planOf, type Plan } from './plan.ts';
 import { readRow, type AnyRow } from './read.ts';
 
@@ -53,8 +53,17 @@ export function forwardDecoded(declaration: Declaration, document: Document, set
   }
 }
 
+/** Every other spelling that a target of the declaration declares. */
+export const spellingsOf = (declaration: Declaration): Spellings =>
+  declaration.to.flatMap((target): Spellings => {
+    if (target.store === 'postgres') return planOf(target.columns).spellings;
+    return target.store === 'mongodb'
+      ? Object.entries(target.otherNames).map(([other, first]) => [[other], [first]])
+      : [];
+  });
+
 const named = (declaration: Declaration, document: Document): Document =>
-  tablesOf(declaration).reduce((its, table) => withFirstNames(planOf(table.columns).spellings, its), document);
+  withFirstNames(spellingsOf(declaration), document);
 
 /** `document`: with its fields under their first names. */
 export function contentOf(

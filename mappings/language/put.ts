@@ -50,8 +50,12 @@ export function put(
     for (const name of result.unrepresentable) told.add(`${table.name}.${name}`);
   }
   for (const target of declaration.to)
-    if (target.store === 'mongodb' && target.put && wanted.documents[target.name])
-      bytes = target.put(wanted.documents[target.name]!, bytes, inForce);
+    if (target.store === 'mongodb' && target.put && wanted.documents[target.name]) {
+      const whole = target.put(wanted.documents[target.name]!, bytes, inForce);
+      if (whole.refused) return { bytes: base, unrepresentable: whole.unrepresentable, refused: whole.refused };
+      bytes = whole.bytes;
+      for (const name of whole.unrepresentable) told.add(name);
+    }
   if (bytes === old) return { bytes, unrepresentable: [...told] };
   if (!old) bytes = inDeclaredOrder(tablesOf(declaration), bytes);
   const result = forward(declaration, bytes, inForce);
@@ -75,7 +79,10 @@ function unsaid(
   });
   // Of a list that is not right, its columns are told.
   const inside = [...told].filter((name) => wrong.some((one) => name.startsWith(`${one}.`)));
-  return [...wrong.filter((one) => !inside.some((name) => name.startsWith(`${one}.`))), ...inside];
+  const whole = [...told].filter((name) =>
+    declaration.to.some((one) => one.store === 'mongodb' && name.startsWith(`${one.name}.`)),
+  );
+  return [...whole, ...wrong.filter((one) => !inside.some((name) => name.startsWith(`${one}.`))), ...inside];
 }
 
 /** A document of which nothing is left but what it is called. */
