@@ -59,25 +59,31 @@ export const hypertable = <C extends Columns>(
   options: TableOptions<C> & { readonly time: keyof C & string; readonly lifecycle?: TableTarget['lifecycle'] },
 ): Table<C> => ({ store: 'postgres', name, columns, ...options });
 
-/** Keys in Redis, each one JSON string. `durable`: the table that keeps every value for good; none: the mapping says that losing them is allowed. */
-export interface Keys<R = never> {
+/** One key. `expiresAt` null: it stays until it is deleted. */
+export type KeyEntry = Omit<KeyRow, 'expiresAt'> & { readonly expiresAt: number | null };
+
+/** Keys in Redis, each one JSON string. `durable`: the table that keeps every value for good; none: losing them is allowed, and is the mapping's word. */
+export interface Keys {
   readonly store: 'redis';
   readonly name: string;
   readonly prefix: string;
   readonly durable?: string;
-  /** undefined: the row has no key, as one without expiry where keys expire. */
-  readonly key: (row: R, document: Document, settings: Settings) => KeyRow | undefined;
+  /** What a key is made of: the row of this table, whether the table is made or not. */
+  readonly of: Table;
+  /** undefined: the row has no key. */
+  readonly key: (row: never, document: Document, settings: Settings) => KeyEntry | undefined;
 }
 export const keys = <C extends Columns>(
   name: string,
   of: Table<C>,
-  options: Omit<Keys, 'store' | 'name' | 'key' | 'durable'> & {
+  options: {
+    readonly prefix: string;
     readonly durable?: boolean;
-    readonly key: (row: Row<C>, document: Document, settings: Settings) => KeyRow | undefined;
+    readonly key: (row: Row<C>, document: Document, settings: Settings) => KeyEntry | undefined;
   },
 ): Keys => {
-  const { durable = true, ...others } = options;
-  return { store: 'redis', name, ...others, ...(durable && { durable: of.name }) } as Keys;
+  const { durable = true, prefix, key } = options;
+  return { store: 'redis', name, prefix, key, of: of as Table, ...(durable && { durable: of.name }) };
 };
 
 /** One JSON file per category of a table. */

@@ -57,6 +57,7 @@ export function forwardDecoded(declaration: Declaration, document: Document, set
 export const spellingsOf = (declaration: Declaration): Spellings =>
   declaration.to.flatMap((target): Spellings => {
     if (target.store === 'postgres') return planOf(target.columns).spellings;
+    if (target.store === 'redis') return planOf(target.of.columns).spellings;
     return target.store === 'mongodb'
       ? Object.entries(target.otherNames).map(([other, first]) => [[other], [first]])
       : [];
@@ -77,11 +78,9 @@ export function contentOf(
   const outcome: Record<string, readonly AnyRow[]> = {};
   const put = (table: string, its: readonly AnyRow[]) => (outcome[table] = [...(outcome[table] ?? []), ...its]);
   for (const table of tablesOf(declaration)) {
-    const plan = planOf(table.columns);
-    const judge = (row: AnyRow) => judgeRow(table.rules ?? [], row, notes);
-    const row = readRow(plan, document, { notes, settings, prefix: '', isRoot: true, judge });
+    const row = rowOf(table, document, notes, settings);
     rows[table.name] = row;
-    for (const flat of flattened(plan, table.name, row)) put(flat.table, [flat.row]);
+    for (const flat of flattened(planOf(table.columns), table.name, row)) put(flat.table, [flat.row]);
   }
   const first = Object.values(rows)[0] ?? {};
   for (const target of declaration.to) {
@@ -90,12 +89,17 @@ export function contentOf(
       put(target.name, [documents[target.name]!]);
     }
     if (target.store === 'redis') {
-      const of = target.durable === undefined ? first : rows[target.durable]!;
+      const of = rows[target.of.name] ?? rowOf(target.of, document, notes, settings);
       const key = target.key(of as never, document, settings);
       if (key) put(target.name, [key as unknown as AnyRow]);
     }
   }
   return { content: { rows, documents }, outcome };
+}
+
+function rowOf(table: Table, document: Document, notes: Notes, settings: Settings): AnyRow {
+  const judge = (row: AnyRow) => judgeRow(table.rules ?? [], row, notes);
+  return readRow(planOf(table.columns), document, { notes, settings, prefix: '', isRoot: true, judge });
 }
 
 export function judgeRow(rules: readonly Rule<never>[], row: AnyRow, notes: Notes): void {
