@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { sourceIdOf } from '../../core/identity.ts';
-import { bsonType, bufferOf, elementsIn } from '../../core/bson/reader.ts';
+import { bsonType, elementsIn, type Extent } from '../../core/bson/reader.ts';
 import { shownOf } from '../../core/bson/shown.ts';
 import type { Declaration } from '../../mappings/language/declare.ts';
 import { forward, tablesOf, type Content } from '../../mappings/language/forward.ts';
@@ -12,10 +12,10 @@ import type { AnyRow } from '../../mappings/language/read.ts';
 import { differing } from '../../mappings/language/row-equal.ts';
 import { Parent, Reference } from '../../stores/postgres/target.ts';
 import { documentsFor } from './generated.ts';
-import { shop } from './samples.ts';
+import { tabled } from './samples.ts';
 
 /** `CAUSEWAY_LAW_RUNS=10000` for a long run. */
-const runs = Number(process.env['CAUSEWAY_LAW_RUNS'] ?? 150);
+const runs = Number(process.env['CAUSEWAY_LAW_RUNS'] ?? 80);
 const settings = { asOf: Date.UTC(2100, 0, 1) };
 
 /** Values as the table gives them back: a reference as the row it found, a jsonb as its own parsing, numbers with the digits of their scale. */
@@ -55,19 +55,33 @@ const wrong = (declaration: Declaration, bytes: Uint8Array, { rows }: Content): 
   );
 };
 
-/** The same text for documents that hold the same fields, whatever their order: how bytes are compared where nothing keeps an order. */
-function unordered(bytes: Buffer, at = 0, end = bytes.length): string {
-  const fields = [...elementsIn(bytes, at, end)].map((one) => {
-    const inner =
-      one.type === bsonType.object || one.type === bsonType.array
-        ? unordered(bytes, one.at, one.end)
-        : bytes.toString('hex', one.at, one.end);
-    return `${one.type} ${bytes.toString('utf8', one.nameAt, one.nameEnd)} ${inner}`;
+/**
+ * Paths of fields that are not in the other document with their name and bytes, in whatever order. It may have more: a document made anew says what
+ * reading would assume. Fields of aliases are there under their first name.
+ */
+function missing(bytes: Buffer, other: Buffer, path = ''): string[] {
+  const [own, theirs] = [[...elementsIn(bytes)], [...elementsIn(other)]];
+  const free = new Set(theirs);
+  const holds = (a: Extent, b: Extent): boolean => {
+    if (a.type !== b.type) return false;
+    const [mine, its] = [bytes.subarray(a.at, a.end), other.subarray(b.at, b.end)];
+    if (mine.equals(its)) return true;
+    const isContainer = a.type === bsonType.object || a.type === bsonType.array;
+    const sameSize = a.type === bsonType.object || [...elementsIn(mine)].length === [...elementsIn(its)].length;
+    return isContainer && sameSize && missing(mine, its, '.').length === 0;
+  };
+  const nameIn = (document: Buffer, { nameAt, nameEnd }: Extent) => document.toString('latin1', nameAt, nameEnd);
+  return own.flatMap((field) => {
+    const name = nameIn(bytes, field);
+    const found =
+      [...free].find((one) => nameIn(other, one) === name && holds(field, one)) ??
+      (path === '' ? [...free].find((one) => holds(field, one)) : undefined);
+    if (found) free.delete(found);
+    return found ? [] : [`${path}${name}`];
   });
-  return `{${fields.sort().join('|')}}`;
 }
 
-describe.each(shop.map((declaration) => [declaration.collection, declaration] as const))('%s', (_, declaration) => {
+describe.each(tabled.map((declaration) => [declaration.collection, declaration] as const))('%s', (_, declaration) => {
   const tame = documentsFor(declaration, { share: 0 });
   const any = fc.oneof(
     tame,
@@ -149,21 +163,3 @@ describe.each(shop.map((declaration) => [declaration.collection, declaration] as
     );
   });
 });
-
-/** Fields of the document that are not in the other one, whatever their names were; what it has besides is told by no one. */
-function missing(document: Buffer, other: Buffer): string[] {
-  const values = (bytes: Buffer) =>
-    [...elementsIn(bytes)].map(
-      (one) =>
-        `${one.type} ${one.type === bsonType.object || one.type === bsonType.array ? unordered(bytes, one.at, one.end) : bytes.toString('hex', one.at, one.end)}`,
-    );
-  const there = values(bufferOf(other));
-  return [...elementsIn(document)].flatMap((one, i) => {
-    const at = there.indexOf(values(document)[i]!);
-    if (at >= 0) {
-      there.splice(at, 1);
-      return [];
-    }
-    return [document.toString('utf8', one.nameAt, one.nameEnd)];
-  });
-}

@@ -22,7 +22,7 @@ import type { TableTarget } from '../../stores/postgres/target.ts';
 import { contentChanges } from '../support/changes-of-content.ts';
 import { documentsFor } from './generated.ts';
 
-const runs = Number(process.env['CAUSEWAY_LAW_RUNS'] ?? 200);
+const runs = Number(process.env['CAUSEWAY_LAW_RUNS'] ?? 100);
 const today = await loadMappings();
 const settings = { zone: 'Asia/Shanghai', providers: [], asOf: Date.UTC(2026, 10, 24) };
 const names: Readonly<Record<string, string>> = { subscription_users: 'users' };

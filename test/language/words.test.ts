@@ -57,6 +57,7 @@ test('an order with lines and their discounts', () => {
   expect(content.rows['orders']).toEqual({
     number: 'A-1',
     customer_id: new Reference('customers', [['source_id', owner.toHexString()]]),
+    coupon_id: null,
     status: 'paid',
     total: '20.5',
     currency: 'EUR',
@@ -67,6 +68,7 @@ test('an order with lines and their discounts', () => {
     ship_country: 'DE',
     items: [
       {
+        product_id: null,
         sku: 'x',
         qty: 2,
         price: '10.25',
@@ -76,6 +78,7 @@ test('an order with lines and their discounts', () => {
         position: 0,
       },
       {
+        product_id: null,
         sku: 'y',
         qty: 1,
         price: '0',
@@ -91,7 +94,7 @@ test('an order with lines and their discounts', () => {
       _causeway: { original: { user_id: { $oid: owner.toHexString() }, status_history: [] } },
     },
   });
-  expect(Object.keys(outcome)).toEqual(['orders', 'order_items', 'order_item_discounts']);
+  expect(Object.keys(outcome)).toEqual(['orders', 'order_items', 'order_item_discounts', 'order_search']);
 });
 
 describe('verdicts', () => {
