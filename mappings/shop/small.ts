@@ -1,5 +1,5 @@
 // The shop's smaller collections: categories as a tree, coupons called by their text, audit by the parts of `_id`, carts, sessions, reviews, inventory.
-import { Double, Int32 } from 'bson';
+import { Int32, type Double } from 'bson';
 import { collection, hypertable, keys, mapping, table } from '../language/declare.ts';
 import { bigint, day, id, instant, int, json, ref, residual, text } from '../language/words.ts';
 import { moment } from './words.ts';

