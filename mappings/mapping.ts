@@ -6,7 +6,7 @@ import type { KeyRow } from '../stores/redis/target.ts';
 import type { Notes } from './notes.ts';
 import type { ApplicationQuery } from './query.ts';
 import type { TransformSettings } from './settings.ts';
-import type { WayBack } from './back/declaration.ts';
+import type { BackSettings, Put, WayBack } from './back/declaration.ts';
 
 /** A source document as decoded without promotion: Int32, Double, Long, Decimal128, ObjectId and Date keep their types. */
 export type Document = Record<string, unknown>;
@@ -64,6 +64,14 @@ export interface Invariant {
   readonly sums: readonly string[];
 }
 
+/** What the targets hold of one document, for its way back; see putDocument in way-back.ts. */
+export interface Wanted {
+  readonly sourceId: string;
+  readonly old: Uint8Array | undefined;
+  readonly content: Outcome;
+  readonly settings: BackSettings;
+}
+
 export interface Mapping {
   /** The name everything goes by: status, accounting, quarantine. Also the source collection's first name. */
   readonly collection: string;
@@ -87,6 +95,8 @@ export interface Mapping {
   transform(document: Document, notes: Notes, settings: TransformSettings): Outcome;
   /** How target rows become the document again, where it does not follow from `transform` and the names of columns. */
   readonly back: WayBack;
+  /** The way back as a whole, where a declaration says it; instead of `back`. `content`: as in putDocument. */
+  readonly put: ((wanted: Wanted) => Put) | undefined;
   readonly rules: readonly BusinessRule[];
   readonly references: readonly ReferenceRule[];
   readonly values: readonly ValueRule[];
@@ -101,6 +111,7 @@ export interface Mapping {
 
 type Optional =
   | 'back'
+  | 'put'
   | 'aliases'
   | 'otherNames'
   | 'after'
@@ -122,6 +133,7 @@ export const defineMapping = ({ otherNames = {}, back = {}, ...definition }: Map
   otherNames: byName(otherNames),
   after: [],
   unique: [],
+  put: undefined,
   back: Object.fromEntries(Object.entries(back).map(([key, its]) => [key, isTable(its) ? byName(its) : its])),
   rules: [],
   references: [],

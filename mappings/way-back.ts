@@ -3,7 +3,7 @@ import { decode } from '../core/bson/decode.ts';
 import { idFromSourceId } from '../core/identity.ts';
 import { fromBson } from './back/bson.ts';
 import { cellsOf, sameCell, type Cell } from './back/cells.ts';
-import type { Change } from './back/declaration.ts';
+import type { BackSettings, Change, Put } from './back/declaration.ts';
 import { changed, documentOf, elementAt, elementOf, elementsOf, valueOf, type Element } from './back/elements.ts';
 import { changesFor, fieldNamesOf, originalsOf } from './back/changes.ts';
 import { fromJson, fromKept } from './back/json.ts';
@@ -12,16 +12,8 @@ import type { Document, Mapping, Outcome } from './mapping.ts';
 import type { TransformSettings } from './settings.ts';
 import { transformDocument } from './transform.ts';
 
-export type PutSettings = Omit<TransformSettings, 'asOf'>;
-
-export interface Put {
-  /** The very bytes that were given when nothing has changed. */
-  readonly bytes: Uint8Array;
-  /** What the targets hold and no document of this shape says, by name of column or field; the nearest value was written. */
-  readonly unsaid: readonly string[];
-  /** The forward direction would not take the document with any value in its place: it is not to be written. */
-  readonly refused?: { readonly rule: string; readonly path: string } | undefined;
-}
+export type PutSettings = BackSettings;
+export type { Put } from './back/declaration.ts';
 
 /** Nothing lies in the future of the way back: the forward direction is only asked what a value means. */
 const endOfTime = Number.POSITIVE_INFINITY;
@@ -44,6 +36,7 @@ export function putDocument(
   content: Outcome,
   settings: PutSettings,
 ): Put {
+  if (mapping.put) return mapping.put({ sourceId, old, content, settings });
   const wanted = cellsOf(mapping, content);
   const originals = originalsOf(mapping, content);
   const base = old ?? firstDraft(mapping, sourceId, content, originals);

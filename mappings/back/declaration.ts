@@ -46,3 +46,12 @@ export type Change = readonly Edit[];
 export type Edit = { readonly path: readonly string[] } & (
   { readonly value: unknown } | { readonly json: unknown } | { readonly make: (old: unknown) => unknown }
 );
+
+export interface Put {
+  /** The very bytes that were given when nothing has changed. */
+  readonly bytes: Uint8Array;
+  /** What the targets hold and no document of this shape says, by name of column or field; the nearest value was written. */
+  readonly unsaid: readonly string[];
+  /** The forward direction would not take the document with any value in its place: it is not to be written. */
+  readonly refused?: { readonly rule: string; readonly path: string } | undefined;
+}

@@ -14,17 +14,17 @@ export class MappingRefused extends Error {
   override readonly name = 'MappingRefused';
 }
 
-/** The declarations in the order of loading. Throws MappingRefused with a line for each problem: file, column and mend. */
-export function checked(loaded: readonly Loaded[]): readonly Declaration[] {
+/** The declarations in the order of loading. `others`: mappings beside them that are made in code of their own. Throws MappingRefused with a line for each problem: file, column and mend. */
+export function checked(loaded: readonly Loaded[], others: readonly string[] = []): readonly Declaration[] {
   const problems = loaded.flatMap(({ from, declaration }) => problemsOf(declaration).map((one) => `${from}: ${one}.`));
   // Between mappings that are not whole, nothing can be said.
-  if (problems.length === 0) problems.push(...between(loaded));
+  if (problems.length === 0) problems.push(...between(loaded, others));
   if (problems.length > 0) throw new MappingRefused(`The mappings are refused:\n${problems.join('\n')}`);
   const declarations = loaded.map((one) => one.declaration);
   return orderOf(declarations).loaded.map((name) => declarations.find((one) => one.collection === name)!);
 }
 
-function between(loaded: readonly Loaded[]): string[] {
+function between(loaded: readonly Loaded[], others: readonly string[]): string[] {
   const problems: string[] = [];
   const sources = new Map<string, string>();
   const places = new Map<string, string>();
@@ -44,13 +44,14 @@ function between(loaded: readonly Loaded[]): string[] {
   const byName = new Map(loaded.map((one) => [one.declaration.collection, one.declaration]));
   for (const { from, declaration } of loaded) {
     for (const other of declaration.after)
-      if (!byName.has(other))
+      if (!byName.has(other) && !others.includes(other))
         problems.push(`${from}: it comes after ${other}, which is no mapping: take it out, or add that mapping.`);
     for (const { name, plan } of madeTables(declaration))
       for (const { name: column, column: its } of plan.fields) {
         const { refers } = its.codec;
         if (!refers) continue;
         const parent = byName.get(refers.mapping);
+        if (!parent && others.includes(refers.mapping)) continue;
         if (!parent) {
           problems.push(
             `${from}: ${name}.${column} refers to ${refers.mapping}, which is no mapping: name one of ${[...byName.keys()].join(', ')}.`,

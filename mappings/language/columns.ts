@@ -49,6 +49,8 @@ export interface Residual {
   readonly spread: string | undefined;
   /** Where a key goes that is new, in a document without the field that is spread: into such a field, or beside it. */
   readonly fresh: 'inside' | 'beside';
+  /** Fields without a column that documents are expected to have, with the BSON types they are met with: \`assess\` reports others. */
+  readonly known: Readonly<Record<string, readonly string[]>>;
   /** Key of the residual -> the field that it is written back to, where they differ. */
   readonly renamed: Readonly<Record<string, string>>;
 }
@@ -126,6 +128,7 @@ export const residual = (options: Partial<Omit<Residual, 'kind'>> = {}): Residua
   kind: 'residual',
   spread: undefined,
   fresh: 'beside',
+  known: {},
   renamed: {},
   ...options,
 });

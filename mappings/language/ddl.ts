@@ -40,8 +40,8 @@ export const indexesOf = (table: Table, plan: Plan): (readonly string[])[] => [
   ...(table.indexes ?? []),
 ];
 
-const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
-const listed = (names: readonly string[]): string => names.map(quoted).join(', ');
+export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
+export const listed = (names: readonly string[]): string => names.map(quoted).join(', ');
 
 /** Names of PostgreSQL have 63 bytes. */
 const named = (table: string, rule: string): string => quoted(`${table}_${rule}`.slice(0, 63));
@@ -80,6 +80,22 @@ function keyLines({ parent, key, table }: Made): string[] {
   ];
 }
 
+/** What must hold of a column, as SQL that is true or unknown for what may stand in it, by rule. */
+export function checksOf(plan: Plan, column: string): { readonly rule: string; readonly sql: string }[] {
+  const its = plan.fields.find((one) => one.name === column)?.column;
+  if (!its) return [];
+  const { facts, codec } = its;
+  const said = facts.checks.flatMap(({ rule, sql }) =>
+    sql ? [{ rule: rule || `${column}_known`, sql: sql(quoted(column)) }] : [],
+  );
+  const own = codec.check ? [{ rule: codec.check.rule, sql: codec.check.sql(quoted(column)) }] : [];
+  // PostgreSQL's numeric takes NaN, which no document may hold.
+  const finite = codec.type.startsWith('numeric')
+    ? [{ rule: `${column}_finite`, sql: `${quoted(column)} <> 'NaN'` }]
+    : [];
+  return [...said, ...own, ...finite];
+}
+
 function columnLines({ name, plan, columns, never: its }: Made): string[] {
   return columns.flatMap(([column, type]) => {
     const field = plan.fields.find((one) => one.name === column)?.column;
@@ -96,17 +112,8 @@ function columnLines({ name, plan, columns, never: its }: Made): string[] {
           ? isNeverNull(needed.facts)
           : derived?.null === false && derived.sql !== undefined);
     const line = `${quoted(column)} ${type}${never ? ' not null' : ''}`;
-    // Several checks of one rule are one constraint.
     const checks = new Map<string, string[]>();
-    for (const { rule, sql } of field?.facts.checks ?? [])
-      if (sql)
-        checks.set(rule || `${column}_known`, [
-          ...(checks.get(rule || `${column}_known`) ?? []),
-          `(${sql(quoted(column))})`,
-        ]);
-    if (field?.codec.check) checks.set(field.codec.check.rule, [`(${field.codec.check.sql(quoted(column))})`]);
-    // PostgreSQL's numeric takes NaN, which no document may hold.
-    if (type.startsWith('numeric')) checks.set(`${column}_finite`, [`${quoted(column)} <> 'NaN'`]);
+    for (const { rule, sql } of checksOf(plan, column)) checks.set(rule, [...(checks.get(rule) ?? []), `(${sql})`]);
     return [
       line,
       ...[...checks].map(

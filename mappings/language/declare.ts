@@ -1,21 +1,23 @@
 // mapping(): everything that is known of one source collection, and the words for where its documents go.
 import type { KeyRow } from '../../stores/redis/target.ts';
 import type { TableTarget } from '../../stores/postgres/target.ts';
+import type { WayBack } from '../back/declaration.ts';
 import type { ApplicationQuery } from '../query.ts';
 import type { Document, MainRead } from '../mapping.ts';
 import type { Place, Settings } from './codec.ts';
 import type { Look } from './fast/look.ts';
 import type { Columns, Row } from './columns.ts';
 
-/** Judged on the typed row, in the copy, in capture and on the way back; or SQL that counts what breaks it, where a set is meant. */
+/** Judged on the typed row, in the copy, in capture and on the way back; and SQL that counts what breaks it, alone where a set is meant. */
 export type Rule<R> =
   | {
       readonly name: string;
       readonly holds: (row: R) => boolean;
       readonly or: 'quarantine' | 'warn';
       readonly path?: string;
+      readonly sql?: string;
     }
-  | { readonly name: string; readonly sql: string };
+  | { readonly name: string; readonly sql: string; readonly holds?: never };
 
 export interface Invariant {
   readonly name: string;
@@ -115,6 +117,8 @@ export interface Collection {
   ) => Document;
   /** What `wanted` says, put into `old`; none for a document that only follows from the table beside it. `put(get(document))` changes nothing. */
   readonly put?: (wanted: Document, old: Uint8Array, settings: Settings) => PutWhole;
+  /** Instead of `put`: how the parts of the document are compared and written back one by one. */
+  readonly back?: WayBack;
   /** Other spellings of the document's own fields. */
   readonly otherNames: Readonly<Record<string, string>>;
   /** Fields that documents are expected to have, with the BSON types they are met with. */

@@ -13,11 +13,14 @@ import { isNeverNull } from './check.ts';
 import { indexesOf, uniqueSetsOf, type UniqueSet } from './ddl.ts';
 import type { Declaration, To } from './declare.ts';
 import { contentOf, spellingsOf, tablesOf } from './forward.ts';
+import { contentFrom } from './nested.ts';
 import { invariantsOf } from './invariants.ts';
 import { referred } from './order.ts';
 import { withFirstNames } from './paths.ts';
 import { planOf, type Plan } from './plan.ts';
+import { put } from './put.ts';
 import { readField } from './read.ts';
+import { rulesOf } from './rules.ts';
 import { shapeOf } from './shape.ts';
 import { madeTables, parentColumn, type Made } from './tables.ts';
 
@@ -42,7 +45,8 @@ export function toMapping(declaration: Declaration, tableOf: (mapping: string) =
     skip: (document) => declaration.skip?.(document),
     transform: (document, notes, { zone, asOf, providers }) =>
       contentOf(declaration, document, notes, { zone, asOf, providers }).outcome,
-    rules: tables.flatMap((table) => (table.rules ?? []).flatMap((rule) => ('sql' in rule ? [rule] : []))),
+    ...wayBack(declaration),
+    rules: rulesOf(declaration),
     values: madeTables(declaration).flatMap(({ name, plan }) =>
       plan.residual ? [{ table: name, column: plan.residual.name, json: ['object' as const] }] : [],
     ),
@@ -51,6 +55,28 @@ export function toMapping(declaration: Declaration, tableOf: (mapping: string) =
     ...(declaration.mainRead && { mainRead: declaration.mainRead }),
     queries: declaration.queries,
   });
+}
+
+/** Documents of code of their own that say how their parts go back are put back part by part; everything else is put back as it is declared. */
+function wayBack(declaration: Declaration): Pick<Mapping, 'put' | 'back'> {
+  const [whole] = declaration.to.flatMap((target) => (target.store === 'mongodb' && target.back ? [target.back] : []));
+  if (whole) return { put: undefined, back: whole };
+  const tags = tablesOf(declaration).flatMap(({ columns }) =>
+    Object.keys(planOf(columns).residual?.residual.tags ?? {}),
+  );
+  return {
+    back: { tags },
+    put({ sourceId, old, content, settings }) {
+      const wanted = contentFrom(declaration, content);
+      const { bytes, unrepresentable, refused } = put(declaration, {
+        sourceId,
+        old,
+        wanted,
+        settings: { ...settings },
+      });
+      return { bytes, unsaid: unrepresentable, refused };
+    },
+  };
 }
 
 const types: Readonly<Record<string, z.ZodType>> = {

@@ -104,7 +104,7 @@ function rowOf(table: Table, document: Document, notes: Notes, settings: Setting
 
 export function judgeRow(rules: readonly Rule<never>[], row: AnyRow, notes: Notes): void {
   for (const rule of rules) {
-    if ('sql' in rule || rule.holds(row as never)) continue;
+    if (!rule.holds || rule.holds(row as never)) continue;
     if (rule.or === 'warn') notes.warn(rule.name);
     else quarantine(rule.name, rule.path ?? '', `the document breaks the rule ${rule.name}`);
   }

@@ -186,40 +186,48 @@ function putRest(plan: Plan, bytes: Uint8Array, { wanted, row, originals, contex
       const cell = restCells(plan.tree, dataOf(residual, its[name])).get(key);
       return cell ? value !== undefined && canonicalJson(cell[1]) === canonicalJson(value) : value === undefined;
     };
-    bytes = firstThat(plan, bytes, restChanges(bytes, plan, path, value), { says, originals, context });
+    bytes = firstThat(plan, bytes, restChanges(bytes, plan, path, value), { says, wanted, originals, context });
   }
   return bytes;
 }
 
-type Judge = { readonly originals: Originals; readonly context: PutContext };
+type Judge = { readonly wanted: AnyRow; readonly originals: Originals; readonly context: PutContext };
 
 const firstGood = (
   plan: Plan,
   bytes: Uint8Array,
   changes: readonly Change[],
-  { name, wanted, ...judge }: Judge & { name: string; wanted: AnyRow },
+  { name, ...judge }: Judge & { name: string },
 ): Uint8Array =>
-  firstThat(plan, bytes, changes, { ...judge, says: (its) => !differing(plan, its, wanted).includes(name) });
+  firstThat(plan, bytes, changes, { ...judge, says: (its) => !differing(plan, its, judge.wanted).includes(name) });
 
 /**
- * The document with the first change by which it says what is wanted; else with the first by which it is read at all, which is the nearest; else,
- * where it was not read before either, with the first.
+ * The document with the first change by which it says what is wanted, and by which no other member says less than before; else with the first that
+ * says it; else with the first by which it is read at all, which is the nearest; else, where it was not read before either, with the first.
  */
 function firstThat(
   plan: Plan,
   bytes: Uint8Array,
   changes: readonly Change[],
-  { says, originals, context }: Judge & { readonly says: (row: AnyRow) => boolean },
+  { says, wanted, originals, context }: Judge & { readonly says: (row: AnyRow) => boolean },
 ): Uint8Array {
+  let costly: Uint8Array | undefined;
   let nearest: Uint8Array | undefined;
+  let wrong: readonly string[] | undefined;
+  const was = () => reread(plan, bytes, context);
+  const wrongIn = (row: AnyRow | Quarantined) =>
+    row instanceof Quarantined ? memberNames(plan) : differing(plan, row, wanted);
   for (const change of changes) {
     const next = applied(bytes, change, byPlainNames(originals));
     const row = reread(plan, next, context);
     if (row instanceof Quarantined) continue;
-    if (says(row)) return next;
+    if (says(row)) {
+      wrong ??= wrongIn(was());
+      if (wrongIn(row).every((name) => wrong!.includes(name))) return next;
+      costly ??= next;
+    }
     nearest ??= next;
   }
-  if (nearest) return nearest;
-  const was = reread(plan, bytes, context);
-  return was instanceof Quarantined && changes[0] ? applied(bytes, changes[0], originals) : bytes;
+  if (costly ?? nearest) return (costly ?? nearest)!;
+  return was() instanceof Quarantined && changes[0] ? applied(bytes, changes[0], originals) : bytes;
 }

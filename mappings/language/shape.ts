@@ -27,7 +27,21 @@ export function shapeOf(plan: Plan, prefix = ''): Expected[] {
       optional: true,
     })),
   );
-  return [...fields, ...lists, ...entries];
+  const known = Object.entries(plan.residual?.residual.known ?? {}).map(([field, types]): Expected => ({
+    path: prefix + field,
+    column: plan.residual!.name,
+    types,
+    optional: true,
+  }));
+  const others = plan.fields.flatMap(({ name, places, column: { codec } }) =>
+    places.slice(1).map(([first]): Expected => ({
+      path: prefix + first!.join('.'),
+      column: name,
+      types: codec.bson,
+      optional: true,
+    })),
+  );
+  return [...fields, ...others, ...lists, ...entries, ...known];
 }
 
 /** Other spellings of fields, as `assess` counts those that nobody uses any more. */

@@ -15,6 +15,8 @@ export interface Made {
   readonly key: readonly string[];
   /** Columns that are never null, whatever is said of them. */
   readonly never: readonly string[];
+  /** What the only values of a column are, as SQL. */
+  readonly known: readonly (readonly [column: string, sql: string])[];
   /** The table as declared; of child tables, the one at the top. */
   readonly table: Table;
 }
@@ -29,6 +31,7 @@ export const madeTables = (declaration: Declaration): Made[] =>
       columns: sqlColumns(planOf(table.columns)),
       key: ['source_id'],
       never: [],
+      known: [],
       table,
     },
     ...childrenOf(table, table.name, planOf(table.columns)),
@@ -40,7 +43,7 @@ function childrenOf(table: Table, parent: string, plan: Plan): Made[] {
     const columns = [...sqlColumns(inner), ...position];
     const key = rows.key ?? ['position'];
     return [
-      { name: rows.table, parent, plan: inner, columns, key, never: key, table },
+      { name: rows.table, parent, plan: inner, columns, key, never: key, known: [], table },
       ...childrenOf(table, rows.table, inner),
     ];
   });
@@ -50,7 +53,17 @@ function childrenOf(table: Table, parent: string, plan: Plan): Made[] {
       [its.key, 'text'],
       [its.value, codec?.type ?? 'jsonb'],
     ] as const;
-    return { name: its.table, parent, plan: planOf({}), columns, key: [its.key], never: [its.key, its.value], table };
+    const names = Object.keys(its.fields).map((one) => `'${one.replaceAll("'", "''")}'`);
+    return {
+      name: its.table,
+      parent,
+      plan: planOf({}),
+      columns,
+      key: [its.key],
+      never: [its.key, its.value],
+      known: [[its.key, `${its.key} in (${names.join(', ')})`]],
+      table,
+    };
   });
   return [...lists, ...entries];
 }

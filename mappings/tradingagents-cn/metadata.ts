@@ -8,8 +8,8 @@ import { textCodec } from '../language/codecs/text.ts';
 import { keep, keepBytes } from '../language/keep.ts';
 import { column, residual, text } from '../language/words.ts';
 import type { Document } from '../mapping.ts';
-import today from '../collections/metadata.ts';
 import { moment } from './moment.ts';
+import { settingQueries } from './queries/settings.ts';
 
 const isFilled = (its: unknown): its is string => typeof its === 'string' && its.replaceAll('\u0000', '').trim() !== '';
 
@@ -93,7 +93,7 @@ export default mapping('metadata', {
     files('configuration', { table: 'app_metadata', category: 'category', key: 'key', value: 'value' }),
   ],
   skip: isMarker,
-  accessPatterns: today.accessPatterns,
+  accessPatterns: ['by key=', 'of one category: category='],
   mainRead: { by: ['key', 'key'] },
-  queries: today.queries,
+  queries: settingQueries,
 });

@@ -11,7 +11,7 @@ import { textCodec } from '../language/codecs/text.ts';
 import { dayCodec, dayOf } from '../language/codecs/times.ts';
 import { column, derived, residual, text } from '../language/words.ts';
 import type { Document } from '../mapping.ts';
-import { quoteQueries } from './quote-queries.ts';
+import { quoteQueries } from './queries/quotes.ts';
 
 const stockOf = (beside: Document) => {
   const field = beside['symbol'] === undefined || beside['symbol'] === null ? 'code' : 'symbol';
@@ -54,6 +54,7 @@ const tradeDay: Codec<string> = {
     const known = day !== undefined && day >= '1970-01-01' && day <= '2199-12-31';
     return known ? value(day) : refused('trade_date is missing or no day', 'trade_date_valid');
   },
+  check: { rule: 'trade_date_valid', sql: (its) => `${its} >= '1970-01-01'` },
 };
 
 const period: Codec<string> = {
@@ -141,7 +142,7 @@ export const marketData = hypertable(
     low: price(),
     close: price(),
     pre_close: column(money(20, 6)).from('pre_close', 'preClose').nullable(),
-    volume: column(volume).nullable(),
+    volume: column(volume).atLeast(0, 'volume_non_negative').nullable(),
     amount: column(money(26, 4)).nullable(),
     change: ratio(),
     pct_chg: ratio().from('pct_chg', 'pctChg'),
@@ -150,14 +151,23 @@ export const marketData = hypertable(
     pe: ratio(),
     pb: ratio(),
     ps: ratio(),
-    metadata: residual({ spread: 'metadata' }),
+    metadata: residual({
+      spread: 'metadata',
+      known: { full_symbol: ['string'], created_at: ['date'], updated_at: ['date'], version: ['int', 'long'] },
+    }),
   },
   {
     time: 'timestamp',
     indexes: [['symbol', 'timestamp desc'], ['timestamp desc']],
     lifecycle: { compressAfter: '7 days', retainFor: '2 years', segmentBy: 'symbol' },
     rules: [
-      { name: 'price_range', path: 'high', or: 'quarantine', holds: (row) => Number(row.high) >= Number(row.low) },
+      {
+        name: 'price_range',
+        path: 'high',
+        or: 'quarantine',
+        holds: (row) => Number(row.high) >= Number(row.low),
+        sql: 'select count(*) from market_data where high < low',
+      },
       { name: 'price_zero', or: 'warn', holds: (row) => Number(row.close) !== 0 },
     ],
   },

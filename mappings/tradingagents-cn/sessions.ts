@@ -9,9 +9,9 @@ import { textCodec } from '../language/codecs/text.ts';
 import { column, json, residual, text } from '../language/words.ts';
 import type { Document } from '../mapping.ts';
 import { defaultSettings } from '../settings.ts';
-import today from '../collections/sessions.ts';
 import { owner, zoneOf } from './codecs.ts';
 import { moment } from './moment.ts';
+import { ownerText, sessionQueries } from './queries/sessions.ts';
 
 const day = 86_400e6;
 /** Times that tell when a session was last used, newest kind first. */
@@ -66,15 +66,18 @@ export const sessions = table('sessions', {
   ip_address: text().from('ip_address', 'ipAddress').nullable(),
   user_agent: text().from('user_agent', 'userAgent').nullable(),
   data: json().nullable(),
-  metadata: residual({ spread: 'metadata' }),
+  metadata: residual({
+    spread: 'metadata',
+    known: {
+      timestamp: ['double', 'int', 'long'],
+      last_update: ['double', 'int', 'long'],
+      analysis_id: ['string'],
+      stock_symbol: ['string'],
+      market_type: ['string'],
+      fingerprint: ['string'],
+    },
+  }),
 });
-
-function ownerText(its: unknown): string | null {
-  if (typeof its === 'string') return its.replaceAll('\u0000', '');
-  return its !== null && typeof its === 'object' && 'toHexString' in its
-    ? (its as { toHexString(): string }).toHexString()
-    : null;
-}
 
 const iso = (micros: number | null): string | null => (micros === null ? null : isoText(micros));
 
@@ -102,6 +105,6 @@ export default mapping('sessions', {
   class: 'active',
   to: [sessionKeys, sessions],
   skip: isMarker,
-  accessPatterns: today.accessPatterns,
-  queries: today.queries,
+  accessPatterns: ['by session_id= on every request', 'of one user: user_id=', 'clean-up: expires_at < now'],
+  queries: sessionQueries,
 });

@@ -2,7 +2,7 @@
 import { hypertable, mapping } from '../language/declare.ts';
 import { column, residual, text } from '../language/words.ts';
 import { isMarker } from '../fields/marker.ts';
-import { usageQueries } from '../queries/token-usage.ts';
+import { usageQueries } from './queries/usage.ts';
 import { cost, currency, filled, owner, provider, tokens, usageTime } from './codecs.ts';
 import { markers } from './markers.ts';
 
@@ -24,6 +24,7 @@ export const apiUsage = hypertable(
     metadata: residual({
       spread: 'metadata',
       fresh: 'inside',
+      known: { metadata: ['object'], stock_code: ['string', 'null'], _created_at: ['date', 'string'] },
       tags: { is_test: (row) => row['provider'] === 'test', estimated: (row) => isEstimate(row) },
       untagged: (look) =>
         !look.is('provider', 'test') && !mayBeEstimate(look.int('input_tokens'), look.int('output_tokens')),

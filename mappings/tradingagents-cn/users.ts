@@ -10,11 +10,10 @@ import { boolCodec } from '../language/codecs/numbers.ts';
 import { textCodec } from '../language/codecs/text.ts';
 import { caseless } from '../language/plan.ts';
 import { column, derived, entries, int, residual, text } from '../language/words.ts';
-import { find, sql } from '../query.ts';
 import { passwordHash } from '../fields/password.ts';
-import type { Document, Outcome } from '../mapping.ts';
 import type { Notes } from '../notes.ts';
 import { moment } from './moment.ts';
+import { userQueries } from './queries/users.ts';
 
 /** A name or an address: there, and more than space. */
 const named = (rule: string): Codec<string> => ({
@@ -137,9 +136,6 @@ export const users = table(
   },
 );
 
-const userOf = (outcome: Outcome) => outcome['users']![0] as { username: string; email: string };
-const bySource = (field: string) => (document: Document) => find({ [field]: document[field] }, { limit: 1 });
-
 export default mapping('subscription_users', {
   aliases: ['users'],
   class: 'static',
@@ -147,25 +143,5 @@ export default mapping('subscription_users', {
   skip: isMarker,
   accessPatterns: ['log-in: username= on every request', 'by email=', 'list: skip/limit 100', 'update by username='],
   mainRead: { by: ['username', 'username'] },
-  queries: [
-    {
-      name: 'user_by_name',
-      asks: 'log-in: username= on every request',
-      weight: 4,
-      index: { target: 'users', keys: ['username'] },
-      ask: (document, outcome) => ({
-        old: bySource('username')(document),
-        new: sql('select * from users where username = $1', userOf(outcome).username),
-      }),
-    },
-    {
-      name: 'user_by_email',
-      asks: 'by email=',
-      index: { target: 'users', keys: ['email'] },
-      ask: (document, outcome) => ({
-        old: bySource('email')(document),
-        new: sql('select * from users where email = $1', userOf(outcome).email),
-      }),
-    },
-  ],
+  queries: userQueries,
 });

@@ -1,6 +1,6 @@
 // What the application asks of its usage records. Statistics go by the day in Shanghai, as the application counts.
-import type { Outcome } from '../mapping.ts';
-import { aggregate, find, sql, type ApplicationQuery } from '../query.ts';
+import type { Outcome } from '../../mapping.ts';
+import { aggregate, find, sql, type ApplicationQuery } from '../../query.ts';
 
 interface UsageRow {
   readonly timestamp: number;

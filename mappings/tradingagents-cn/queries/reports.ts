@@ -1,7 +1,7 @@
 // What the application asks of its reports, in the old collections and in the optimised one.
-import { symbolFields } from '../fields/optimised.ts';
-import type { Document, Outcome } from '../mapping.ts';
-import { find, type ApplicationQuery } from '../query.ts';
+import { symbolFields } from '../../fields/optimised.ts';
+import type { Document, Outcome } from '../../mapping.ts';
+import { find, type ApplicationQuery } from '../../query.ts';
 
 export const optimised = 'analysis_results_optimized';
 const reportOf = (outcome: Outcome) => outcome[optimised]![0] as Document;
