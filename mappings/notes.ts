@@ -1,5 +1,8 @@
 // What a transform wants remembered about one document: conversions that were not plain, and values no column can hold.
-import { EJSON } from 'bson';
+import { Double, EJSON, Int32, Long, ObjectId, serialize } from 'bson';
+import { setOwn } from '../core/bson/decode.ts';
+import { valueOfText } from '../core/bson/parse.ts';
+import { bufferOf, elementsIn } from '../core/bson/reader.ts';
 
 /**
  * The residual of one document. `residual()` returns what belongs under `_causeway` in the row's jsonb column, or undefined when
@@ -15,10 +18,14 @@ export class Notes {
     if (!this.#warnings.includes(rule)) this.#warnings.push(rule);
   }
 
-  /** Keeps the source's value, because the column's value alone does not give it back. */
+  /** Keeps the source's value, because the column's value alone does not give it back: in Extended JSON, and in its bytes where that is not enough. */
   keep(path: string, value: unknown): void {
-    const plain: unknown = typeof value === 'string' ? value : EJSON.serialize({ v: value }, { relaxed: false })['v'];
-    (this.#original ??= {})[path] = withoutNul(plain);
+    setOwn((this.#original ??= {}), path, keptForm(value));
+  }
+
+  /** Keeps the bytes of the value at `path`. */
+  keepBytes(path: string, value: unknown): void {
+    setOwn((this.#original ??= {}), path, inBytes(value));
   }
 
   get warnings(): readonly string[] {
@@ -31,11 +38,61 @@ export class Notes {
   }
 }
 
+/** What was kept, as Extended JSON. */
+export function keptJson(kept: unknown): unknown {
+  if (Array.isArray(kept)) return kept.map(keptJson);
+  if (kept === null || typeof kept !== 'object') return kept;
+  const { $utf8: encoded, ...more } = kept as { $utf8?: unknown };
+  if (typeof encoded === 'string' && Object.keys(more).length === 0)
+    return Buffer.from(encoded, 'base64').toString('utf8');
+  return renamed(kept, keptJson);
+}
+
+function keptForm(value: unknown): unknown {
+  if (typeof value === 'string') return withoutNul(value);
+  const json = withoutNul(EJSON.serialize({ v: value }, { relaxed: false })['v']);
+  return isPlainly(value) || isThere(json, value) ? json : inBytes(value);
+}
+
+/** Values that Extended JSON is known to give back. */
+export const isPlainly = (value: unknown): boolean =>
+  value === null ||
+  typeof value === 'string' ||
+  typeof value === 'boolean' ||
+  value instanceof Int32 ||
+  value instanceof Double ||
+  value instanceof Long ||
+  value instanceof Date ||
+  value instanceof ObjectId;
+
+function isThere(json: unknown, value: unknown): boolean {
+  const { type, bytes } = bytesOf(value);
+  const back = valueOfText(JSON.stringify(keptJson(json)));
+  return back?.type === type && Buffer.compare(back.bytes, bytes) === 0;
+}
+
+function inBytes(value: unknown): { readonly $bson: string } {
+  const { type, bytes } = bytesOf(value);
+  return { $bson: type.toString(16).padStart(2, '0') + bytes.toString('hex') };
+}
+
+function bytesOf(value: unknown): { readonly type: number; readonly bytes: Buffer } {
+  const document = bufferOf(serialize({ v: value }));
+  const { type, at, end } = [...elementsIn(document)][0]!;
+  return { type, bytes: document.subarray(at, end) };
+}
+
 /** jsonb takes no U+0000, so text that has one is kept as `{ $utf8: base64 }`. */
 function withoutNul(value: unknown): unknown {
   if (typeof value === 'string')
     return value.includes('\u0000') ? { $utf8: Buffer.from(value, 'utf8').toString('base64') } : value;
   if (Array.isArray(value)) return value.map(withoutNul);
-  if (value === null || typeof value !== 'object') return value;
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, withoutNul(inner)]));
+  return value === null || typeof value !== 'object' ? value : renamed(value, withoutNul);
+}
+
+/** The same names, `__proto__` too. */
+function renamed(value: object, make: (inner: unknown) => unknown): Record<string, unknown> {
+  const result: Record<string, unknown> = {};
+  for (const [key, inner] of Object.entries(value)) setOwn(result, key, make(inner));
+  return result;
 }

@@ -4,7 +4,7 @@ import { decodeValue } from '../../core/bson/decode.ts';
 import { valueOfText } from '../../core/bson/parse.ts';
 import { bsonType } from '../../core/bson/reader.ts';
 import { toJson } from '../fields/json.ts';
-import { Notes } from '../notes.ts';
+import { keptJson, Notes } from '../notes.ts';
 import { containerOf, elementOf, elementsOf, field, isArray, isObject, valueOf, type Element } from './elements.ts';
 
 /** Values kept under `_causeway.original`, by path. */
@@ -47,15 +47,7 @@ export function fromJson(
 
 /** What `Notes.keep` wrote, as the BSON value it was. */
 export function fromKept(kept: unknown): unknown {
-  const withNul = (value: unknown): unknown => {
-    if (Array.isArray(value)) return value.map(withNul);
-    if (value === null || typeof value !== 'object') return value;
-    const { $utf8: encoded, ...more } = value as { $utf8?: unknown };
-    if (typeof encoded === 'string' && Object.keys(more).length === 0)
-      return Buffer.from(encoded, 'base64').toString('utf8');
-    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, withNul(inner)]));
-  };
-  const { type, bytes } = valueOfText(JSON.stringify(withNul(kept)))!;
+  const { type, bytes } = valueOfText(JSON.stringify(keptJson(kept)))!;
   return decodeValue(type, bytes);
 }
 
@@ -105,7 +97,7 @@ function scalarOf(json: object): unknown {
 
 /** A number of the type it had, where that gives the same JSON; else Int32 or Double. */
 function numberOf(number: number, old: unknown): unknown {
-  const small = Number.isInteger(number) && Math.abs(number) <= 2147483647;
+  const small = Number.isInteger(number) && number >= -2147483648 && number <= 2147483647;
   if (old instanceof Double) return new Double(number);
   return small ? new Int32(number) : new Double(number);
 }

@@ -7,7 +7,11 @@ import { isPlain, type Path } from './paths.ts';
 import type { Field, Plan } from './plan.ts';
 
 /** One edit of one place: a BSON value, JSON with the types of what it replaces, or nothing there at all. */
-export type Edit = { readonly path: Path } & ({ readonly value: unknown } | { readonly json: unknown });
+export type Edit = { readonly path: Path } & (
+  | { readonly value: unknown }
+  /** `keptAt`: where what was kept of it is found, if not under its path. */
+  | { readonly json: unknown; readonly keptAt?: string }
+);
 /** Edits that belong together: every spelling of the field that the document has. */
 export type Change = readonly Edit[];
 export type Originals = Readonly<Record<string, unknown>>;
@@ -16,7 +20,7 @@ export function applied(bytes: Uint8Array, change: Change, originals: Originals)
   return change.reduce((document, edit) => {
     const last = edit.path.at(-1)!;
     return changed(document, edit.path, (old): Element | undefined => {
-      if ('json' in edit) return fromJson(last, edit.json, old, edit.path.join('.'), originals);
+      if ('json' in edit) return fromJson(last, edit.json, old, edit.keptAt ?? edit.path.join('.'), originals);
       return edit.value === undefined ? undefined : fromBson(last, edit.value, old);
     });
   }, bytes);
@@ -32,13 +36,12 @@ const isFilled = (value: unknown): boolean => value !== undefined && value !== n
 const nothings = (old: unknown, nullable = false): unknown[] =>
   old === null || nullable ? [null, undefined, ''] : [undefined, null, ''];
 
-/** `value` null: the column is empty. */
+/** `value` null: the column is empty. `others`: fields that the residual holds, which are no column's. */
 export function fieldChanges(
   bytes: Uint8Array,
   field: Field,
   value: unknown,
-  originals: Originals,
-  settings: Settings,
+  { originals, others, settings }: { originals: Originals; others: ReadonlySet<string>; settings: Settings },
 ): Change[] {
   const { codec } = field.column;
   const groups = field.places.map((spellings) => {
@@ -46,7 +49,13 @@ export function fieldChanges(
     return found.length > 0 ? found : [spellings[0]!];
   });
   const filled = (group: readonly Path[]) => group.some((path) => isFilled(there(bytes, path)));
-  const places = [...groups.filter(filled), ...groups.filter((group) => !filled(group))];
+  // Made anew, a document has the field within which something was kept.
+  const noted = (group: readonly Path[]) =>
+    group.some(
+      (path) => !others.has(path[0]!) && Object.keys(originals).some((one) => one.startsWith(`${path.join('.')}.`)),
+    );
+  const rank = (group: readonly Path[]) => (filled(group) ? 0 : noted(group) ? 1 : 2);
+  const places = groups.toSorted((a, b) => rank(a) - rank(b));
   return places.flatMap((group) => {
     const lists = group.map((path): Edit[] => {
       const old = there(bytes, path);
@@ -62,22 +71,27 @@ export function fieldChanges(
 }
 
 /** `value` undefined: the key is gone. A new key goes where such a field is, else into the field whose keys are spread, if it has or may have one. */
-export function restChanges(bytes: Uint8Array, plan: Plan, path: Path, value: unknown): Change[] {
-  const { spread, fresh, renamed } = plan.residual!.residual;
+export function restChanges(bytes: Uint8Array, plan: Plan, path: Path, value: unknown, originals: Originals): Change[] {
+  const { spread, fresh, renamed, known } = plan.residual!.residual;
+  // It may be put elsewhere than where it stood.
+  const names = Object.keys(originals);
+  const keptAt = [path, [spread ?? '', ...path]]
+    .map((one) => one.join('.'))
+    .find((one) => names.some((name) => name === one || name.startsWith(`${one}.`)));
   const edits = (place: Path): Change[] =>
     value === undefined
       ? nothings(there(bytes, place)).map((one) => [{ path: place, value: one }])
-      : [[{ path: place, json: value }]];
+      : [[{ path: place, json: value, ...(keptAt !== undefined && { keptAt }) }]];
   const [first, ...inner] = path;
   const field = [Object.hasOwn(renamed, first!) ? renamed[first!]! : first!, ...inner];
   const beside = edits(field);
-  if (spread === undefined) return beside;
+  if (spread === undefined || first === spread) return beside;
   const inside = edits([spread, ...path]);
   if (there(bytes, [spread, ...path]) !== undefined) return inside;
   if (there(bytes, field) !== undefined) return [...beside, ...inside];
   const holder = elementAt(bytes, [spread]);
   const holds = holder ? isObject(holder) : fresh === 'inside';
-  return holds ? [...inside, ...beside] : [...beside, ...inside];
+  return holds && !Object.hasOwn(known, first!) ? [...inside, ...beside] : [...beside, ...inside];
 }
 
 /** A value in Extended JSON is one thing, though it looks like an object. */

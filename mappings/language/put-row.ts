@@ -6,7 +6,7 @@ import { changed, elementAt } from '../back/elements.ts';
 import { Notes } from '../notes.ts';
 import type { Settings } from './codec.ts';
 import { namesOf } from './paths.ts';
-import type { Plan } from './plan.ts';
+import type { Field, Plan } from './plan.ts';
 import {
   applied,
   fieldChanges,
@@ -67,10 +67,14 @@ function putMembers(plan: Plan, base: Uint8Array, wanted: AnyRow, context: PutCo
   let bytes = base;
   let row = reread(plan, bytes, context);
   // Made anew, a document says all of itself: no field is left to what reading would assume.
-  if (context.isNew) {
+  const draft = context.isNew ? draftOf(plan, base, { wanted, row: undefined, originals, context }) : undefined;
+  if (draft) {
+    bytes = draft;
+    row = reread(plan, bytes, context);
+  } else if (context.isNew) {
     for (const field of plan.fields)
       if (wanted[field.name] !== null && wanted[field.name] !== undefined)
-        bytes = firstGood(plan, bytes, fieldChanges(bytes, field, wanted[field.name], originals, context.settings), {
+        bytes = firstGood(plan, bytes, changesOf(plan, bytes, field, { wanted, originals, context }), {
           name: field.name,
           wanted,
           originals,
@@ -97,6 +101,35 @@ function putMembers(plan: Plan, base: Uint8Array, wanted: AnyRow, context: PutCo
   }
   const wrong = row instanceof Quarantined ? memberNames(plan) : differing(plan, row, wanted);
   return { bytes, unrepresentable: [...new Set([...wrong, ...(wrong.length > 0 ? [...names] : [])])] };
+}
+
+/** The residual, and every column in its first form, with what was kept of its fields; undefined where that does not say the row. */
+function draftOf(plan: Plan, base: Uint8Array, { wanted, originals, context }: Want): Uint8Array | undefined {
+  const places = new Set([
+    ...plan.fields.flatMap((field) => field.places.flat().map((path) => path.join('.'))),
+    ...plan.entries.flatMap(({ entries }) => Object.keys(entries.fields)),
+  ]);
+  const kept = Object.entries(originals).flatMap(([key, value]): Edit[] => {
+    const path = places.has(key) ? namesOf(key) : undefined;
+    return path ? [{ path, value: fromKept(value) }] : [];
+  });
+  let bytes = applied(base, kept, {});
+  const rest = plan.residual ? restCells(plan.tree, dataOf(plan.residual.residual, wanted[plan.residual.name])) : [];
+  for (const [, [path, value]] of rest) {
+    const [first] = restChanges(bytes, plan, path, value, byPlainNames(originals));
+    if (first) bytes = applied(bytes, first, byPlainNames(originals));
+  }
+  for (const field of plan.fields) {
+    const value = wanted[field.name];
+    if (value === null || value === undefined) continue;
+    if (field.places.flat().some((path) => elementAt(bytes, path) !== undefined)) continue;
+    const [first] = changesOf(plan, bytes, field, { wanted, originals, context });
+    if (first) bytes = applied(bytes, first, byPlainNames(originals));
+  }
+  const row = reread(plan, bytes, context);
+  if (row instanceof Quarantined) return undefined;
+  const wrong = differing(plan, row, wanted);
+  return plan.fields.some(({ name }) => wrong.includes(name)) ? undefined : bytes;
 }
 
 /** What was kept and no column asks for, such as null: it stands where it stood, as long as the row is read as before. */
@@ -144,7 +177,7 @@ function putMember(plan: Plan, bytes: Uint8Array, name: string, want: Want): Put
   if (field) {
     // What a document is called is its own for good.
     if (field.column.facts.id && !context.isNew) return { bytes, unrepresentable: [name] };
-    const changes = fieldChanges(bytes, field, wanted[name] ?? null, originals, context.settings);
+    const changes = changesOf(plan, bytes, field, { wanted, originals, context });
     return { bytes: firstGood(plan, bytes, changes, { name, wanted, originals, context }), unrepresentable: [] };
   }
   const list = plan.lists.find((one) => one.name === name);
@@ -167,6 +200,7 @@ function putMember(plan: Plan, bytes: Uint8Array, name: string, want: Want): Put
     for (const changes of entryChanges(bytes, plan, entries.entries, {
       given: row?.[name],
       wanted: wanted[name],
+      originals,
       settings: context.settings,
     }))
       bytes = firstGood(plan, bytes, changes, { name, wanted, originals, context });
@@ -186,9 +220,29 @@ function putRest(plan: Plan, bytes: Uint8Array, { wanted, row, originals, contex
       const cell = restCells(plan.tree, dataOf(residual, its[name])).get(key);
       return cell ? value !== undefined && canonicalJson(cell[1]) === canonicalJson(value) : value === undefined;
     };
-    bytes = firstThat(plan, bytes, restChanges(bytes, plan, path, value), { says, wanted, originals, context });
+    bytes = firstThat(plan, bytes, restChanges(bytes, plan, path, value, byPlainNames(originals)), {
+      says,
+      wanted,
+      originals,
+      context,
+    });
   }
   return bytes;
+}
+
+function changesOf(
+  plan: Plan,
+  bytes: Uint8Array,
+  field: Field,
+  { wanted, originals, context }: Judge,
+): readonly Change[] {
+  const rest =
+    plan.residual && context.isNew ? Object.keys(dataOf(plan.residual.residual, wanted[plan.residual.name])) : [];
+  return fieldChanges(bytes, field, wanted[field.name] ?? null, {
+    originals,
+    others: new Set(rest),
+    settings: context.settings,
+  });
 }
 
 type Judge = { readonly wanted: AnyRow; readonly originals: Originals; readonly context: PutContext };

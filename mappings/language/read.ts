@@ -4,7 +4,6 @@ import type { Document } from '../mapping.ts';
 import { Notes } from '../notes.ts';
 import type { Read, Settings } from './codec.ts';
 import type { Entries } from './columns.ts';
-import { keep } from './keep.ts';
 import { at, isPlain, nameText, undeclared, withFirstNames } from './paths.ts';
 import type { Field, List, Plan } from './plan.ts';
 import { residualOf } from './rest.ts';
@@ -75,16 +74,16 @@ export function readField(field: Field, document: Document, reading: Reading): u
   }
   for (const { rule, holds } of facts.checks)
     if (!holds(read.value as never)) quarantine(rule || `${name}_known`, shown, `${shown} is no value that is allowed`);
-  if (codec.keeps === 'always') keep(notes, shown, source);
+  if (codec.keeps === 'always') notes.keep(shown, source);
   else if (codec.keeps === undefined && source !== undefined && !codec.isNatural?.(source, read.value)) {
     const [natural] = codec.write(read.value, undefined, settings);
-    if (!sameBson(natural, source)) keep(notes, shown, source);
+    if (!sameBson(natural, source)) notes.keep(shown, source);
   }
   return read.value;
 }
 
 function nothing({ column: { codec, facts } }: Field, source: unknown, shown: string, notes: Notes): unknown {
-  if (source !== undefined && codec.keeps !== 'itself') keep(notes, shown, source);
+  if (source !== undefined && codec.keeps !== 'itself') notes.keep(shown, source);
   if (!facts.fallback) return null;
   if (facts.fallback.warn !== undefined) notes.warn(facts.fallback.warn);
   return facts.fallback.value;
@@ -94,14 +93,14 @@ function readList({ name, rows, plan, path }: List, source: unknown, reading: Re
   const shown = reading.prefix + path.join('.');
   if (source === undefined) return [];
   if (source === null) {
-    keep(reading.notes, shown, null);
+    reading.notes.keep(shown, null);
     return [];
   }
   const one = isPlain(source) && rows.single === 'accept';
   if (one) reading.notes.warn(`${name}_was_single`);
   if (!one && !Array.isArray(source)) quarantine(`${name}_is_list`, shown, `${shown} is no list`);
   const list = one ? [source] : (source as readonly unknown[]);
-  if (!one && list.length === 0) keep(reading.notes, shown, source);
+  if (!one && list.length === 0) reading.notes.keep(shown, source);
   return list.map((entry, i) => {
     const place = one ? shown : `${shown}.${i}`;
     if (!isPlain(entry)) quarantine(`${name}_is_list`, place, `${place} is no object with fields`);
@@ -137,7 +136,7 @@ function readEntries(entries: Entries, document: Document, reading: Reading): re
     });
     if (read.is === 'unreadable' && read.always) quarantine(read.rule ?? `${name}_valid`, path, read.why);
     if (read.is === 'value') return [{ [entries.key]: name, [entries.value]: read.value }];
-    if (source !== undefined && codec.keeps !== 'itself') keep(reading.notes, path, source);
+    if (source !== undefined && codec.keeps !== 'itself') reading.notes.keep(path, source);
     return [];
   });
 }
@@ -145,5 +144,5 @@ function readEntries(entries: Entries, document: Document, reading: Reading): re
 /** Without a residual of its own, an entry's other fields are kept with the document. */
 function keepRest(plan: Plan, document: Document, { notes, prefix, isRoot }: Reading): void {
   const rest = undeclared(plan.tree, document) ?? {};
-  for (const name in rest) if (!(isRoot && name === '_id')) keep(notes, prefix + nameText(name), rest[name]);
+  for (const name in rest) if (!(isRoot && name === '_id')) notes.keep(prefix + nameText(name), rest[name]);
 }

@@ -29,9 +29,15 @@ export function residualOf(
     const json = toJson(rest[spread], spread, notes);
     if (json !== null && typeof json === 'object' && !Array.isArray(json) && !isBsonScalar(rest[spread])) {
       for (const [key, value] of Object.entries(json)) setOwn(key === notesKey ? clashes : result, key, value);
+      const given = rest[spread] as Document;
+      for (const key in given)
+        if (Object.hasOwn(json, key)) keepBytes(notes, `${spread}.${key}`, given[key], (json as Document)[key]);
       // An empty object is an object all the same.
       if (Object.keys(json).length === 0) notes.keep(spread, rest[spread]);
-    } else result[spread] = json;
+    } else {
+      result[spread] = json;
+      keepBytes(notes, spread, rest[spread], json);
+    }
   }
   for (const key in rest) {
     if (key === spread || (isRoot && key === '_id')) continue;

@@ -5,7 +5,7 @@ import { files, mapping, table } from '../language/declare.ts';
 import { missing, refused, value, type Codec } from '../language/codec.ts';
 import type { Json } from '../language/codecs/containers.ts';
 import { textCodec } from '../language/codecs/text.ts';
-import { keep, keepBytes } from '../language/keep.ts';
+import { keepBytes } from '../language/keep.ts';
 import { column, residual, text } from '../language/words.ts';
 import type { Document } from '../mapping.ts';
 import { moment } from './moment.ts';
@@ -29,9 +29,9 @@ const key: Codec<string> = {
     const its = keyOf(beside);
     if (its === undefined) return refused('key is missing, and there is no config_name either', 'key_not_null');
     const read = textCodec.read(its, place);
-    if (its.includes('\u0000')) keep(notes, 'key', its);
-    if (source !== undefined && (read.is !== 'value' || source !== read.value)) keep(notes, 'key', source);
-    if (beside['config_name'] !== undefined) keep(notes, 'config_name', beside['config_name']);
+    if (its.includes('\u0000')) notes.keep('key', its);
+    if (source !== undefined && (read.is !== 'value' || source !== read.value)) notes.keep('key', source);
+    if (beside['config_name'] !== undefined) notes.keep('config_name', beside['config_name']);
     return read;
   },
   // The older form has the part before the point in config_type.

@@ -84,23 +84,21 @@ const volume: Codec<number> = {
   name: 'volume',
   type: 'bigint',
   bson: ['double'],
-  keeps: 'itself',
   read(source, { notes }) {
     const read = readNumber(source);
-    const keep = () => notes.keep('volume', source);
-    if (read.is === 'missing') {
-      if (source !== undefined) keep();
-      return missing;
-    }
+    if (read.is === 'missing') return missing;
     if (read.is !== 'number' || Math.abs(Number(read.text)) > Number.MAX_SAFE_INTEGER)
       return refused('volume is no finite number', 'numbers_finite');
     const exact = Number(read.text);
     if (exact < 0) return refused('volume is negative', 'volume_non_negative');
     if (Math.round(exact) !== exact) notes.warn('volume_rounded');
-    if (Math.round(exact) !== exact || !read.plain) keep();
     return value(Math.round(exact));
   },
-  write: (its, old) => valuesLike('bigint', its, old, { zone: 'UTC', time: 'date', nullable: true }),
+  isNatural: (source, its) => source instanceof Double && Object.is(source.value, its),
+  write: (its, old) => [
+    ...(old === undefined ? [new Double(Number(its))] : []),
+    ...valuesLike('bigint', its, old, { zone: 'UTC', time: 'date', nullable: true }),
+  ],
 };
 
 /** A ratio that is NaN or infinite says nothing. */

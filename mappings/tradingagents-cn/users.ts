@@ -8,6 +8,7 @@ import { missing, refused, value, type Codec } from '../language/codec.ts';
 import type { Json } from '../language/codecs/containers.ts';
 import { boolCodec } from '../language/codecs/numbers.ts';
 import { textCodec } from '../language/codecs/text.ts';
+import { keepBytes } from '../language/keep.ts';
 import { caseless } from '../language/plan.ts';
 import { column, derived, entries, int, residual, text } from '../language/words.ts';
 import { passwordHash } from '../fields/password.ts';
@@ -61,12 +62,18 @@ const settings = (read: (source: unknown, path: string, notes: Notes) => unknown
   },
   write: () => [],
 });
-const config = settings(readConfig);
+/** With its bytes, where JSON does not give them back. */
+function readExactly(source: unknown, path: string, notes: Notes): unknown {
+  const json = readConfig(source, path, notes);
+  if (json !== undefined && typeof source !== 'string') keepBytes(notes, path, source, json);
+  return json;
+}
+const config = settings(readExactly);
 const like = (field: string, codec: Codec<Json>): Codec<Json> => ({
   ...codec,
   write: (json, old) =>
     configChanges(field, json, old === undefined ? {} : { [field]: old }).flatMap(([edit]) =>
-      edit && 'value' in edit ? [edit.value] : [],
+      edit && 'value' in edit ? [edit.value] : edit && 'json' in edit ? [edit.json] : [],
     ),
 });
 /** What is no flag says nothing, and is kept. */
@@ -112,7 +119,7 @@ export const users = table(
       fields: {
         preferences: like(
           'preferences',
-          settings((source, path, notes) => withDepth(readConfig(source, path, notes), notes)),
+          settings((source, path, notes) => withDepth(readExactly(source, path, notes), notes)),
         ),
         watchlist: like(
           'watchlist',
