@@ -9,7 +9,6 @@ import { changesFor, fieldNamesOf, originalsOf } from './back/changes.ts';
 import { fromJson, fromKept } from './back/json.ts';
 import { Reference } from '../stores/postgres/target.ts';
 import type { Document, Mapping, Outcome } from './mapping.ts';
-import type { TransformSettings } from './settings.ts';
 import { transformDocument } from './transform.ts';
 
 export type PutSettings = BackSettings;

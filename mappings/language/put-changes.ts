@@ -70,11 +70,20 @@ export function fieldChanges(
   });
 }
 
-/** `value` undefined: the key is gone. A new key goes where such a field is, else into the field whose keys are spread, if it has or may have one. */
-export function restChanges(bytes: Uint8Array, plan: Plan, path: Path, value: unknown, originals: Originals): Change[] {
+/** One key of the residual, or of a field within it; `value` undefined: it is gone. */
+export type RestCell = readonly [path: Path, value: unknown];
+/** What was kept of a document that is made anew. */
+export interface Kept {
+  readonly originals: Originals;
+  /** Fields whose names the residual has already. */
+  readonly clashes: Readonly<Record<string, unknown>>;
+}
+
+/** A new key goes where such a field is, else into the field whose keys are spread, if it has or may have one. */
+export function restChanges(bytes: Uint8Array, plan: Plan, [path, value]: RestCell, kept: Kept): Change[] {
   const { spread, fresh, renamed, known } = plan.residual!.residual;
   // It may be put elsewhere than where it stood.
-  const names = Object.keys(originals);
+  const names = Object.keys(kept.originals);
   const keptAt = [path, [spread ?? '', ...path]]
     .map((one) => one.join('.'))
     .find((one) => names.some((name) => name === one || name.startsWith(`${one}.`)));
@@ -88,6 +97,8 @@ export function restChanges(bytes: Uint8Array, plan: Plan, path: Path, value: un
   if (spread === undefined || first === spread) return beside;
   const inside = edits([spread, ...path]);
   if (there(bytes, [spread, ...path]) !== undefined) return inside;
+  // Of two fields of one name, the one inside is the residual's.
+  if (Object.hasOwn(kept.clashes, first!)) return [...inside, ...beside];
   if (there(bytes, field) !== undefined) return [...beside, ...inside];
   const holder = elementAt(bytes, [spread]);
   const holds = holder ? isObject(holder) : fresh === 'inside';

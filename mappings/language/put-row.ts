@@ -14,6 +14,7 @@ import {
   restChanges,
   type Change,
   type Edit,
+  type Kept,
   type Originals,
 } from './put-changes.ts';
 import { entryChanges } from './put-entries.ts';
@@ -116,7 +117,7 @@ function draftOf(plan: Plan, base: Uint8Array, { wanted, originals, context }: W
   let bytes = applied(base, kept, {});
   const rest = plan.residual ? restCells(plan.tree, dataOf(plan.residual.residual, wanted[plan.residual.name])) : [];
   for (const [, [path, value]] of rest) {
-    const [first] = restChanges(bytes, plan, path, value, byPlainNames(originals));
+    const [first] = restChanges(bytes, plan, [path, value], keptIn(plan, { wanted, originals, context }));
     if (first) bytes = applied(bytes, first, byPlainNames(originals));
   }
   for (const field of plan.fields) {
@@ -220,15 +221,25 @@ function putRest(plan: Plan, bytes: Uint8Array, { wanted, row, originals, contex
       const cell = restCells(plan.tree, dataOf(residual, its[name])).get(key);
       return cell ? value !== undefined && canonicalJson(cell[1]) === canonicalJson(value) : value === undefined;
     };
-    bytes = firstThat(plan, bytes, restChanges(bytes, plan, path, value, byPlainNames(originals)), {
-      says,
-      wanted,
-      originals,
-      context,
-    });
+    bytes = firstThat(
+      plan,
+      bytes,
+      restChanges(bytes, plan, [path, value], keptIn(plan, { wanted, originals, context })),
+      {
+        says,
+        wanted,
+        originals,
+        context,
+      },
+    );
   }
   return bytes;
 }
+
+const keptIn = (plan: Plan, { wanted, originals, context }: Judge): Kept => ({
+  originals: byPlainNames(originals),
+  clashes: context.isNew ? clashesOf(wanted[plan.residual!.name]) : {},
+});
 
 function changesOf(
   plan: Plan,
