@@ -27,9 +27,9 @@ export function loadMappings(): Promise<ReadonlyMap<string, Mapping>> {
 
 const shipped = fileURLToPath(new URL('./tradingagents-cn/', import.meta.url));
 
-/** `named`: a folder with an index module, or a package that can be found from the working directory. */
-export async function readApplication(named: string): Promise<ReadonlyMap<string, Mapping>> {
-  const file = fileOf(named);
+/** `named`: a folder with an index module, or a package that is installed where it can be found from `from`. */
+export async function readApplication(named: string, from = process.cwd()): Promise<ReadonlyMap<string, Mapping>> {
+  const file = fileOf(named, from);
   const { application } = (await import(pathToFileURL(file).href)) as { application?: Application };
   if (!Array.isArray(application) || application.length === 0)
     throw new MappingError(
@@ -38,16 +38,18 @@ export async function readApplication(named: string): Promise<ReadonlyMap<string
   return mappingsOf(application as Application, file);
 }
 
-function fileOf(named: string): string {
-  const folder = resolve(named);
-  const index = ['index.ts', 'index.mjs', 'index.js'].map((one) => resolve(folder, one)).find((one) => existsSync(one));
+function fileOf(named: string, from: string): string {
+  const folder = resolve(from, named);
+  const index = ['index.ts', 'index.mts', 'index.mjs', 'index.js']
+    .map((one) => resolve(folder, one))
+    .find((one) => existsSync(one));
   if (index !== undefined) return index;
   if (existsSync(folder))
     throw new MappingError(
-      `CAUSEWAY_MAPPINGS names ${folder}, which has no index.ts, index.mjs or index.js: export the application there; see docs/write-a-mapping.md.`,
+      `CAUSEWAY_MAPPINGS names ${folder}, which has no index.ts, index.mts, index.mjs or index.js: export the application there; see docs/write-a-mapping.md.`,
     );
   try {
-    return createRequire(resolve('index.js')).resolve(named);
+    return createRequire(resolve(from, 'index.js')).resolve(named);
   } catch {
     throw new MappingError(
       `CAUSEWAY_MAPPINGS names ${named}, which is no folder and no package that is installed here: give it one of both.`,

@@ -96,7 +96,7 @@ export const users = table(
       .unique({ by: 'caseless', rank: ['is_active', 'last_login', 'updated_at', 'created_at'] }),
     email: column(named('email_valid'))
       .required('email_valid')
-      .check('email_valid', (its) => /^[^@\s]+@[^@\s]+\.[^@\s]+$/.test(caseless(its)), "$ like '%@%'")
+      .check('email_valid', (its) => /^[^@\s]+@[^@\s]+\.[^@\s]+$/.test(caseless(its)))
       .unique({ by: 'caseless', rank: ['is_active', 'last_login', 'updated_at', 'created_at'] }),
     password_hash: column(password).required().from('hashed_password', 'password_hash').secret(),
     password_scheme: derived(textCodec, ['password_hash'], (hash: string) => passwordHash(hash).scheme),

@@ -22,7 +22,8 @@ import { quarantine } from '${root}core/quarantine.ts';
 import { table, text, timestamptz } from '${root}stores/postgres/target.ts';
 import { readInstant } from '${root}mappings/fields/instant.ts';
 import { defineMapping } from '${root}mappings/mapping.ts';
-export default defineMapping({
+import { application as shipped } from '${root}mappings/tradingagents-cn/index.ts';
+const news = defineMapping({
   collection: 'stock_news',
   class: 'historical',
   version: ${version},
@@ -37,6 +38,7 @@ export default defineMapping({
     return { stock_news: [{ published_at: published.micros, title: document.title }] };
   },
 });
+export const application = [...shipped, news];
 `;
 
 let world: World;
@@ -105,7 +107,7 @@ beforeAll(async () => {
   world = await World.open('quarantine');
   for (const n of [1, 2]) {
     await mkdir(join(world.home, `mappings-${n}`), { recursive: true });
-    await writeFile(join(world.home, `mappings-${n}`, 'stock-news.mts'), mapping(n));
+    await writeFile(join(world.home, `mappings-${n}`, 'index.mts'), mapping(n));
   }
   await writeFile(settings('first'), JSON.stringify({ quarantineBudget: 1 }));
   await writeFile(settings('second'), JSON.stringify({ quarantineBudget: 1, providers: ['novita'] }));

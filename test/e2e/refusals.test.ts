@@ -173,12 +173,12 @@ test('a mapping that leaves a required column empty', async () => {
   await mkdir(folder, { recursive: true });
   const root = new URL('../../', import.meta.url).pathname;
   await writeFile(
-    join(folder, 'news.mts'),
+    join(folder, 'index.mts'),
     `import { z } from '${root}node_modules/zod/index.js';
 import { table, text } from '${root}stores/postgres/target.ts';
 import { defineMapping } from '${root}mappings/mapping.ts';
-export default defineMapping({ collection: 'market_news', class: 'static', shape: z.looseObject({}),
-  targets: [table('market_news', { columns: { title: text({ notNull: true }) } })], transform: () => ({ market_news: [{}] }) });`,
+export const application = [defineMapping({ collection: 'market_news', class: 'static', shape: z.looseObject({}),
+  targets: [table('market_news', { columns: { title: text({ notNull: true }) } })], transform: () => ({ market_news: [{}] }) })];`,
   );
   await world.source.collection('market_news').insertOne({ headline: 'x' });
   const ran = await world.causeway(['start'], { CAUSEWAY_MAPPINGS: folder });

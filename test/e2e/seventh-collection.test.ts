@@ -1,4 +1,4 @@
-// A seventh collection is one new file: it is found, its table made, its documents migrated, with no other file touched.
+// An application of one's own is a folder: it is found, its table made, its documents migrated, with no other file touched and nothing else loaded.
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Double, ObjectId } from 'bson';
@@ -16,7 +16,7 @@ import { defineMapping } from '${root}mappings/mapping.ts';
 
 const columns = new Set(['title', 'publish_time']);
 
-export default defineMapping({
+export const application = [defineMapping({
   collection: 'stock_news',
   class: 'historical',
   shape: z.looseObject({ title: z.string() }),
@@ -26,7 +26,7 @@ export default defineMapping({
     if (!published) quarantine('publish_time_valid', 'publish_time', 'publish_time is no point in time');
     return { stock_news: [{ published_at: published.micros, title: document.title, metadata: residual(document, columns, notes) }] };
   },
-});
+})];
 `;
 
 let world: World;
@@ -34,15 +34,12 @@ beforeAll(async () => {
   world = await World.open('seventh');
   const folder = join(world.home, 'mappings');
   await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, 'stock-news.mts'), mapping);
-  await writeFile(
-    join(world.home, 'settings.json'),
-    JSON.stringify({ collections: ['stock_news'], quarantineBudget: 0.9 }),
-  );
+  await writeFile(join(folder, 'index.mts'), mapping);
+  await writeFile(join(world.home, 'settings.json'), JSON.stringify({ quarantineBudget: 0.9 }));
 });
 afterAll(() => world.close());
 
-test('stock_news is migrated by a file in a folder of its own', async () => {
+test('stock_news is migrated by a folder of its own, and no collection beside it', async () => {
   const news = Array.from({ length: 500 }, (_, i) => ({
     _id: new ObjectId(),
     title: `news ${i} 📈`,
@@ -64,6 +61,7 @@ test('stock_news is migrated by a file in a folder of its own', async () => {
     'select title, metadata from stock_news order by published_at',
   );
   expect(rows.length).toBe(500);
+  expect(await world.rows(`select to_regclass('users') as users`)).toEqual([{ users: null }]);
   expect(rows[0]).toMatchObject({ title: 'news 0 📈', metadata: { symbols: ['600519'], sentiment_score: null } });
   expect(await world.rows(`select rule from migration_control.migration_errors`)).toEqual([
     { rule: 'publish_time_valid' },
