@@ -8,19 +8,3 @@ export function cleanText(value: string, path: string, notes: Notes): string {
   notes.keep(path, value);
   return value.replaceAll('\u0000', '');
 }
-
-/** A nullable text column: strings as they are, numbers and ids as text (original kept), "" as it is. */
-export function optionalText(value: unknown, path: string, notes: Notes): string | null {
-  if (typeof value === 'string') return cleanText(value, path, notes);
-  if (value === undefined) return null;
-  notes.keep(path, value);
-  if (value === null) return null;
-  notes.warn(`${path}_not_text`);
-  return cleanText(
-    typeof value === 'object' && 'toHexString' in value
-      ? (value as { toHexString(): string }).toHexString()
-      : String(value),
-    path,
-    notes,
-  );
-}

@@ -2,13 +2,13 @@
 import { calculateObjectSize, Int32, ObjectId } from 'bson';
 import { quarantine } from '../../core/quarantine.ts';
 import { collection, mapping } from '../language/declare.ts';
-import { archived, unarchived } from '../fields/archive.ts';
-import { actionLike, actions, confidenceLike, readAction, readConfidence, readPrice } from '../fields/decision.ts';
-import { depthLike, researchDepth } from '../fields/depth.ts';
+import { archived, unarchived } from './fields/archive.ts';
+import { actionLike, actions, confidenceLike, readAction, readConfidence, readPrice } from './fields/decision.ts';
+import { depthLike, researchDepth } from './fields/depth.ts';
 import { readInstant, zoneOffset } from '../fields/instant.ts';
 import { setOwn } from '../../core/bson/decode.ts';
 import { zoneOf } from './codecs.ts';
-import { isMarker } from '../fields/marker.ts';
+import { isMarker } from './fields/marker.ts';
 import {
   keptOf,
   localTimes,
@@ -17,9 +17,9 @@ import {
   restChanges,
   symbolChanges,
   symbolFields,
-} from '../fields/optimised.ts';
-import { readReports, sectionChanges, sectionsByName, textsOf } from '../fields/sections.ts';
-import { marketLike, marketOf, readSymbol, type Symbol } from '../fields/symbol.ts';
+} from './fields/optimised.ts';
+import { readReports, sectionChanges, sectionsByName, textsOf } from './fields/sections.ts';
+import { marketLike, marketOf, readSymbol, type Symbol } from './fields/symbol.ts';
 import { cleanText } from '../fields/text.ts';
 import type { Document } from '../mapping.ts';
 import { reportQueries } from './queries/reports.ts';

@@ -1,5 +1,5 @@
 // metadata, system_config and configurations -> PostgreSQL app_metadata, and one JSON file per category.
-import { isMarker } from '../fields/marker.ts';
+import { isMarker } from './fields/marker.ts';
 import { toJson } from '../fields/json.ts';
 import { files, mapping, table } from '../language/declare.ts';
 import { missing, refused, value, type Codec } from '../language/codec.ts';

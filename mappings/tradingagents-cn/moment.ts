@@ -25,3 +25,8 @@ const codec: Codec<number> = {
 
 /** One that is there and is no point in time sets the document aside under the rule. */
 export const moment = (rule: string): Column<number, true> => column(codec).strict(rule);
+
+/** Fixed width, so that text sorts as time does; a missing time before every other. */
+export const sortable = (micros: number | null | undefined): string => String(micros ?? 0).padStart(17, '0');
+
+export const isoText = (micros: number): string => new Date(micros / 1000).toISOString();

@@ -2,9 +2,9 @@
 import { Double } from 'bson';
 import { numbersLike, valuesLike } from '../back/values.ts';
 import { zoneOffset } from '../fields/instant.ts';
-import { isMarker } from '../fields/marker.ts';
+import { isMarker } from './fields/marker.ts';
 import { readNumber, roundHalfEven } from '../fields/number.ts';
-import { marketLike, marketOf, readSymbol, symbolLike } from '../fields/symbol.ts';
+import { marketLike, marketOf, readSymbol, symbolLike } from './fields/symbol.ts';
 import { hypertable, mapping } from '../language/declare.ts';
 import { missing, refused, value, type Codec } from '../language/codec.ts';
 import { textCodec } from '../language/codecs/text.ts';

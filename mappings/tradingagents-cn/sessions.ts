@@ -1,7 +1,6 @@
 // sessions and user_sessions -> Redis session:{session_id} while they live, and a durable copy in PostgreSQL sessions.
 import { readInstant } from '../fields/instant.ts';
-import { isMarker } from '../fields/marker.ts';
-import { isoText, sortable } from '../fields/moment.ts';
+import { isMarker } from './fields/marker.ts';
 import { timesLike } from '../back/times.ts';
 import { keys, mapping, table } from '../language/declare.ts';
 import { missing, refused, unreadable, value, type Codec } from '../language/codec.ts';
@@ -10,7 +9,7 @@ import { column, json, residual, text } from '../language/words.ts';
 import type { Document } from '../mapping.ts';
 import { defaultSettings } from '../settings.ts';
 import { owner, zoneOf } from './codecs.ts';
-import { moment } from './moment.ts';
+import { isoText, moment, sortable } from './moment.ts';
 import { ownerText, sessionQueries } from './queries/sessions.ts';
 
 const day = 86_400e6;

@@ -1,7 +1,7 @@
 // token_usage (and its orphan usage_records) -> PostgreSQL api_usage, a hypertable on timestamp.
 import { hypertable, mapping } from '../language/declare.ts';
 import { column, residual, text } from '../language/words.ts';
-import { isMarker } from '../fields/marker.ts';
+import { isMarker } from './fields/marker.ts';
 import { usageQueries } from './queries/usage.ts';
 import { cost, currency, filled, owner, provider, tokens, usageTime } from './codecs.ts';
 import { markers } from './markers.ts';

@@ -1,8 +1,8 @@
 // subscription_users and the application's users -> PostgreSQL users, with a row in user_configs per kind of setting.
 import { booleansLike } from '../back/values.ts';
-import { readBoolean } from '../fields/boolean.ts';
-import { isMarker } from '../fields/marker.ts';
-import { configChanges, readConfig, readWatchlist, withDepth } from '../fields/user-config.ts';
+import { readBoolean } from './fields/boolean.ts';
+import { isMarker } from './fields/marker.ts';
+import { configChanges, readConfig, readWatchlist, withDepth } from './fields/user-config.ts';
 import { mapping, table } from '../language/declare.ts';
 import { missing, refused, value, type Codec } from '../language/codec.ts';
 import type { Json } from '../language/codecs/containers.ts';
@@ -11,7 +11,7 @@ import { textCodec } from '../language/codecs/text.ts';
 import { keepBytes } from '../language/keep.ts';
 import { caseless } from '../language/plan.ts';
 import { column, derived, entries, int, residual, text } from '../language/words.ts';
-import { passwordHash } from '../fields/password.ts';
+import { passwordHash } from './fields/password.ts';
 import type { Notes } from '../notes.ts';
 import { moment } from './moment.ts';
 import { userQueries } from './queries/users.ts';

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { readInstant, zoneOffset } from '../../mappings/fields/instant.ts';
 import { readInteger, readNumber, roundHalfEven } from '../../mappings/fields/number.ts';
-import { readSymbol } from '../../mappings/fields/symbol.ts';
+import { readSymbol } from '../../mappings/tradingagents-cn/fields/symbol.ts';
 import { encoderOf, microsText } from '../../stores/postgres/copy.ts';
 import { bigint, jsonb, numeric, table, text, timestamptz } from '../../stores/postgres/target.ts';
 

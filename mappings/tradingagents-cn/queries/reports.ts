@@ -1,5 +1,5 @@
 // What the application asks of its reports, in the old collections and in the optimised one.
-import { symbolFields } from '../../fields/optimised.ts';
+import { symbolFields } from '../fields/optimised.ts';
 import type { Document, Outcome } from '../../mapping.ts';
 import { find, type ApplicationQuery } from '../../query.ts';
 

@@ -1,8 +1,8 @@
 // The parts of an analysis, from wherever a version of the application put them, as one list of { name, content }.
-import type { Change } from '../back/declaration.ts';
-import type { Notes } from '../notes.ts';
-import { setOwn } from '../../core/bson/decode.ts';
-import { cleanText } from './text.ts';
+import type { Change } from '../../back/declaration.ts';
+import type { Notes } from '../../notes.ts';
+import { setOwn } from '../../../core/bson/decode.ts';
+import { cleanText } from '../../fields/text.ts';
 
 export interface Section {
   readonly name: string;

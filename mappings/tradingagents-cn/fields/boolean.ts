@@ -1,6 +1,6 @@
 // Flags as they are met: booleans, 0 and 1, "true", "" and nothing.
 import { Double, Int32 } from 'bson';
-import type { Notes } from '../notes.ts';
+import type { Notes } from '../../notes.ts';
 
 const words: Record<string, boolean> = {
   true: true,

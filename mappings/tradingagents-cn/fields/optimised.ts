@@ -1,8 +1,8 @@
 // An optimised analysis on its way back: its symbol under every name, its local times, and what it keeps without a place of its own.
-import type { BackSettings, Change } from '../back/declaration.ts';
-import type { Document } from '../mapping.ts';
+import type { BackSettings, Change } from '../../back/declaration.ts';
+import type { Document } from '../../mapping.ts';
 import { unarchived } from './archive.ts';
-import { zoneOffset } from './instant.ts';
+import { zoneOffset } from '../../fields/instant.ts';
 import { symbolLike } from './symbol.ts';
 
 /** What an analysis may call its symbol, most preferred first. */

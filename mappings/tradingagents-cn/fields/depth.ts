@@ -1,5 +1,5 @@
 // Research depth: two vocabularies and plain digits -> 1 to 5.
-import { readInteger } from './number.ts';
+import { readInteger } from '../../fields/number.ts';
 
 const words: Record<string, number> = {
   快速: 1,

@@ -1,8 +1,8 @@
 // Owners as they are met: ObjectId, its hex text, "admin", "unknown", "" -> a reference into users, or none.
 import { ObjectId } from 'bson';
-import { sourceId } from '../../core/identity.ts';
-import { Reference } from '../../stores/postgres/target.ts';
-import type { Notes } from '../notes.ts';
+import { sourceId } from '../../../core/identity.ts';
+import { Reference } from '../../../stores/postgres/target.ts';
+import type { Notes } from '../../notes.ts';
 
 /** The id the application hard-codes for its administrator; no users document has it. */
 const fakeAdmin = '507f1f77bcf86cd799439011';

@@ -1,5 +1,5 @@
 // Values kept as they were in an optimised document: BSON types stay; names that MongoDB cannot query become { k, v } lists.
-import { isBsonScalar } from './json.ts';
+import { isBsonScalar } from '../../fields/json.ts';
 
 /** The value that `archived` made a list of names of. */
 export function unarchived(value: unknown): unknown {

@@ -1,5 +1,5 @@
 // Password hashes: kept as they are, with their scheme; a plaintext password is not carried on.
-import { quarantine } from '../../core/quarantine.ts';
+import { quarantine } from '../../../core/quarantine.ts';
 
 /** No password matches it, and it is never blank. */
 const unusable = '!';

@@ -1,6 +1,6 @@
 // Stock symbols as they are met: numbers, prefixes, suffixes, five-digit Hong Kong codes -> one symbol and its market.
 import { Double, Int32 } from 'bson';
-import { textsLike } from '../back/values.ts';
+import { textsLike } from '../../back/values.ts';
 
 export interface Symbol {
   readonly symbol: string;

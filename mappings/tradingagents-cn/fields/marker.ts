@@ -1,5 +1,5 @@
 // Documents that are no data: markers and samples that set-up scripts leave in collections.
-import type { Document } from '../mapping.ts';
+import type { Document } from '../../mapping.ts';
 
 const samples = new Set(['sample_scan_structure', 'sample_session_structure']);
 

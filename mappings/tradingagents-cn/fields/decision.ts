@@ -1,9 +1,9 @@
 // What the models decided: actions in two languages, confidences on two scales, prices with signs.
 import { Double } from 'bson';
-import { quarantine } from '../../core/quarantine.ts';
-import type { Notes } from '../notes.ts';
-import { numbersLike } from '../back/values.ts';
-import { readNumber } from './number.ts';
+import { quarantine } from '../../../core/quarantine.ts';
+import type { Notes } from '../../notes.ts';
+import { numbersLike } from '../../back/values.ts';
+import { readNumber } from '../../fields/number.ts';
 
 export const actions = ['strong_buy', 'buy', 'hold', 'sell', 'strong_sell'] as const;
 export type Action = (typeof actions)[number];

@@ -1,9 +1,9 @@
 // A user's nested settings as JSON: objects, lists, JSON in text, comma-separated symbols.
-import type { Change } from '../back/declaration.ts';
-import type { Document } from '../mapping.ts';
-import { Notes } from '../notes.ts';
+import type { Change } from '../../back/declaration.ts';
+import type { Document } from '../../mapping.ts';
+import { Notes } from '../../notes.ts';
 import { depthLike, researchDepth } from './depth.ts';
-import { isBsonScalar, toJson } from './json.ts';
+import { isBsonScalar, toJson } from '../../fields/json.ts';
 
 /** The JSON of a settings field, or undefined where there is none to keep; the original is kept where the JSON alone does not give it back. */
 export function readConfig(value: unknown, path: string, notes: Notes): unknown {
