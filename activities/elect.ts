@@ -106,10 +106,10 @@ async function* claims(
           continue;
         const named = withFirstNames(mapping, document);
         for (const rule of mapping.unique) {
-          const claimed = rule.key(named);
+          const claimed = rule.key(named, settings);
           if (claimed !== undefined)
             lines.push(
-              `${id}\t${[key, rule.rule, rule.path, claimed, rule.rank(named)].map((part) => escape(part.replaceAll('\u0000', ''))).join('\t')}\n`,
+              `${id}\t${[key, rule.rule, rule.path, claimed, rule.rank(named, settings)].map((part) => escape(part.replaceAll('\u0000', ''))).join('\t')}\n`,
             );
         }
       }

@@ -18,9 +18,9 @@ export type Outcome = Record<string, readonly (Row | KeyRow | Document)[]>;
 export interface UniqueRule {
   readonly rule: string;
   readonly path: string;
-  /** undefined: this document takes no part. */
-  key(document: Document): string | undefined;
-  rank(document: Document): string;
+  /** undefined: this document takes no part. `settings`: those in force. */
+  key(document: Document, settings?: TransformSettings): string | undefined;
+  rank(document: Document, settings?: TransformSettings): string;
 }
 
 /** A condition on the target after the copy: `sql` counts the rows that break it. */

@@ -22,7 +22,7 @@ export function rulesOf(declaration: Declaration): readonly BusinessRule[] {
   for (const { name, sql } of [...conditions, ...sets, ...own]) all.set(name, [...(all.get(name) ?? []), sql]);
   return [...all].map(([name, counts]) => ({
     name,
-    sql: counts.length === 1 ? counts[0]! : `select sum(count) from (${counts.join(' union all ')}) counts`,
+    sql: counts.length === 1 ? counts[0]! : `select sum(count) as count from (${counts.join(' union all ')}) counts`,
   }));
 }
 
