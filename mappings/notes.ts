@@ -51,7 +51,25 @@ export function keptJson(kept: unknown): unknown {
 function keptForm(value: unknown): unknown {
   if (typeof value === 'string') return withoutNul(value);
   const json = withoutNul(EJSON.serialize({ v: value }, { relaxed: false })['v']);
-  return isPlainly(value) || isThere(json, value) ? json : inBytes(value);
+  return isPlainly(value) || isPlainTree(value) || isThere(json, value) ? json : inBytes(value);
+}
+
+/** Lists and documents of such values, under names that no order, path or Extended JSON takes for something else. */
+export function isPlainTree(value: unknown): boolean {
+  if (typeof value === 'string') return !value.includes('\u0000');
+  if (value instanceof Double) return Number.isFinite(value.value);
+  if (isPlainly(value)) return true;
+  if (Array.isArray(value)) return value.every(isPlainTree);
+  if (typeof value !== 'object' || value === null) return false;
+  if ('_bsontype' in value || value instanceof RegExp) return false;
+  for (const name in value)
+    if (
+      !/^[A-Za-z_][\w-]*$/.test(name) ||
+      name === '__proto__' ||
+      !isPlainTree((value as Record<string, unknown>)[name])
+    )
+      return false;
+  return true;
 }
 
 /** Values that Extended JSON is known to give back. */

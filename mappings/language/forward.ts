@@ -127,17 +127,17 @@ export function flattened(
 ): Flat[] {
   const place = counts.get(table) ?? 0;
   counts.set(table, place + 1);
-  const own = { ...row };
+  if (plan.lists.length === 0 && plan.entries.length === 0) return [{ table, row, parent }];
+  const own: AnyRow = {};
+  for (const name in row) if (!plan.nested.has(name)) own[name] = row[name];
   const children: Flat[] = [];
   for (const list of plan.lists) {
-    for (const child of (own[list.name] ?? []) as readonly AnyRow[])
+    for (const child of (row[list.name] ?? []) as readonly AnyRow[])
       children.push(...flattened(list.plan, list.rows.table, child, place, counts));
-    delete own[list.name];
   }
   for (const { name, entries } of plan.entries) {
-    for (const child of (own[name] ?? []) as readonly AnyRow[])
+    for (const child of (row[name] ?? []) as readonly AnyRow[])
       children.push({ table: entries.table, row: child, parent: place });
-    delete own[name];
   }
   return [{ table, row: own, parent }, ...children];
 }

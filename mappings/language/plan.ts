@@ -22,11 +22,15 @@ export interface List {
 
 export interface Plan {
   readonly columns: Columns;
+  /** A row in which nothing stands. */
+  readonly empty: Readonly<Record<string, null>>;
   readonly fields: readonly Field[];
   readonly lists: readonly List[];
   readonly entries: readonly { readonly name: string; readonly entries: Entries }[];
   readonly derived: readonly { readonly name: string; readonly derived: Derived }[];
   readonly residual: { readonly name: string; readonly residual: Residual } | undefined;
+  /** Lists and entries: members that are no column. */
+  readonly nested: ReadonlySet<string>;
   readonly tree: Tree;
   readonly spellings: Spellings;
   /** Fields that codecs account for besides their own. */
@@ -81,7 +85,9 @@ function made(columns: Columns): Plan {
   const spellings = [...new Map(spelled.map((one) => [one[0].join('\0'), one])).values()];
   const tree = treeOf([...fields.map(({ path }) => path), ...lists.map(({ path }) => path), ...inEntries]);
   const owned = fields.flatMap(({ column }) => column.facts.owns);
-  return { columns, fields, lists, entries, derived, residual, tree, spellings, owned };
+  const empty = Object.fromEntries(Object.keys(columns).map((name) => [name, null]));
+  const nested = new Set([...lists, ...entries].map(({ name }) => name));
+  return { columns, empty, nested, fields, lists, entries, derived, residual, tree, spellings, owned };
 }
 
 /** What is the same for values that only case, width, composition or surrounding space tell apart. */

@@ -24,8 +24,7 @@ export interface Reading {
 /** `document`: with its fields under any of their names. */
 export function readRow(plan: Plan, given: Document, reading: Reading): AnyRow {
   const document = withFirstNames(plan.spellings, given);
-  const row: AnyRow = {};
-  for (const name in plan.columns) row[name] = null;
+  const row: AnyRow = { ...plan.empty };
   for (const field of plan.fields) row[field.name] = readField(field, document, reading);
   for (const list of plan.lists) row[list.name] = readList(list, at(document, list.path), reading);
   for (const { name, entries } of plan.entries) row[name] = readEntries(entries, document, reading);

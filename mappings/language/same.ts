@@ -1,5 +1,5 @@
 // Equality: of decoded BSON values by their bytes, and of column values by what PostgreSQL holds.
-import { serialize } from 'bson';
+import { Double, Int32, serialize } from 'bson';
 import { canonicalDecimal, canonicalJson } from '../back/json.ts';
 import { roundHalfEven } from '../fields/number.ts';
 import { Parent, Reference } from '../../stores/postgres/target.ts';
@@ -11,6 +11,9 @@ export function sameBson(a: unknown, b: unknown): boolean {
   if (a === undefined || b === undefined || a === null || b === null) return false;
   if (typeof a !== 'object' || typeof b !== 'object') return false;
   if (a instanceof Date && b instanceof Date) return a.getTime() === b.getTime();
+  if (a instanceof Int32 || b instanceof Int32) return a instanceof Int32 && b instanceof Int32 && a.value === b.value;
+  if (a instanceof Double || b instanceof Double)
+    return a instanceof Double && b instanceof Double && !Number.isNaN(a.value) && Object.is(a.value, b.value);
   return Buffer.compare(serialize({ v: a }), serialize({ v: b })) === 0;
 }
 

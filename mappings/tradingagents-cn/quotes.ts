@@ -7,6 +7,7 @@ import { readNumber, roundHalfEven } from '../fields/number.ts';
 import { marketLike, marketOf, readSymbol, symbolLike } from './fields/symbol.ts';
 import { hypertable, mapping } from '../language/declare.ts';
 import { missing, refused, value, type Codec } from '../language/codec.ts';
+import { isDoubleOf } from '../language/codecs/numbers.ts';
 import { textCodec } from '../language/codecs/text.ts';
 import { dayCodec, dayOf } from '../language/codecs/times.ts';
 import { column, derived, residual, text } from '../language/words.ts';
@@ -76,6 +77,7 @@ const money = (precision: number, scale: number): Codec<string> => ({
       ? refused(`${path} is beyond any price`, 'numbers_finite')
       : value(exact);
   },
+  isNatural: isDoubleOf,
   write: (its, old) =>
     valuesLike(`numeric(${precision},${scale})`, its, old, { zone: 'UTC', time: 'date', nullable: true }),
 });
@@ -112,6 +114,7 @@ const finite: Codec<number> = {
     if (read.is !== 'missing') notes.warn('not_finite_to_null');
     return missing;
   },
+  isNatural: (source, its) => source instanceof Double && Object.is(source.value, its),
   write: (its, old) => [...numbersLike(String(its), old), new Double(its)],
 };
 

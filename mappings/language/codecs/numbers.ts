@@ -84,6 +84,7 @@ export const doubleCodec: Codec<number> = {
     if (read.is === 'nan' || read.is === 'infinite') notes.warn('not_finite_to_null');
     return unreadable(`${path} is no finite number`);
   },
+  isNatural: (source, number) => source instanceof Double && Object.is(source.value, number),
   write: (number, old) => [...numbersLike(String(number), old), new Double(number)],
   fast: fastDouble,
 };
