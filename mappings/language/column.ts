@@ -1,6 +1,6 @@
 // A column: a codec with the path it is read from, and what is said of it. Every word gives another column; none changes the one it is said of.
 import type { Document } from '../mapping.ts';
-import type { Codec, SqlType } from './codec.ts';
+import type { Codec, Settings, SqlType } from './codec.ts';
 
 /** What must hold of a value that was read, and its SQL where it has one. */
 export interface Check {
@@ -20,7 +20,7 @@ export interface Unique {
   /** Columns that decide who stays, the most important first: filled before empty, true before false, later before earlier; then by source id. */
   readonly rank: readonly string[];
   /** What decides instead, as text of which the greater stays; `document` has its fields under their first names. */
-  readonly rankBy?: (document: Document) => string;
+  readonly rankBy?: (document: Document, settings: Settings) => string;
 }
 
 export interface Facts {

@@ -1,5 +1,6 @@
 // Tables as SQL: what the mapping refuses, the new side cannot write. Keys, references and unique sets carry the names of their rules.
 import type { Document } from '../mapping.ts';
+import type { Settings } from './codec.ts';
 import type { Declaration, Table } from './declare.ts';
 import { isNeverNull } from './check.ts';
 import type { Plan } from './plan.ts';
@@ -10,7 +11,7 @@ export interface UniqueSet {
   readonly rule: string;
   readonly columns: readonly string[];
   readonly rank: readonly string[];
-  readonly rankBy?: (document: Document) => string;
+  readonly rankBy?: (document: Document, settings: Settings) => string;
   /** Columns whose own values are unique because the set is made of them: what an application names in ON CONFLICT. */
   readonly also: readonly string[];
 }

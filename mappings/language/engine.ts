@@ -5,11 +5,13 @@ import { collection } from '../../stores/mongodb/target.ts';
 import type { Column as TargetColumn, TableTarget } from '../../stores/postgres/target.ts';
 import { keys } from '../../stores/redis/target.ts';
 import type { Target } from '../../stores/store.ts';
+import { Quarantined } from '../../core/quarantine.ts';
 import { defineMapping, type Document, type Mapping, type UniqueRule } from '../mapping.ts';
 import { Notes } from '../notes.ts';
-import { defaultSettings } from '../settings.ts';
+import { defaultSettings, type TransformSettings } from '../settings.ts';
 import { as } from '../shape.ts';
 import { isNeverNull } from './check.ts';
+import type { Settings } from './codec.ts';
 import { indexesOf, uniqueSetsOf, type UniqueSet } from './ddl.ts';
 import type { Declaration, To } from './declare.ts';
 import { contentOf, spellingsOf, tablesOf } from './forward.ts';
@@ -166,38 +168,41 @@ function columnOf(
   };
 }
 
-/** Documents with the same key are rivals; each is read as its columns read it, under the settings that rivals are compared by. */
+/** Documents with the same key are rivals; each is read as its columns read it, under the settings in force. */
 function uniqueRule(plan: Plan, { rule, columns, rank, rankBy }: UniqueSet): UniqueRule {
-  const valueOf = (document: Document, column: string): unknown => {
+  const valueOf = (document: Document, column: string, settings: Settings): unknown => {
     const field = plan.fields.find((one) => one.name === column);
     const derived = plan.derived.find((one) => one.name === column)?.derived;
-    if (derived) return derived.make(...(derived.from.map((one) => valueOf(document, one)) as never[]));
-    const reading = {
-      notes: new Notes(),
-      settings: { ...defaultSettings, asOf: Number.POSITIVE_INFINITY },
-      prefix: '',
-      isRoot: true,
-    };
+    if (derived) return derived.make(...(derived.from.map((one) => valueOf(document, one, settings)) as never[]));
     try {
+      const reading = { notes: new Notes(), settings, prefix: '', isRoot: true };
       return field ? readField(field, withFirstNames(plan.spellings, document), reading) : null;
-    } catch {
+    } catch (error) {
       // What sets the document aside by itself has no rivals.
-      return null;
+      if (error instanceof Quarantined) return null;
+      throw error;
     }
   };
+  // What would lie in the future has its rivals all the same.
+  const inForce = (settings: Omit<TransformSettings, 'asOf'> = defaultSettings): Settings => ({
+    ...settings,
+    asOf: Number.POSITIVE_INFINITY,
+  });
   return {
     rule,
     path:
       plan.fields.find(({ name }) => columns[0] === name || columns[0] === `${name}_key`)?.path.join('.') ??
       columns[0]!,
-    key(document) {
-      const values = columns.map((column) => valueOf(document, column));
+    key(document, settings) {
+      const values = columns.map((column) => valueOf(document, column, inForce(settings)));
       if (values.some((one) => one === null)) return undefined;
       return values.length === 1 && typeof values[0] === 'string'
         ? values[0]
         : JSON.stringify(values, (_, its: unknown) => (typeof its === 'bigint' ? String(its) : its));
     },
-    rank: rankBy ?? ((document) => rank.map((column) => sortable(valueOf(document, column))).join(' ')),
+    rank: (document, settings) =>
+      rankBy?.(document, inForce(settings)) ??
+      rank.map((column) => sortable(valueOf(document, column, inForce(settings)))).join(' '),
   };
 }
 

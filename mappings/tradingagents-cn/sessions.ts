@@ -3,11 +3,10 @@ import { readInstant } from '../fields/instant.ts';
 import { isMarker } from './fields/marker.ts';
 import { timesLike } from '../back/times.ts';
 import { keys, mapping, table } from '../language/declare.ts';
-import { missing, refused, unreadable, value, type Codec } from '../language/codec.ts';
+import { missing, refused, unreadable, value, type Codec, type Settings } from '../language/codec.ts';
 import { textCodec } from '../language/codecs/text.ts';
 import { column, json, residual, text } from '../language/words.ts';
 import type { Document } from '../mapping.ts';
-import { defaultSettings } from '../settings.ts';
 import { owner, zoneOf } from './codecs.ts';
 import { isoText, moment, sortable } from './moment.ts';
 import { ownerText, sessionQueries } from './queries/sessions.ts';
@@ -45,9 +44,9 @@ const expiry: Codec<number> = {
 };
 
 /** The newest session keeps an id that two documents claim. */
-function rankBy(document: Document): string {
-  const times = used.map((field) => readInstant(document[field], defaultSettings.zone)?.micros ?? 0);
-  return `${sortable(Math.max(...times))} ${sortable(readInstant(document['created_at'], defaultSettings.zone)?.micros)}`;
+function rankBy(document: Document, settings: Settings): string {
+  const at = (field: string) => readInstant(document[field], zoneOf(settings))?.micros ?? 0;
+  return `${sortable(Math.max(...used.map(at)))} ${sortable(at('created_at'))}`;
 }
 
 const rule = 'timestamps_valid';
@@ -83,7 +82,7 @@ const iso = (micros: number | null): string | null => (micros === null ? null : 
 /** One JSON object, as the application reads it, its owner as the application knows him. */
 const sessionKeys = keys('session_keys', sessions, {
   prefix: 'session:',
-  key(row, document) {
+  key(row, document, settings) {
     if (row.expires_at === null) return undefined;
     const { _causeway: _, ...others } = row.metadata ?? {};
     const { session_id: key, status, ip_address, user_agent, data } = row;
@@ -95,7 +94,7 @@ const sessionKeys = keys('session_keys', sessions, {
     };
     const all = { ...others, session_id: key, user_id, status, ...times, ip_address, user_agent, data };
     const its = Object.fromEntries(Object.entries(all).filter(([, inner]) => inner !== null));
-    return { key, value: its, expiresAt: Math.floor(row.expires_at / 1000), rank: rankBy(document) };
+    return { key, value: its, expiresAt: Math.floor(row.expires_at / 1000), rank: rankBy(document, settings) };
   },
 });
 
