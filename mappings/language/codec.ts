@@ -56,8 +56,11 @@ export interface Codec<Out> {
   write(value: Out, old: unknown, settings: Settings): readonly unknown[];
   /** Says at once that the source's value is the natural form of the column's, for the forms that are met most; false says nothing. */
   isNatural?(source: unknown, value: Out): boolean;
-  /** `always`: no value of the column gives the source's back. `itself`: `read` keeps what has to be kept. Left out: whatever is not the natural form. */
-  readonly keeps?: 'always' | 'itself';
+  /**
+   * `always`: no value of the column gives the source's back. `itself`: `read` keeps what has to be kept. `unnatural`: all of which `isNatural` does not
+   * say that it is natural. Left out: whatever is not the natural form.
+   */
+  readonly keeps?: 'always' | 'itself' | 'unnatural';
   /** What the new side may hold beyond the type, as SQL that is true for it. */
   readonly check?: { readonly rule: string; readonly sql: (column: string) => string };
   /** The table whose row the value names. */

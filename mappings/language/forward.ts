@@ -1,11 +1,11 @@
 // One source document through its declaration: rows by target, quarantined with a reason, or skipped.
 import { decode, faultOf } from '../../core/bson/decode.ts';
-import { Quarantined, quarantine } from '../../core/quarantine.ts';
+import { Quarantined } from '../../core/quarantine.ts';
 import type { Document, Outcome } from '../mapping.ts';
 import { Notes } from '../notes.ts';
 import type { Transformed } from '../transform.ts';
 import type { Settings } from './codec.ts';
-import type { Declaration, Rule, Table } from './declare.ts';
+import type { Declaration, Table } from './declare.ts';
 import { withFirstNames, type Spellings } from './paths.ts';
 import { planOf, type Plan } from './plan.ts';
 import { readRow, type AnyRow } from './read.ts';
@@ -75,39 +75,29 @@ export function contentOf(
 ): { content: Content; outcome: Outcome } {
   const rows: Record<string, AnyRow> = {};
   const documents: Record<string, Document> = {};
-  const outcome: Record<string, readonly AnyRow[]> = {};
-  const put = (table: string, its: readonly AnyRow[]) => (outcome[table] = [...(outcome[table] ?? []), ...its]);
+  const outcome: Record<string, AnyRow[]> = {};
   for (const table of tablesOf(declaration)) {
     const row = rowOf(table, document, notes, settings);
     rows[table.name] = row;
-    for (const flat of flattened(planOf(table.columns), table.name, row)) put(flat.table, [flat.row]);
+    for (const flat of flattened(planOf(table.columns), table.name, row)) (outcome[flat.table] ??= []).push(flat.row);
   }
   const first = Object.values(rows)[0] ?? {};
   for (const target of declaration.to) {
     if (target.store === 'mongodb') {
       documents[target.name] = target.get(document, { notes, settings }, first);
-      put(target.name, [documents[target.name]!]);
+      (outcome[target.name] ??= []).push(documents[target.name]!);
     }
     if (target.store === 'redis') {
       const of = rows[target.of.name] ?? rowOf(target.of, document, notes, settings);
       const key = target.key(of as never, document, settings);
-      if (key) put(target.name, [key as unknown as AnyRow]);
+      if (key) (outcome[target.name] ??= []).push(key as unknown as AnyRow);
     }
   }
   return { content: { rows, documents }, outcome };
 }
 
 function rowOf(table: Table, document: Document, notes: Notes, settings: Settings): AnyRow {
-  const judge = (row: AnyRow) => judgeRow(table.rules ?? [], row, notes);
-  return readRow(planOf(table.columns), document, { notes, settings, prefix: '', isRoot: true, judge });
-}
-
-export function judgeRow(rules: readonly Rule<never>[], row: AnyRow, notes: Notes): void {
-  for (const rule of rules) {
-    if (!rule.holds || rule.holds(row as never)) continue;
-    if (rule.or === 'warn') notes.warn(rule.name);
-    else quarantine(rule.name, rule.path ?? '', `the document breaks the rule ${rule.name}`);
-  }
+  return readRow(planOf(table.columns), document, { notes, settings, prefix: '', isRoot: true, rules: table.rules });
 }
 
 export interface Flat {

@@ -4,6 +4,7 @@ import type { Document } from '../mapping.ts';
 import { Notes } from '../notes.ts';
 import type { Read, Settings } from './codec.ts';
 import type { Entries } from './columns.ts';
+import type { Rule } from './declare.ts';
 import { at, isPlain, nameText, undeclared, withFirstNames } from './paths.ts';
 import type { Field, List, Plan } from './plan.ts';
 import { residualOf } from './rest.ts';
@@ -17,8 +18,8 @@ export interface Reading {
   /** Before the paths of an entry whose table has no residual of its own: what is kept of it is kept with the document. */
   readonly prefix: string;
   readonly isRoot: boolean;
-  /** Judges the row before its residual is made, so that warnings are in it. */
-  readonly judge?: (row: AnyRow) => void;
+  /** The row is judged by them before its residual is made, so that warnings are in it. */
+  readonly rules?: readonly Rule<never>[] | undefined;
 }
 
 /** `document`: with its fields under any of their names. */
@@ -30,7 +31,7 @@ export function readRow(plan: Plan, given: Document, reading: Reading): AnyRow {
   for (const { name, entries } of plan.entries) row[name] = readEntries(entries, document, reading);
   for (const { name, derived } of plan.derived)
     row[name] = derived.make(...(derived.from.map((one) => row[one]) as never[]));
-  reading.judge?.(row);
+  if (reading.rules) judgeRow(reading.rules, row, reading.notes);
   const { residual } = plan;
   if (residual) {
     const tags: AnyRow = {};
@@ -50,6 +51,14 @@ function disowned(plan: Plan, document: Document): Document {
   const owned = plan.owned.filter(({ field, when }) => Object.hasOwn(document, field) && when(document));
   const names = new Set(owned.map(({ field }) => field));
   return Object.fromEntries(Object.entries(document).filter(([name]) => !names.has(name)));
+}
+
+function judgeRow(rules: readonly Rule<never>[], row: AnyRow, notes: Notes): void {
+  for (const rule of rules) {
+    if (!rule.holds || rule.holds(row as never)) continue;
+    if (rule.or === 'warn') notes.warn(rule.name);
+    else quarantine(rule.name, rule.path ?? '', `the document breaks the rule ${rule.name}`);
+  }
 }
 
 /** The value of one column. `document`: with first names. */
@@ -74,7 +83,9 @@ export function readField(field: Field, document: Document, reading: Reading): u
   for (const { rule, holds } of facts.checks)
     if (!holds(read.value as never)) quarantine(rule || `${name}_known`, shown, `${shown} is no value that is allowed`);
   if (codec.keeps === 'always') notes.keep(shown, source);
-  else if (codec.keeps === undefined && source !== undefined && !codec.isNatural?.(source, read.value)) {
+  else if (codec.keeps === 'unnatural') {
+    if (source !== undefined && !codec.isNatural!(source, read.value)) notes.keep(shown, source);
+  } else if (codec.keeps === undefined && source !== undefined && !codec.isNatural?.(source, read.value)) {
     const [natural] = codec.write(read.value, undefined, settings);
     if (!sameBson(natural, source)) notes.keep(shown, source);
   }

@@ -23,11 +23,15 @@ const hints = (settings: Settings) => ({ zone: zoneOf(settings), time: 'text' as
 
 const isoformat = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}\+08:00$/;
 
+const isNear = (at: number, written: number | undefined): boolean =>
+  written !== undefined && Math.abs(at - written) <= 10 * minutes;
+
 /** When a call was made: text with its zone, as it is written today; the id's own time tells what others mean. */
 export const usageTime: Codec<number> = {
   name: 'instant',
   type: 'timestamptz',
   bson: ['string', 'date', 'double'],
+  keeps: 'unnatural',
   read(source, { notes, settings, beside }) {
     const zone = zoneOf(settings);
     const read = readInstant(source, zone);
@@ -35,17 +39,16 @@ export const usageTime: Codec<number> = {
     let { micros } = read;
     const id = beside['_id'];
     const written = id instanceof ObjectId ? id.getTimestamp().getTime() * 1000 : undefined;
-    const near = (at: number) => written !== undefined && Math.abs(at - written) <= 10 * minutes;
     if (read.form === 'naive') {
       // A host that ran in UTC wrote UTC wall-clock time.
       const asUtc = readInstant(`${(source as string).trim()}Z`, 'UTC')!.micros;
-      if (!near(micros) && near(asUtc)) {
+      if (!isNear(micros, written) && isNear(asUtc, written)) {
         micros = asUtc;
         notes.warn('timestamp_zone_from_id');
       } else notes.warn('timestamp_zone_assumed');
     } else if (read.form === 'date') notes.warn('timestamp_was_date');
     // Local time that was written as if it were UTC lies eight hours after the id's own time.
-    if (read.form !== 'naive' && !near(micros) && near(micros - 8 * hours)) {
+    if (read.form !== 'naive' && !isNear(micros, written) && isNear(micros - 8 * hours, written)) {
       micros -= 8 * hours;
       notes.warn('timestamp_shifted_8h');
     }
@@ -150,6 +153,7 @@ export const cost: Codec<string> = {
   name: 'cost',
   type: 'numeric(20,12)',
   bson: ['double'],
+  keeps: 'unnatural',
   read(source, { notes }) {
     const read = readNumber(source);
     if (read.is === 'infinite') return unreadable('cost is infinite', 'cost_finite');

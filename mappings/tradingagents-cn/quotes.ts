@@ -68,6 +68,7 @@ const money = (precision: number, scale: number): Codec<string> => ({
   name: `decimal(${precision}, ${scale})`,
   type: `numeric(${precision},${scale})`,
   bson: ['double'],
+  keeps: 'unnatural',
   read(source, { path }) {
     const read = readNumber(source);
     if (read.is === 'missing') return missing;
@@ -86,6 +87,7 @@ const volume: Codec<number> = {
   name: 'volume',
   type: 'bigint',
   bson: ['double'],
+  keeps: 'unnatural',
   read(source, { notes }) {
     const read = readNumber(source);
     if (read.is === 'missing') return missing;
@@ -108,6 +110,7 @@ const finite: Codec<number> = {
   name: 'double',
   type: 'double precision',
   bson: ['double'],
+  keeps: 'unnatural',
   read(source, { notes }) {
     const read = readNumber(source);
     if (read.is === 'number' && Number.isFinite(Number(read.text))) return value(Number(read.text));

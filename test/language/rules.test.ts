@@ -36,7 +36,7 @@ beforeAll(async () => {
   database = new PGlite();
   await database.exec(`create table things (name text, kind text, least int, most numeric(8,2), metadata jsonb);
     create table thing_settings (type text, data jsonb)`);
-});
+}, 60_000);
 afterAll(() => database.close());
 
 const counted = async () => {
