@@ -113,7 +113,7 @@ const documentFields = (target: To): [string, z.ZodType][] =>
         its
           .map((one) => types[one] ?? as.any)
           .reduce((a, b) => a.or(b))
-          .nullish(),
+          .optional(),
       ])
     : [];
 

@@ -56,6 +56,8 @@ export function put(
       bytes = whole.bytes;
       for (const name of whole.unrepresentable) told.add(name);
     }
+  // What was taken apart and put together again may be what it was.
+  if (old && Buffer.compare(bytes, old) === 0) bytes = old;
   if (bytes === old) return { bytes, unrepresentable: [...told] };
   if (!old) bytes = inDeclaredOrder(tablesOf(declaration), bytes);
   const result = forward(declaration, bytes, inForce);

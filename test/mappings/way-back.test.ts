@@ -209,6 +209,23 @@ describe('a changed value keeps the type and the form of the one before, if that
     expect(back.unsaid).toEqual(['sessions.created_at']);
   });
 
+  test('a local time that went, or was null, comes again as a local time', () => {
+    const analyses = mappings.get('analysis_results')!;
+    const target = analyses.targets[0]!.name;
+    const at = new Date(1_756_203_300_000);
+    const whole = { stock_symbol: 'AAPL', source: 'mongodb', created_at: at, updated_at: at };
+    const content = contentOf(analyses, serialize({ _id: new ObjectId('68f9e12fc0958945793f612e'), ...whole }), settings)!;
+    for (const updated of [{}, { updated_at: null }]) {
+      const { updated_at: _, ...others } = whole;
+      const bytes = serialize({ _id: new ObjectId('68f9e12fc0958945793f612e'), ...others, ...updated });
+      const result = put(analyses, bytes, { [target]: content[target]! });
+      expect({ unsaid: result.unsaid, updated_at: decode(result.bytes)['updated_at'] }).toEqual({
+        unsaid: [],
+        updated_at: at,
+      });
+    }
+  });
+
   test('names that look like numbers stay where they were', () => {
     // { b: 1, '600519': { z: 1, '1': 2 } } in this order, which no JavaScript object has.
     const inner = documentOf([elementOf('z', new Int32(1)), elementOf('1', new Int32(2))]);

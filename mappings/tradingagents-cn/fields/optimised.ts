@@ -22,7 +22,7 @@ export function symbolChanges(_: string, symbol: unknown, document: Document): C
 
 /** One writer stored local times as if they were UTC. */
 export function localTimes(value: unknown, old: unknown, { zone }: BackSettings): Date[] {
-  if (!(value instanceof Date) || (old !== undefined && !(old instanceof Date))) return [];
+  if (!(value instanceof Date) || (old !== undefined && old !== null && !(old instanceof Date))) return [];
   const near = zoneOffset(zone, value.getTime());
   return [value, new Date(value.getTime() + zoneOffset(zone, value.getTime() + near * 60_000) * 60_000)];
 }
