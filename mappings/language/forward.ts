@@ -11,8 +11,13 @@ import { planOf, type Plan } from './plan.ts';
 import { readRow, type AnyRow } from './read.ts';
 
 /** The tables of a declaration; the first one holds the document's own row. */
-export const tablesOf = (declaration: Declaration): readonly Table[] =>
-  declaration.to.filter((one): one is Table => one.store === 'postgres');
+export function tablesOf(declaration: Declaration): readonly Table[] {
+  let tables = known.get(declaration);
+  if (!tables)
+    known.set(declaration, (tables = declaration.to.filter((one): one is Table => one.store === 'postgres')));
+  return tables;
+}
+const known = new WeakMap<Declaration, readonly Table[]>();
 
 /** What a document is to the targets, before it is cut into tables. */
 export interface Content {

@@ -5,7 +5,7 @@ import { canonicalJson, fromKept } from '../back/json.ts';
 import { changed, elementAt } from '../back/elements.ts';
 import { Notes } from '../notes.ts';
 import type { Settings } from './codec.ts';
-import { namesOf } from './paths.ts';
+import { namesOf, withFirstNames } from './paths.ts';
 import type { Field, Plan } from './plan.ts';
 import {
   applied,
@@ -41,7 +41,9 @@ export interface PutRow {
 /** The row that the bytes are read as, or the rule under which they are none. */
 export function reread(plan: Plan, bytes: Uint8Array, { settings, isRoot }: PutContext): AnyRow | Quarantined {
   try {
-    return readRow(plan, decode(bytes), { notes: new Notes(), settings, prefix: '', isRoot });
+    const document = decode(bytes);
+    const named = isRoot ? withFirstNames(plan.spellings, document) : document;
+    return readRow(plan, named, { notes: new Notes(), settings, prefix: '', isRoot });
   } catch (error) {
     if (error instanceof Quarantined) return error;
     throw error;

@@ -22,9 +22,10 @@ export interface Reading {
   readonly rules?: readonly Rule<never>[] | undefined;
 }
 
-/** `document`: with its fields under any of their names. */
+/** `given`: the document itself with its fields under their first names, an entry of a list with any of them. */
 export function readRow(plan: Plan, given: Document, reading: Reading): AnyRow {
-  const document = withFirstNames(plan.spellings, given);
+  // Of the document itself whoever reads it has seen to its names.
+  const document = reading.isRoot ? given : withFirstNames(plan.spellings, given);
   const row: AnyRow = { ...plan.empty };
   for (const field of plan.fields) row[field.name] = readField(field, document, reading);
   for (const list of plan.lists) row[list.name] = readList(list, at(document, list.path), reading);
