@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MongoClient } from 'mongodb';
 import pg from 'pg';
-import { inject } from 'vitest';
 import { captureStatus } from '../../control/capture.ts';
 import { randomFrom } from './random.ts';
 import { checkout } from '../../stack/home.ts';
 import { startService, stopService, type ServiceName } from '../../stack/index.ts';
 import { checkEqual, type Difference } from '../support/checker.ts';
+import { command } from '../support/command.ts';
 
 export type Victim = 'worker' | ServiceName;
 export const victims: readonly Victim[] = [
@@ -141,7 +141,7 @@ export async function startWorker(
 ): Promise<ChildProcess> {
   // Temporal may be on its way up again: then the worker ends, and is started once more, as a supervisor would.
   for (let tries = 1; ; tries++) {
-    const child = spawn(process.execPath, [inject('command'), 'worker', '--migration', name], {
+    const child = spawn(process.execPath, [command, 'worker', '--migration', name], {
       env: { ...process.env, ...environment, ...extra },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
@@ -190,7 +190,7 @@ export async function causeway(
   { environment }: Pick<ChaosOptions, 'environment'>,
   args: readonly string[],
 ): Promise<string> {
-  const child = spawn(process.execPath, [inject('command'), ...args], {
+  const child = spawn(process.execPath, [command, ...args], {
     env: { ...process.env, ...environment },
   });
   let said = '';

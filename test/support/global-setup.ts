@@ -1,44 +1,38 @@
 // For the suites that need servers: what an earlier run left is ended, command and workflows are bundled, and the first place's stack is up (installed, if it is
 // the first time). Further places start theirs when a file first runs there. The user's own stack is another; only the installed servers are shared.
+import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { TestProject } from 'vitest/node';
+import { promisify } from 'node:util';
 import { checkout } from '../../stack/home.ts';
 import { down, reset, up } from '../../stack/index.ts';
 import { workflowBundle } from '../../workers/bundle.ts';
-import { buildCommand } from './build.ts';
-
-declare module 'vitest' {
-  export interface ProvidedContext {
-    /** Path of the bundled command. */
-    command: string;
-  }
-}
+import { command } from './command.ts';
 
 const stacks = join(checkout, '.causeway', 'test');
 /** Each suite loads this file for itself, and they share what it made. */
-const shared = globalThis as { causewayServers?: { users: number; readonly command: Promise<string> } };
+const shared = globalThis as { causewayServers?: { users: number; readonly ready: Promise<void> } };
 
-export default async function setup(project: TestProject) {
-  shared.causewayServers ??= { users: 0, command: begin() };
+export default async function setup() {
+  shared.causewayServers ??= { users: 0, ready: begin() };
   shared.causewayServers.users++;
-  project.provide('command', await shared.causewayServers.command);
+  await shared.causewayServers.ready;
   return async () => {
     if (--shared.causewayServers!.users === 0) await end();
   };
 }
 
-async function begin(): Promise<string> {
+async function begin(): Promise<void> {
   await mkdir(stacks, { recursive: true });
   for (const home of await homes()) await reset({ CAUSEWAY_HOME: home });
   await rm(stacks, { recursive: true, force: true });
-  const [command] = await Promise.all([
-    buildCommand(),
+  await Promise.all([
+    // The first command makes the bundle that all others run.
+    promisify(execFile)(process.execPath, [command, '--help']),
     workflowBundle(join(checkout, '.causeway', 'bundle')),
     up((message) => process.stdout.write(`  ${message}\n`), { CAUSEWAY_HOME: join(stacks, '1') }),
   ]);
-  return command;
 }
 
 /** The logs stay, the data would fill the disk. */

@@ -1,7 +1,7 @@
 // The command as a process with a clock: how long each took, against what one that does nothing took at the same time.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { inject } from 'vitest';
+import { command } from './command.ts';
 import type { World } from './world.ts';
 
 /** A command that waits for a worker, or follows something long, is ended then, ms. */
@@ -39,7 +39,7 @@ export class Terminal {
   async run(args: readonly string[], most = patienceMs, said?: RegExp): Promise<Timed> {
     const began = performance.now();
     const named = args.includes('--help') ? args : [...args, '--migration', this.#world.name];
-    const child = spawn(process.execPath, [inject('command'), ...named], {
+    const child = spawn(process.execPath, [command, ...named], {
       env: { ...process.env, ...this.#world.environment },
     });
     let stdout = '';

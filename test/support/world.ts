@@ -8,12 +8,13 @@ import { Client, Connection } from '@temporalio/client';
 import { Redis } from 'ioredis';
 import { MongoClient, type Db } from 'mongodb';
 import pg from 'pg';
-import { inject, vi } from 'vitest';
+import { vi } from 'vitest';
 import { openResources, type Resources } from '../../activities/resources.ts';
 import type { Status } from '../../core/state.ts';
 import { openRedis } from '../../stores/redis/connection.ts';
 import { seedSource, type SeedSummary } from '../../seed/index.ts';
 import { checkout } from '../../stack/home.ts';
+import { command } from './command.ts';
 import { stack as servers } from './stack.ts';
 
 export interface Ran {
@@ -23,10 +24,6 @@ export interface Ran {
 }
 
 let number = 0;
-
-/** The bundle, or where mappings of the test's own are loaded, which are TypeScript, the command as it is. */
-const commandFor = (extra: Readonly<Record<string, string>>): string =>
-  'CAUSEWAY_MAPPINGS' in extra ? join(checkout, 'bin', 'causeway.js') : inject('command');
 
 export class World {
   readonly name: string;
@@ -140,7 +137,7 @@ export class World {
       ['seed', 'assess', 'stack', 'replay', 'worker', 'demo', 'sidecar'].includes(args[0]!) || args.includes('--help')
         ? args
         : [...args, '--migration', this.name];
-    const child = spawn(process.execPath, [commandFor(extra), ...named], {
+    const child = spawn(process.execPath, [command, ...named], {
       env: { ...process.env, ...this.environment, ...extra },
     });
     this.#commands.add(child);
@@ -160,7 +157,7 @@ export class World {
 
   /** Starts a worker and waits until it polls. */
   async worker(extra: Record<string, string> = {}): Promise<ChildProcess> {
-    const child = spawn(process.execPath, [commandFor(extra), 'worker', '--migration', this.name], {
+    const child = spawn(process.execPath, [command, 'worker', '--migration', this.name], {
       env: { ...process.env, ...this.environment, ...extra },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
