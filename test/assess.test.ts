@@ -1,4 +1,7 @@
 // causeway assess: what it says of a dirty source is what the source holds, and it writes nothing.
+import { existsSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Assessment } from '../assess/index.ts';
 import { World, type Ran } from './support/world.ts';
@@ -59,4 +62,35 @@ test('nothing is written, and an unreachable source is exit code 3', async () =>
   const url = world.environment['SOURCE_MONGODB_URL']!.replace(/:\d+\//, ':1/');
   const none = await world.causeway(['assess'], { SOURCE_MONGODB_URL: `${url}&serverSelectionTimeoutMS=500` });
   expect(none.code, none.stderr).toBe(3);
+});
+
+test('a draft of what is there migrates as it is, and every document is equal', async () => {
+  const folder = join(world.home, 'drafted');
+  const only = ['token_usage', 'users', 'sessions'].flatMap((name) => ['--collection', name]);
+  const dry = await world.causeway(['init', folder, ...only, '--dry-run']);
+  expect({ code: dry.code, there: existsSync(folder) }).toEqual({ code: 0, there: false });
+  const drafted = await world.causeway(['init', folder, ...only]);
+  expect(drafted.code, drafted.stderr).toBe(0);
+  expect(drafted.stdout).toContain('another spelling of input_tokens');
+  expect(drafted.stdout + (await readFile(join(folder, 'users.mts'), 'utf8'))).not.toContain('@example.com');
+  const again = await world.causeway(['init', folder]);
+  expect({ code: again.code, said: again.stderr }).toEqual({
+    code: 2,
+    said: expect.stringContaining('is not empty') as string,
+  });
+
+  const drafts = { CAUSEWAY_MAPPINGS: folder };
+  const config = join(world.home, 'settings.json');
+  await writeFile(config, JSON.stringify({ quarantineBudget: 0.9, configurationDirectory: join(world.home, 'c') }));
+  await world.worker(drafts);
+  const migrated = await world.causeway(['start', '--until', 'data', '--config', config, '--wait'], drafts);
+  expect(migrated.code, migrated.stdout + migrated.stderr).toBe(0);
+  const verified = await world.causeway(['verify', '--json'], drafts);
+  expect(verified.code, verified.stdout + verified.stderr).toBe(0);
+  for (const name of ['token_usage', 'users', 'sessions']) {
+    const [row] = await world.rows<{ n: string }>(
+      `select count(*) as n from migration_control.ledger l join migration_control.collections c on c.id = l.collection_id where c.source = '${name}'`,
+    );
+    expect(Number(row!.n), name).toBe(await world.source.collection(name).countDocuments());
+  }
 });

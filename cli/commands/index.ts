@@ -6,6 +6,7 @@ const loaders: Readonly<Record<string, () => Promise<() => Command>>> = {
   demo: async () => (await import('./demo.ts')).demo,
   stack: async () => (await import('./stack.ts')).stack,
   seed: async () => (await import('./seed.ts')).seed,
+  init: async () => (await import('./init.ts')).init,
   assess: async () => (await import('./assess.ts')).assess,
   worker: async () => (await import('./worker.ts')).worker,
   sidecar: async () => (await import('./sidecar.ts')).sidecar,

@@ -134,7 +134,8 @@ export class World {
   /** The command line in a process of its own. `--migration` is added where the command takes it. */
   async causeway(args: readonly string[], extra: Record<string, string> = {}): Promise<Ran> {
     const named =
-      ['seed', 'assess', 'stack', 'replay', 'worker', 'demo', 'sidecar'].includes(args[0]!) || args.includes('--help')
+      ['seed', 'init', 'assess', 'stack', 'replay', 'worker', 'demo', 'sidecar'].includes(args[0]!) ||
+      args.includes('--help')
         ? args
         : [...args, '--migration', this.name];
     const child = spawn(process.execPath, [command, ...named], {
