@@ -67,7 +67,7 @@ const required = [
 async function build(folder) {
   const esbuild = await import('esbuild');
   const making = `${folder}.${process.pid}`;
-  await mkdir(builds, { recursive: true });
+  await mkdir(builds, { recursive: true, mode: 0o700 });
   try {
     await esbuild.build({
       entryPoints: { main: join(checkout, 'cli', 'main.ts'), [application]: join(checkout, `${application}.ts`) },
