@@ -305,7 +305,7 @@ interface Spelled {
   readonly seen: Seen;
 }
 
-/** Fields that differ in spelling alone, `inputTokens` and `input_tokens`, under the one that is met most. */
+/** Fields that differ in spelling alone, `orderLines` and `order_lines`, under the one that is met most. */
 function spellingsOf(fields: ReadonlyMap<string, Seen>): Spelled[] {
   const byName = new Map<string, [string, Seen][]>();
   for (const [name, seen] of fields) {
@@ -334,7 +334,7 @@ function merged([first, ...others]: readonly Seen[]): Seen {
 
 const isMoney = (path: string): boolean => /price|amount|cost|total|balance|fee|tax/i.test(path);
 
-/** `inputTokens` -> input_tokens; what is no letter, digit or underline becomes one. */
+/** `orderLines` -> order_lines; what is no letter, digit or underline becomes one. */
 export const snake = (name: string): string =>
   name
     .replace(/([a-z\d])([A-Z])/g, '$1_$2')

@@ -1,6 +1,7 @@
 // One document through its mapping: loaded as rows, quarantined with a reason, or skipped. Pure.
 import { faultOf } from '../core/bson/decode.ts';
 import { Quarantined, quarantine } from '../core/quarantine.ts';
+import { sameBson } from './language/same.ts';
 import type { Document, Mapping, Outcome } from './mapping.ts';
 import { Notes } from './notes.ts';
 import type { TransformSettings } from './settings.ts';
@@ -50,12 +51,8 @@ export function withFirstNames(mapping: Mapping, document: Document): Document {
     const value = renamed[key];
     delete renamed[key];
     if (!Object.hasOwn(renamed, first)) renamed[first] = value;
-    else if (!same(renamed[first], value))
+    else if (!sameBson(renamed[first], value))
       quarantine('aliases_agree', key, `${key} and ${first} hold different values`);
   }
   return renamed ?? document;
-}
-
-function same(a: unknown, b: unknown): boolean {
-  return a === b || JSON.stringify(a) === JSON.stringify(b);
 }

@@ -37,7 +37,7 @@ const left: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Settings of the application that the engine still carries by name, instead of one value that only the mappings read. */
-const carried = { providers: 30, zone: 38 };
+const carried = { providers: 30, zone: 39 };
 
 const isTelling = (name: string) => /[a-z]_[a-z]|[a-z][A-Z]/.test(name);
 

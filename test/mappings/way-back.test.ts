@@ -214,7 +214,11 @@ describe('a changed value keeps the type and the form of the one before, if that
     const target = analyses.targets[0]!.name;
     const at = new Date(1_756_203_300_000);
     const whole = { stock_symbol: 'AAPL', source: 'mongodb', created_at: at, updated_at: at };
-    const content = contentOf(analyses, serialize({ _id: new ObjectId('68f9e12fc0958945793f612e'), ...whole }), settings)!;
+    const content = contentOf(
+      analyses,
+      serialize({ _id: new ObjectId('68f9e12fc0958945793f612e'), ...whole }),
+      settings,
+    )!;
     for (const updated of [{}, { updated_at: null }]) {
       const { updated_at: _, ...others } = whole;
       const bytes = serialize({ _id: new ObjectId('68f9e12fc0958945793f612e'), ...others, ...updated });
@@ -347,4 +351,20 @@ describe('a mapping that says nothing about its way back', () => {
     const result = put(news, undefined, { stock_news: [row!] }, sourceId(old._id));
     expect(result.unsaid).toContain('stock_news.published_at');
   });
+});
+
+test.each([
+  ['null and infinity', null, new Double(Infinity)],
+  ['0 and -0', new Double(0), new Double(-0)],
+  ['an integer and a double', new Int32(5), new Double(5)],
+  ['a time and its text', new Date(0), '1970-01-01T00:00:00.000Z'],
+  ['an id and its text', new ObjectId('68f9e12fc0958945793f612e'), '68f9e12fc0958945793f612e'],
+])('two spellings that hold %s disagree: one of them would be lost', (_, first, other) => {
+  const usage = mappings.get('token_usage')!;
+  const { pre_close: _0, ...quote } = deserialize(documentsOf(mappings.get('stock_daily_quotes')!)[0]!);
+  const bytes = serialize({ ...quote, pre_close: first, preClose: other });
+  expect(contentOf(mappings.get('stock_daily_quotes')!, bytes, settings)).toBeUndefined();
+  expect(
+    contentOf(usage, serialize({ ...deserialize(documentsOf(usage)[0]!), a: first, b: other }), settings),
+  ).toBeDefined();
 });

@@ -205,14 +205,18 @@ test('of one _id in two source collections of a mapping the sums of both systems
   expect(results['business_rule_validation'], JSON.stringify(results)).toMatchObject({ status: 'passed' });
 }, 60_000);
 
-test('a regular expression that is none to JavaScript keeps no question from being answered', async () => {
+test('a regular expression that is none to JavaScript, or text that is none, keeps no question from being answered', async () => {
   const odd = analysis(of.text('odd'), ['pattern', of.regex('(', 'xi')]);
-  await insertBytes(world.environment['SOURCE_MONGODB_URL']!, 'asked', [odd]);
+  const torn = analysis(of.text('torn'));
+  torn[torn.indexOf('torn')] = 0xff;
+  await insertBytes(world.environment['SOURCE_MONGODB_URL']!, 'asked', [odd, torn]);
   const asker = new Asker(resources, 1, 5000);
   try {
     const question = { store: 'mongodb' as const, filter: {} };
     await asker.ask('old', { source: 'asked', old: question, new: question } as never);
+    await asker.ask('old', { source: 'asked', old: { store: 'mongodb', pipeline: [] }, new: question } as never);
     expect(await resources.source.db.collection('asked').findOne({})).toMatchObject({ pattern: { pattern: '(' } });
+    await expect(asker.databases.old.collection('asked').find({}).toArray()).rejects.toThrow('UTF-8');
   } finally {
     await asker.close();
   }
