@@ -183,7 +183,7 @@ function bsonLike(value: unknown, old: unknown, hints: Hints): unknown[] {
 }
 
 /** JSON as text, where the field held JSON as text: as Python writes it, if that is how it stood there. */
-function jsonTexts(value: unknown, old: unknown): string[] {
+export function jsonTexts(value: unknown, old: unknown): string[] {
   if (typeof old !== 'string' || value === null || typeof value !== 'object') return [];
   try {
     JSON.parse(old);

@@ -48,7 +48,8 @@ export function fieldChanges(
     const found = spellings.filter((path) => there(bytes, path) !== undefined);
     return found.length > 0 ? found : [spellings[0]!];
   });
-  const filled = (group: readonly Path[]) => group.some((path) => isFilled(there(bytes, path)));
+  const filled = (group: readonly Path[]) =>
+    group.some((path) => !others.has(path[0]!) && isFilled(there(bytes, path)));
   // Made anew, a document has the field within which something was kept.
   const noted = (group: readonly Path[]) =>
     group.some(

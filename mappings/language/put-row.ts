@@ -5,7 +5,7 @@ import { canonicalJson, fromKept } from '../back/json.ts';
 import { changed, elementAt } from '../back/elements.ts';
 import { Notes } from '../notes.ts';
 import type { Settings } from './codec.ts';
-import { namesOf, withFirstNames } from './paths.ts';
+import { namesOf, withFirstNames, type Path } from './paths.ts';
 import type { Field, Plan } from './plan.ts';
 import {
   applied,
@@ -85,9 +85,15 @@ function putMembers(plan: Plan, base: Uint8Array, wanted: AnyRow, context: PutCo
         });
     row = reread(plan, bytes, context);
   }
+  const touched = new Set<string>();
   for (let round = 0; round < rounds; round++) {
     const wrong = row instanceof Quarantined ? memberNames(plan) : differing(plan, row, wanted);
-    if (wrong.length === 0) return { bytes, unrepresentable: [] };
+    if (wrong.length === 0) {
+      if (!context.isNew && touched.size > 1)
+        bytes = inBestForms(plan, { base, bytes }, [...touched], { wanted, originals, context });
+      return { bytes, unrepresentable: [] };
+    }
+    for (const name of wrong) touched.add(name);
     const before = bytes;
     for (const name of wrong) {
       const put = putMember(plan, bytes, name, {
@@ -118,6 +124,7 @@ function draftOf(plan: Plan, base: Uint8Array, { wanted, originals, context }: W
   });
   let bytes = applied(base, kept, {});
   const rest = plan.residual ? restCells(plan.tree, dataOf(plan.residual.residual, wanted[plan.residual.name])) : [];
+  const others = new Set([...rest].map(([, [path]]) => path[0]!));
   for (const [, [path, value]] of rest) {
     const [first] = restChanges(bytes, plan, [path, value], keptIn(plan, { wanted, originals, context }));
     if (first) bytes = applied(bytes, first, byPlainNames(originals));
@@ -125,7 +132,10 @@ function draftOf(plan: Plan, base: Uint8Array, { wanted, originals, context }: W
   for (const field of plan.fields) {
     const value = wanted[field.name];
     if (value === null || value === undefined) continue;
-    if (field.places.flat().some((path) => elementAt(bytes, path) !== undefined)) continue;
+    const isThere = (path: Path) => elementAt(bytes, path) !== undefined;
+    // A field that the residual gives back is not the column's, though the column would be read from it.
+    const [own, ...more] = field.places;
+    if (own!.some(isThere) || more.flat().some((path) => !others.has(path[0]!) && isThere(path))) continue;
     const [first] = changesOf(plan, bytes, field, { wanted, originals, context });
     if (first) bytes = applied(bytes, first, byPlainNames(originals));
   }
@@ -156,6 +166,27 @@ function withKept(plan: Plan, bytes: Uint8Array, { wanted, originals, context }:
       differing(plan, after, wanted).every((name) => differing(plan, before, wanted).includes(name))
     )
       bytes = next;
+  }
+  return bytes;
+}
+
+/** A form that would have been another value beside what stood in other fields before is tried again beside what stands there now. */
+function inBestForms(
+  plan: Plan,
+  { base, bytes: written }: { readonly base: Uint8Array; readonly bytes: Uint8Array },
+  names: readonly string[],
+  judge: Judge,
+): Uint8Array {
+  let bytes = written;
+  for (const field of plan.fields) {
+    if (!names.includes(field.name)) continue;
+    for (const change of changesOf(plan, base, field, judge)) {
+      const next = applied(bytes, change, byPlainNames(judge.originals));
+      const row = Buffer.compare(next, bytes) === 0 ? undefined : reread(plan, next, judge.context);
+      if (row instanceof Quarantined || (row && differing(plan, row, judge.wanted).length > 0)) continue;
+      bytes = next;
+      break;
+    }
   }
   return bytes;
 }

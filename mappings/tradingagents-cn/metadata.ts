@@ -77,7 +77,8 @@ export const appMetadata = table('app_metadata', {
   category: column(category).required().with('config_type', 'key', 'config_name').index(),
   value: column(setting)
     .or('config_value', 'configValue')
-    .owns('config_value', (document) => !hasValue(document)),
+    .owns('config_value', (document) => !hasValue(document))
+    .nullable(),
   description: text(),
   config_type: text().from('config_type', 'configType'),
   created_at: moment('created_at_valid').from('created_at', 'createdAt'),

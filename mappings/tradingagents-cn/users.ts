@@ -1,4 +1,5 @@
 // subscription_users and the application's users -> PostgreSQL users, with a row in user_configs per kind of setting.
+import { jsonTexts } from '../back/changes.ts';
 import { booleansLike } from '../back/values.ts';
 import { readBoolean } from './fields/boolean.ts';
 import { isMarker } from './fields/marker.ts';
@@ -73,7 +74,7 @@ const like = (field: string, codec: Codec<Json>): Codec<Json> => ({
   ...codec,
   write: (json, old) =>
     configChanges(field, json, old === undefined ? {} : { [field]: old }).flatMap(([edit]) =>
-      edit && 'value' in edit ? [edit.value] : edit && 'json' in edit ? [edit.json] : [],
+      edit && 'value' in edit ? [edit.value] : edit && 'json' in edit ? [...jsonTexts(edit.json, old), edit.json] : [],
     ),
 });
 /** What is no flag says nothing, and is kept. */

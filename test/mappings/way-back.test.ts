@@ -28,6 +28,7 @@ const shapes = Object.entries(
   }) as Record<string, Document[]>,
 );
 const seeded = generators({ documents: 3000, dirty: 0.5, seed: 11 });
+const quote = { trade_date: '2025-04-18', open: 1.5, high: 2.5, low: 1.25, close: 2.25 };
 
 /** A field whose name is special to JavaScript alone, at the top or within another. */
 const peculiar = (document: Document, within: string | undefined): Document => {
@@ -227,6 +228,42 @@ describe('a changed value keeps the type and the form of the one before, if that
         unsaid: [],
         updated_at: at,
       });
+    }
+  });
+
+  test('a symbol that moved to another market keeps its bare digits', () => {
+    const quotes = mappings.get('stock_daily_quotes')!;
+    const bytes = serialize({ _id: new ObjectId(), symbol: '600014', market: 'CN', ...quote });
+    const content = contentOf(quotes, bytes, settings)!;
+    const row = { ...(content['market_data']![0] as Row), symbol: '00700', market: 'HK' };
+    const { bytes: moved } = put(quotes, bytes, { ...content, market_data: [row] });
+    expect(decode(moved)).toMatchObject({ symbol: '00700', market: 'HK' });
+  });
+
+  test('a document that has a symbol and a code has both again when it is made anew', () => {
+    const quotes = mappings.get('stock_daily_quotes')!;
+    const bytes = serialize({ _id: new ObjectId(), symbol: '600014', code: '600014', market: 'CN', ...quote });
+    const made = put(quotes, undefined, contentOf(quotes, bytes, settings)!, idOf(bytes)).bytes;
+    expect(decode(made)).toMatchObject({ symbol: '600014', code: '600014' });
+  });
+
+  test('settings that were JSON in text are JSON in text', () => {
+    const users = mappings.get('subscription_users')!;
+    const [username, email] = ['ann', 'ann@example.com'];
+    const bytes = serialize({ _id: new ObjectId(), username, email, preferences: '{"ui_theme": "dark", "n": 1}' });
+    const content = contentOf(users, bytes, settings)!;
+    const configs = (content['user_configs'] as Row[]).map((row) => ({ ...row, config_data: { ui_theme: 'x', n: 2 } }));
+    const { bytes: written } = put(users, bytes, { ...content, user_configs: configs });
+    expect(decode(written)['preferences']).toBe('{"ui_theme": "x", "n": 2}');
+  });
+
+  test('a setting whose value went is null', () => {
+    const metadata = mappings.get('metadata')!;
+    for (const field of ['value', 'config_value']) {
+      const bytes = serialize({ _id: new ObjectId(), config_type: 'ui', config_name: 'x', [field]: { a: 1 } });
+      const content = contentOf(metadata, bytes, settings)!;
+      const row = { ...(content['app_metadata']![0] as Row), value: null };
+      expect(decode(put(metadata, bytes, { ...content, app_metadata: [row] }).bytes)[field]).toBeNull();
     }
   });
 
