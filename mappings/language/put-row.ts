@@ -170,6 +170,12 @@ function withKept(plan: Plan, bytes: Uint8Array, { wanted, originals, context }:
   return bytes;
 }
 
+const isSameAt = (a: Uint8Array, b: Uint8Array, path: Path): boolean => {
+  const [one, other] = [elementAt(a, path), elementAt(b, path)];
+  return one?.type === other?.type && Buffer.compare(one?.value ?? nothing, other?.value ?? nothing) === 0;
+};
+const nothing = Buffer.alloc(0);
+
 /** A form that would have been another value beside what stood in other fields before is tried again beside what stands there now. */
 function inBestForms(
   plan: Plan,
@@ -181,6 +187,7 @@ function inBestForms(
   for (const field of plan.fields) {
     if (!names.includes(field.name)) continue;
     for (const change of changesOf(plan, base, field, judge)) {
+      if (change.some(({ path }) => isSameAt(base, bytes, path))) continue;
       const next = applied(bytes, change, byPlainNames(judge.originals));
       const row = Buffer.compare(next, bytes) === 0 ? undefined : reread(plan, next, judge.context);
       if (row instanceof Quarantined || (row && differing(plan, row, judge.wanted).length > 0)) continue;

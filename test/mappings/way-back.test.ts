@@ -257,6 +257,15 @@ describe('a changed value keeps the type and the form of the one before, if that
     expect(decode(written)['preferences']).toBe('{"ui_theme": "x", "n": 2}');
   });
 
+  test('a setting of another type keeps its name', () => {
+    const metadata = mappings.get('metadata')!;
+    const bytes = serialize({ _id: new ObjectId(), config_type: 'ui', config_name: 'x', config_value: 1 });
+    const content = contentOf(metadata, bytes, settings)!;
+    const row = { ...(content['app_metadata']![0] as Row), config_type: 'other', updated_at: 1_756_203_300_000_000 };
+    const { bytes: written } = put(metadata, bytes, { ...content, app_metadata: [row] });
+    expect(decode(written)).toMatchObject({ config_type: 'other', config_name: 'x', key: 'ui.x' });
+  });
+
   test('a setting whose value went is null', () => {
     const metadata = mappings.get('metadata')!;
     for (const field of ['value', 'config_value']) {
