@@ -82,7 +82,7 @@ export class Asker {
 function decodeAll(documents: readonly Buffer[]): void {
   for (const bytes of documents)
     try {
-      BSON.deserialize(bytes);
+      BSON.deserialize(bytes, { bsonRegExp: true });
     } catch (error) {
       if (!(error instanceof BSON.BSONError)) throw error;
     }

@@ -261,19 +261,30 @@ function putRest(plan: Plan, bytes: Uint8Array, { wanted, row, originals, contex
       const cell = restCells(plan.tree, dataOf(residual, its[name])).get(key);
       return cell ? value !== undefined && canonicalJson(cell[1]) === canonicalJson(value) : value === undefined;
     };
-    bytes = firstThat(
-      plan,
-      bytes,
-      restChanges(bytes, plan, [path, value], keptIn(plan, { wanted, originals, context })),
-      {
-        says,
-        wanted,
-        originals,
-        context,
-      },
-    );
+    const changes = restChanges(bytes, plan, [path, value], keptIn(plan, { wanted, originals, context }));
+    const own = ownPlaces(plan, bytes, path, { wanted, context });
+    const together = own.length > 0 ? changes.map((change) => [...change, ...own]) : [];
+    bytes = firstThat(plan, bytes, [...changes, ...together], { says, wanted, originals, context });
   }
   return bytes;
+}
+
+/** A column that is read from a field which the residual has, too, is written to its own: it says what it did, whatever becomes of the other. */
+function ownPlaces(
+  plan: Plan,
+  bytes: Uint8Array,
+  path: Path,
+  { wanted, context }: Pick<Want, 'wanted' | 'context'>,
+): Edit[] {
+  const key = path.join('.');
+  return plan.fields.flatMap((field): Edit[] => {
+    const value = wanted[field.name];
+    const [own, ...others] = field.places;
+    if (value === null || value === undefined || !others.flat().some((one) => one.join('.') === key)) return [];
+    const place = own!.find((one) => elementAt(bytes, one) !== undefined) ?? own![0]!;
+    const [written] = field.column.codec.write(value, undefined, context.settings);
+    return [{ path: place, value: written }];
+  });
 }
 
 const keptIn = (plan: Plan, { wanted, originals, context }: Judge): Kept => ({

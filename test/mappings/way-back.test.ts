@@ -276,6 +276,24 @@ describe('a changed value keeps the type and the form of the one before, if that
     }
   });
 
+  test('a field that a column was read from goes, and the column says what it did', () => {
+    const quotes = mappings.get('stock_daily_quotes')!;
+    const { symbol: _, ...quote } = deserialize(
+      documentsOf(quotes).find((bytes) => decode(bytes)['code'] !== undefined)!,
+      { promoteValues: false },
+    );
+    for (const symbol of [{}, { symbol: null }]) {
+      const bytes = serialize({ ...quote, code: '600519', ...symbol });
+      const content = contentOf(quotes, bytes, settings)!;
+      const [row] = content['market_data'] as readonly Row[];
+      const { code: _code, ...metadata } = row!['metadata'] as Record<string, unknown>;
+      const result = put(quotes, bytes, { ...content, market_data: [{ ...row, metadata }] });
+      expect(result.unsaid).toEqual([]);
+      expect(decode(result.bytes)).toMatchObject({ symbol: '600519' });
+      expect(decode(result.bytes)['code'] ?? undefined).toBeUndefined();
+    }
+  });
+
   test('names that look like numbers stay where they were', () => {
     // { b: 1, '600519': { z: 1, '1': 2 } } in this order, which no JavaScript object has.
     const inner = documentOf([elementOf('z', new Int32(1)), elementOf('1', new Int32(2))]);
