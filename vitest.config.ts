@@ -26,8 +26,8 @@ const withStack = {
 export default defineConfig({
   test: {
     pool: 'forks',
-    // On two cores: each file has servers and a worker of its own beside it, and waits for them two fifths of its time.
-    maxWorkers: 3,
+    // As many as a machine of two cores has: each file has servers and a worker of its own beside it. With three it is no faster.
+    maxWorkers: 2,
     projects: [
       { test: { name: 'unit', include: unit, testTimeout: 60_000 } },
       {

@@ -2,7 +2,7 @@
 import { typeOf } from '../core/bson-type.ts';
 import type { Document } from '../mappings/mapping.ts';
 
-/** The narrowest that a text has. `zoned`: a time that says its zone; `wallclock`: one that does not. */
+/** The narrowest that a text has. `zoned`: a time with its offset; `wallclock`: one without. */
 export type TextForm = 'zoned' | 'wallclock' | 'day' | 'hex' | 'uuid' | 'number' | 'other';
 
 export interface Seen {

@@ -1,10 +1,11 @@
 // causeway init: an application's mappings, drafted from the source as it is. Only the folder is written.
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join, relative, resolve, sep } from 'node:path';
 import { Command } from 'commander';
 import { indexModule } from '../../assess/draft.ts';
 import { draftApplication, type Drafted } from '../../assess/init.ts';
+import { makeFolder, writePrivately } from '../../spool/private.ts';
 import { checkout } from '../../stack/home.ts';
 import { openMongo } from '../../stores/mongodb/connection.ts';
 import { collectionNames } from '../../stores/mongodb/schema.ts';
@@ -75,8 +76,8 @@ const filesOf = (drafts: readonly Drafted[]): (readonly [name: string, text: str
 ];
 
 async function write(folder: string, files: readonly (readonly [string, string])[]): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  for (const [name, text] of files) await writeFile(join(folder, name), text, { flag: 'wx' });
+  await makeFolder(folder);
+  for (const [name, text] of files) await writePrivately(join(folder, name), text);
 }
 
 function show(folder: string, drafts: readonly Drafted[]): void {

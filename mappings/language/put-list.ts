@@ -3,7 +3,7 @@ import { containerOf, documentOf, elementsOf, isArray, isObject, type Element } 
 import { canonOf } from './same.ts';
 import type { List, Plan } from './plan.ts';
 import type { Originals } from './put-changes.ts';
-import type { PutContext, PutRow } from './put-row.ts';
+import type { PutContext, PutRow } from './put-judge.ts';
 import type { AnyRow } from './read.ts';
 import { canonOfRow, inOrder, sameRow } from './row-equal.ts';
 

@@ -1,54 +1,27 @@
-// The way back of one row: members that differ are written into the document they were read from, each judged by reading it again.
-import { decode } from '../../core/bson/decode.ts';
+// The way back of one row: members that differ are written into the document they were read from.
 import { Quarantined } from '../../core/quarantine.ts';
-import { canonicalJson, fromKept } from '../back/json.ts';
+import { canonicalJson } from '../back/json.ts';
 import { changed, elementAt } from '../back/elements.ts';
-import { Notes } from '../notes.ts';
-import type { Settings } from './codec.ts';
-import { namesOf, withFirstNames, type Path } from './paths.ts';
-import type { Field, Plan } from './plan.ts';
-import {
-  applied,
-  fieldChanges,
-  restCells,
-  restChanges,
-  type Change,
-  type Edit,
-  type Kept,
-  type Originals,
-} from './put-changes.ts';
+import type { Path } from './paths.ts';
+import type { Plan } from './plan.ts';
+import { draftOf, inBestForms, withKept } from './put-anew.ts';
+import { restCells, restChanges, type Edit, type Originals } from './put-changes.ts';
 import { entryChanges } from './put-entries.ts';
+import {
+  changesOf,
+  firstGood,
+  firstThat,
+  keptIn,
+  memberNames,
+  reread,
+  type PutContext,
+  type PutRow,
+  type Want,
+} from './put-judge.ts';
 import { putList } from './put-list.ts';
-import { readRow, type AnyRow } from './read.ts';
-import { byPlainNames, clashesOf, dataOf, originalsOf } from './rest.ts';
+import type { AnyRow } from './read.ts';
+import { dataOf, originalsOf } from './rest.ts';
 import { differing } from './row-equal.ts';
-
-export interface PutContext {
-  readonly settings: Settings;
-  readonly isRoot: boolean;
-  /** Nothing was there: the document or the entry is made anew. */
-  readonly isNew: boolean;
-  /** What was kept of an entry whose table has no residual of its own, by path within it. */
-  readonly kept?: Originals;
-}
-
-export interface PutRow {
-  readonly bytes: Uint8Array;
-  /** Members of which the document does not say what the row says; the nearest value was written, where there is one. */
-  readonly unrepresentable: readonly string[];
-}
-
-/** The row that the bytes are read as, or the rule under which they are none. */
-export function reread(plan: Plan, bytes: Uint8Array, { settings, isRoot }: PutContext): AnyRow | Quarantined {
-  try {
-    const document = decode(bytes);
-    const named = isRoot ? withFirstNames(plan.spellings, document) : document;
-    return readRow(plan, named, { notes: new Notes(), settings, prefix: '', isRoot });
-  } catch (error) {
-    if (error instanceof Quarantined) return error;
-    throw error;
-  }
-}
 
 const rounds = 4;
 
@@ -110,106 +83,6 @@ function putMembers(plan: Plan, base: Uint8Array, wanted: AnyRow, context: PutCo
   }
   const wrong = row instanceof Quarantined ? memberNames(plan) : differing(plan, row, wanted);
   return { bytes, unrepresentable: [...new Set([...wrong, ...(wrong.length > 0 ? [...names] : [])])] };
-}
-
-/** The residual, and every column in its first form, with what was kept of its fields; undefined where that does not say the row. */
-function draftOf(plan: Plan, base: Uint8Array, { wanted, originals, context }: Want): Uint8Array | undefined {
-  const places = new Set([
-    ...plan.fields.flatMap((field) => field.places.flat().map((path) => path.join('.'))),
-    ...plan.entries.flatMap(({ entries }) => Object.keys(entries.fields)),
-  ]);
-  const kept = Object.entries(originals).flatMap(([key, value]): Edit[] => {
-    const path = places.has(key) ? namesOf(key) : undefined;
-    return path ? [{ path, value: fromKept(value) }] : [];
-  });
-  let bytes = applied(base, kept, {});
-  const rest = plan.residual ? restCells(plan.tree, dataOf(plan.residual.residual, wanted[plan.residual.name])) : [];
-  const others = new Set([...rest].map(([, [path]]) => path[0]!));
-  for (const [, [path, value]] of rest) {
-    const [first] = restChanges(bytes, plan, [path, value], keptIn(plan, { wanted, originals, context }));
-    if (first) bytes = applied(bytes, first, byPlainNames(originals));
-  }
-  for (const field of plan.fields) {
-    const value = wanted[field.name];
-    if (value === null || value === undefined) continue;
-    const isThere = (path: Path) => elementAt(bytes, path) !== undefined;
-    // A field that the residual gives back is not the column's, though the column would be read from it.
-    const [own, ...more] = field.places;
-    if (own!.some(isThere) || more.flat().some((path) => !others.has(path[0]!) && isThere(path))) continue;
-    const [first] = changesOf(plan, bytes, field, { wanted, originals, context });
-    if (first) bytes = applied(bytes, first, byPlainNames(originals));
-  }
-  const row = reread(plan, bytes, context);
-  if (row instanceof Quarantined) return undefined;
-  const wrong = differing(plan, row, wanted);
-  return plan.fields.some(({ name }) => wrong.includes(name)) ? undefined : bytes;
-}
-
-/** What was kept and no column asks for, such as null: it stands where it stood, as long as the row is read as before. */
-function withKept(plan: Plan, bytes: Uint8Array, { wanted, originals, context }: Want): Uint8Array {
-  const clashes = plan.residual ? Object.entries(clashesOf(wanted[plan.residual.name])) : [];
-  const edits: Edit[] = [
-    ...clashes.map(([key, json]) => ({ path: [key], json })),
-    ...Object.entries(originals).flatMap(([key, kept]) => {
-      const path = namesOf(key);
-      return path ? [{ path, value: fromKept(kept) }] : [];
-    }),
-  ];
-  for (const edit of edits) {
-    const { path } = edit;
-    if (elementAt(bytes, path) !== undefined) continue;
-    const next = applied(bytes, [edit], byPlainNames(originals));
-    const [before, after] = [reread(plan, bytes, context), reread(plan, next, context)];
-    if (after instanceof Quarantined) continue;
-    if (
-      before instanceof Quarantined ||
-      differing(plan, after, wanted).every((name) => differing(plan, before, wanted).includes(name))
-    )
-      bytes = next;
-  }
-  return bytes;
-}
-
-const isSameAt = (a: Uint8Array, b: Uint8Array, path: Path): boolean => {
-  const [one, other] = [elementAt(a, path), elementAt(b, path)];
-  return one?.type === other?.type && Buffer.compare(one?.value ?? nothing, other?.value ?? nothing) === 0;
-};
-const nothing = Buffer.alloc(0);
-
-/** A form that would have been another value beside what stood in other fields before is tried again beside what stands there now. */
-function inBestForms(
-  plan: Plan,
-  { base, bytes: written }: { readonly base: Uint8Array; readonly bytes: Uint8Array },
-  names: readonly string[],
-  judge: Judge,
-): Uint8Array {
-  let bytes = written;
-  for (const field of plan.fields) {
-    if (!names.includes(field.name)) continue;
-    for (const change of changesOf(plan, base, field, judge)) {
-      if (change.some(({ path }) => isSameAt(base, bytes, path))) continue;
-      const next = applied(bytes, change, byPlainNames(judge.originals));
-      const row = Buffer.compare(next, bytes) === 0 ? undefined : reread(plan, next, judge.context);
-      if (row instanceof Quarantined || (row && differing(plan, row, judge.wanted).length > 0)) continue;
-      bytes = next;
-      break;
-    }
-  }
-  return bytes;
-}
-
-const memberNames = (plan: Plan): string[] => [
-  ...plan.fields.map((one) => one.name),
-  ...plan.lists.map((one) => one.name),
-  ...plan.entries.map((one) => one.name),
-  ...(plan.residual ? [plan.residual.name] : []),
-];
-
-interface Want {
-  readonly wanted: AnyRow;
-  readonly row: AnyRow | undefined;
-  readonly originals: Originals;
-  readonly context: PutContext;
 }
 
 function putMember(plan: Plan, bytes: Uint8Array, name: string, want: Want): PutRow {
@@ -285,65 +158,4 @@ function ownPlaces(
     const [written] = field.column.codec.write(value, undefined, context.settings);
     return [{ path: place, value: written }];
   });
-}
-
-const keptIn = (plan: Plan, { wanted, originals, context }: Judge): Kept => ({
-  originals: byPlainNames(originals),
-  clashes: context.isNew ? clashesOf(wanted[plan.residual!.name]) : {},
-});
-
-function changesOf(
-  plan: Plan,
-  bytes: Uint8Array,
-  field: Field,
-  { wanted, originals, context }: Judge,
-): readonly Change[] {
-  const rest =
-    plan.residual && context.isNew ? Object.keys(dataOf(plan.residual.residual, wanted[plan.residual.name])) : [];
-  return fieldChanges(bytes, field, wanted[field.name] ?? null, {
-    originals,
-    others: new Set(rest),
-    settings: context.settings,
-  });
-}
-
-type Judge = { readonly wanted: AnyRow; readonly originals: Originals; readonly context: PutContext };
-
-const firstGood = (
-  plan: Plan,
-  bytes: Uint8Array,
-  changes: readonly Change[],
-  { name, ...judge }: Judge & { name: string },
-): Uint8Array =>
-  firstThat(plan, bytes, changes, { ...judge, says: (its) => !differing(plan, its, judge.wanted).includes(name) });
-
-/**
- * The document with the first change by which it says what is wanted, and by which no other member says less than before; else with the first that
- * says it; else with the first by which it is read at all, which is the nearest; else, where it was not read before either, with the first.
- */
-function firstThat(
-  plan: Plan,
-  bytes: Uint8Array,
-  changes: readonly Change[],
-  { says, wanted, originals, context }: Judge & { readonly says: (row: AnyRow) => boolean },
-): Uint8Array {
-  let costly: Uint8Array | undefined;
-  let nearest: Uint8Array | undefined;
-  let wrong: readonly string[] | undefined;
-  const was = () => reread(plan, bytes, context);
-  const wrongIn = (row: AnyRow | Quarantined) =>
-    row instanceof Quarantined ? memberNames(plan) : differing(plan, row, wanted);
-  for (const change of changes) {
-    const next = applied(bytes, change, byPlainNames(originals));
-    const row = reread(plan, next, context);
-    if (row instanceof Quarantined) continue;
-    if (says(row)) {
-      wrong ??= wrongIn(was());
-      if (wrongIn(row).every((name) => wrong!.includes(name))) return next;
-      costly ??= next;
-    }
-    nearest ??= next;
-  }
-  if (costly ?? nearest) return (costly ?? nearest)!;
-  return was() instanceof Quarantined && changes[0] ? applied(bytes, changes[0], originals) : bytes;
 }
