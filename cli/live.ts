@@ -8,7 +8,7 @@ import { openPool } from '../stores/postgres/connection.ts';
 import { readAddresses } from './connect.ts';
 
 /** For each store; `status` promises all of its parts within 5 s. */
-const lookMs = 2000;
+export const lookMs = 2000;
 
 /** Throws as the statement does; StoreUnreachable or StoreBusy where the time is over. */
 export async function lookAtTarget<T>(look: (pool: pg.Pool) => Promise<T>): Promise<T> {

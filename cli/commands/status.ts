@@ -13,7 +13,7 @@ import { readStatus, statusMs, withTemporal, type TemporalSession } from '../con
 import { knownNow } from '../ended.ts';
 import { UnreachableError } from '../errors.ts';
 import { failingActivities, failingText } from '../failing-activities.ts';
-import { liveCapture, lookAtTarget } from '../live.ts';
+import { liveCapture, lookAtTarget, lookMs } from '../live.ts';
 import { print, printJson } from '../output.ts';
 import { statusText } from '../status-text.ts';
 import { troublesOf } from '../troubles-text.ts';
@@ -27,7 +27,7 @@ export const status = (): Command =>
         const [found, restore, failing, policies] = await Promise.all([
           statusWhole(session, options.migration),
           restoreNow(),
-          failingActivities(session.client, options.migration),
+          session.client.withDeadline(Date.now() + lookMs, () => failingActivities(session.client, options.migration)),
           policiesNow(),
         ]);
         if (options.json)
