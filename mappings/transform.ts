@@ -1,7 +1,7 @@
 // One document through its mapping: loaded as rows, quarantined with a reason, or skipped. Pure.
 import { faultOf } from '../core/bson/decode.ts';
-import { Quarantined, quarantine } from '../core/quarantine.ts';
-import { sameBson } from './language/same.ts';
+import { Quarantined } from '../core/quarantine.ts';
+import { pathOf, withFirstNames as underFirstNames, type Spellings } from './language/paths.ts';
 import type { Document, Mapping, Outcome } from './mapping.ts';
 import { Notes } from './notes.ts';
 import type { TransformSettings } from './settings.ts';
@@ -38,21 +38,14 @@ export function transformDocument(mapping: Mapping, document: Document, settings
   }
 }
 
-/**
- * The document with other spellings of fields under their first names. The same object when there is nothing to rename.
- * Two spellings that hold different values quarantine the document (aliases_agree); where they agree, one is kept.
- */
+const spellings = new WeakMap<Mapping, Spellings>();
+
+/** The document with other spellings of fields under their first names, within other fields, too. Throws Quarantined (aliases_agree). */
 export function withFirstNames(mapping: Mapping, document: Document): Document {
-  let renamed: Document | undefined;
-  for (const key in document) {
-    if (!Object.hasOwn(mapping.otherNames, key)) continue;
-    renamed ??= { ...document };
-    const first = mapping.otherNames[key]!;
-    const value = renamed[key];
-    delete renamed[key];
-    if (!Object.hasOwn(renamed, first)) renamed[first] = value;
-    else if (!sameBson(renamed[first], value))
-      quarantine('aliases_agree', key, `${key} and ${first} hold different values`);
+  let its = spellings.get(mapping);
+  if (!its) {
+    its = Object.entries(mapping.otherNames).map(([other, first]) => [pathOf(other), pathOf(first)]);
+    spellings.set(mapping, its);
   }
-  return renamed ?? document;
+  return underFirstNames(its, document);
 }

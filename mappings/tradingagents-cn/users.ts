@@ -1,7 +1,6 @@
 // subscription_users and the application's users -> PostgreSQL users, with a row in user_configs per kind of setting.
 import { jsonTexts } from '../back/changes.ts';
 import { booleansLike } from '../back/values.ts';
-import { readBoolean } from './fields/boolean.ts';
 import { isMarker } from './fields/marker.ts';
 import { configChanges, readConfig, readWatchlist, withDepth } from './fields/user-config.ts';
 import { mapping, table } from '../language/declare.ts';
@@ -41,9 +40,9 @@ const role: Codec<string> = {
   name: 'role',
   type: 'text',
   bson: ['bool'],
-  read(source, { path, notes }) {
-    const quiet = { keep: () => undefined, warn: (rule: string) => notes.warn(rule) } as unknown as Notes;
-    return value(readBoolean(source, path, quiet, null) === true ? 'admin' : 'user');
+  read(source, place) {
+    const read = boolCodec.read(source, place);
+    return value(read.is === 'value' && read.value ? 'admin' : 'user');
   },
   write(its, old) {
     if (its !== 'admin' && its !== 'user') return [];
